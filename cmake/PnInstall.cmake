@@ -1,0 +1,5 @@
+# `cmake --install build --prefix P` gives a usable prefix.
+install(TARGETS pneuma RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY configs jobs DESTINATION ${CMAKE_INSTALL_DATADIR}/pneuma)
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

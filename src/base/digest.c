@@ -1,0 +1,77 @@
+/* digest.c -- CRC32C with the SSE4.2 instruction where the CPU has it; SHA-256 by libcrypto. */
+#include "base/digest.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint32_t crc_bytes(uint32_t crc, const uint8_t *p, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    crc ^= p[i];
+    for (int b = 0; b < 8; b++) crc = crc >> 1 ^ (0x82F63B78u & -(crc & 1));
+  }
+  return crc;
+}
+
+#ifdef __x86_64__
+__attribute__((target("sse4.2"))) static uint32_t crc_sse42(uint32_t crc, const uint8_t *p,
+                                                            size_t n) {
+  uint64_t c = crc, word;
+  for (; n >= 8; n -= 8, p += 8) {
+    memcpy(&word, p, 8);
+    c = __builtin_ia32_crc32di(c, word);
+  }
+  crc = (uint32_t)c;
+  for (; n > 0; n--, p++) crc = __builtin_ia32_crc32qi(crc, *p);
+  return crc;
+}
+static bool has_sse42(void) {
+  return __builtin_cpu_supports("sse4.2");
+}
+#else
+static uint32_t crc_sse42(uint32_t crc, const uint8_t *p, size_t n) {
+  return crc_bytes(crc, p, n);
+}
+static bool has_sse42(void) {
+  return false;
+}
+#endif
+
+uint32_t pn_crc32c(uint32_t crc, const void *data, size_t bytes) {
+  return ~(has_sse42() ? crc_sse42(~crc, data, bytes) : crc_bytes(~crc, data, bytes));
+}
+
+struct pn_sha256 {
+  EVP_MD_CTX *ctx;
+};
+
+pn_status pn_sha256_create(pn_sha256 **out) {
+  pn_sha256 *s = calloc(1, sizeof *s);
+
+  *out = NULL;
+  if (s) s->ctx = EVP_MD_CTX_new();
+  if (!s || !s->ctx || EVP_DigestInit_ex(s->ctx, EVP_sha256(), NULL) != 1) {
+    pn_sha256_destroy(s);
+    return PN_FAIL(PN_ERR_NOMEM, "SHA-256: cannot start a digest");
+  }
+  *out = s;
+  return PN_OK;
+}
+
+void pn_sha256_update(pn_sha256 *s, const void *data, size_t bytes) {
+  EVP_DigestUpdate(s->ctx, data, bytes); /* fails only on a context that was never started */
+}
+
+void pn_sha256_hex(pn_sha256 *s, char hex[65]) {
+  unsigned char raw[EVP_MAX_MD_SIZE];
+  unsigned n = 0;
+  EVP_DigestFinal_ex(s->ctx, raw, &n);
+  for (unsigned i = 0; i < 32; i++) snprintf(hex + 2 * i, 3, "%02x", raw[i]);
+}
+
+void pn_sha256_destroy(pn_sha256 *s) {
+  if (!s) return;
+  EVP_MD_CTX_free(s->ctx);
+  free(s);
+}

@@ -1,0 +1,35 @@
+/* place.h -- which rank runs where: hosts, cores, threads (hwloc). */
+#ifndef PN_COMM_PLACE_H
+#define PN_COMM_PLACE_H
+
+#include "comm/comm.h"
+
+enum { PN_HOST_BYTES = 64, PN_CORES_BYTES = 128, PN_MAX_WARNINGS = 8, PN_WARNING_BYTES = 320 };
+
+/* One rank's place. */
+typedef struct {
+  int rank, local_rank, local_size;
+  char host[PN_HOST_BYTES];
+  char cores[PN_CORES_BYTES]; /* logical cpus it may run on: "0-3,8" */
+  int n_cores;                /* physical cores in its cpuset */
+  int n_pus;                  /* hardware threads in its cpuset */
+  int threads;                /* threads it will use */
+} pn_place;
+
+/* The places of all ranks and what is wrong with them. */
+typedef struct {
+  int size;
+  pn_place *rank;      /* [size], owned */
+  bool oversubscribed; /* more threads than cores on some host */
+  int n_warnings;
+  char warning[PN_MAX_WARNINGS][PN_WARNING_BYTES]; /* each names the flag that cures it */
+} pn_place_map;
+
+/* threads: per rank; 0 = auto: cores of the rank's cpuset, shared with the ranks that may run on
+ * the same cores (at least 1).  Collective. */
+pn_status pn_place_make(pn_comm *c, int threads, pn_place_map *out);
+void pn_place_free(pn_place_map *m);
+
+const char *pn_simd_level(void); /* "AVX-512 + bf16 + AMX", "AVX2", ... of this CPU */
+
+#endif

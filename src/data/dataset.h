@@ -1,0 +1,42 @@
+/* dataset.h -- published shards opened for reading (index.json + HDF5 files), and who reads what.
+ */
+#ifndef PN_DATA_DATASET_H
+#define PN_DATA_DATASET_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+typedef struct pn_dataset pn_dataset;
+typedef enum { PN_TRAIN, PN_VAL, PN_TEST, PN_SPLIT_COUNT } pn_split;
+
+const char *pn_split_name(pn_split s); /* "train", "val", "test" */
+
+/* One image: a view into the mapped shard. */
+typedef struct {
+  const uint8_t *pixels; /* channels x height x width, 0..255 */
+  int label;             /* class index */
+  uint64_t id;           /* 0 .. number of images - 1 over all splits: stable, keys the RNG */
+} pn_sample;
+
+/* Open index.json in `path` and map its shards.  Not collective: every rank opens for itself, then
+ * pn_agree.  Errors: IO (with the command that makes shards), FORMAT. */
+pn_status pn_dataset_open(const char *path, pn_dataset **out);
+void pn_dataset_close(pn_dataset *d);
+
+int64_t pn_dataset_count(const pn_dataset *d, pn_split s);
+void pn_dataset_shape(const pn_dataset *d, int64_t *channels, int64_t *height, int64_t *width);
+int pn_dataset_n_classes(const pn_dataset *d);
+const char *pn_dataset_class_name(const pn_dataset *d, int i);
+const char *pn_dataset_digest(const pn_dataset *d); /* SHA-256 hex of index and pixels */
+/* i-th image of a split, 0 <= i < count; checks its CRC32C on the first visit.
+ * Errors: ARG, FORMAT (CRC: names shard and image). Thread-safe: no. */
+pn_status pn_dataset_get(pn_dataset *d, pn_split s, int64_t i, pn_sample *out);
+
+/* sampler: order[k] for k in [0, n) is a permutation of 0..n-1, by (seed, epoch) only. */
+void pn_sampler_permute(uint64_t seed, uint32_t epoch, int64_t n, int64_t *order);
+/* The part of `count` items that belongs to `rank` of `size`: contiguous, sizes differ by at
+ * most 1. */
+void pn_partition(int64_t count, int rank, int size, int64_t *first, int64_t *n);
+
+#endif

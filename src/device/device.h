@@ -1,0 +1,118 @@
+/* device.h -- where and how operations run.  One table per device: ref, onednn, (cuda).
+ *
+ * The planner (nn/plan.c) cuts the graph into chains (conv, or conv+relu+maxpool) and asks the
+ * device to prepare one kernel per chain and pass.  A device chooses its private layouts; the
+ * planner inserts reorders where two choices differ.  Nothing is created or looked up when a
+ * prepared kernel runs. */
+#ifndef PN_DEVICE_DEVICE_H
+#define PN_DEVICE_DEVICE_H
+
+#include "device/op.h"
+#include "tensor/layout.h"
+
+typedef struct pn_device pn_device;
+
+/* The passes of a chain, in the order in which they run. */
+typedef enum {
+  PN_FORWARD,
+  PN_BACKWARD_POST, /* chain of > 1 op: diff of the chain's output -> diff of its first op's output
+                     */
+  PN_BACKWARD_WEIGHT, /* diff of weights and bias: overwritten, not added to */
+  PN_BACKWARD_DATA,   /* diff of the input */
+  PN_PASS_COUNT
+} pn_pass;
+
+/* Operands of a kernel.  Tensors are f32 but LABEL (i32 [N]) and AUX/SCRATCH (bytes). */
+typedef enum {
+  PN_SRC, /* input of the chain */
+  PN_DST, /* output of the chain; of a loss: per-sample loss [N], unweighted */
+  PN_WEIGHT,
+  PN_BIAS,
+  PN_DSRC,    /* diff of SRC */
+  PN_DDST,    /* diff of DST, (for WEIGHT/DATA of a longer chain: diff of the first op's output) */
+  PN_DMID,    /* BACKWARD_POST's result: diff of the first op's output */
+  PN_DWEIGHT, /* layout: always that of WEIGHT */
+  PN_DBIAS,
+  PN_LABEL,
+  PN_AUX,     /* bytes forward leaves for backward */
+  PN_SCRATCH, /* bytes of a kernel's own, garbage before and after */
+  PN_ROLE_COUNT
+} pn_role;
+
+enum { PN_MAX_CHAIN = 4, PN_IMPL_BYTES = 64 };
+
+/* What the planner asks for; `layout`, the sizes and `uses` are the device's answer.
+ * On entry layout[role].tag is "" where the device may choose, else what is there already.
+ *  - an input in a layout the kernel does not want: the device overwrites the tag, the planner puts
+ * a reorder before the kernel (WEIGHT too, but then each step pays for it: avoid);
+ *  - an output with a fixed tag that the kernel cannot write: overwrite it, a reorder follows.
+ * BIAS, DBIAS and LABEL are plain. */
+typedef struct {
+  pn_pass pass;
+  const pn_op_desc *op[PN_MAX_CHAIN];
+  int n_ops;
+  bool training; /* forward: AUX will be needed */
+  pn_layout layout[PN_ROLE_COUNT];
+  unsigned uses;        /* out: bit (1u << role) for every operand the kernel touches */
+  size_t aux_bytes;     /* out in FORWARD, in otherwise */
+  size_t scratch_bytes; /* out */
+} pn_task;
+
+/* What changes from step to step. */
+typedef struct {
+  uint64_t seed; /* of the run */
+  uint32_t epoch;
+  const uint64_t *sample_id; /* [N] keys dropout; never depends on the rank */
+  const float *sample_scale; /* [N] backward of a loss: diff = scale[i] * dloss_i; 0 = padding */
+} pn_step_ctx;
+
+/* A prepared kernel.  run touches only ptr[role] of the roles in `uses`. */
+typedef struct {
+  pn_status (*run)(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx);
+  void (*destroy)(void *state);
+  void *state; /* owned */
+  char
+      impl[PN_IMPL_BYTES]; /* "ref", "jit:avx512_core", "gemm:jit+ref_relu": shown by pneuma info */
+} pn_kernel;
+
+typedef struct {
+  const char *name; /* "ref", "onednn" */
+  const char *help;
+  pn_status (*create)(pn_device *d);
+  void (*destroy)(pn_device *d);
+  /* Chains the device would like to fuse, longest first, ended by n == 0.  Single ops need no row.
+   */
+  struct pn_chain_pattern {
+    int n;
+    pn_op_kind op[PN_MAX_CHAIN];
+  } const *fuse;
+  /* Prepare the kernel for a task.  UNSUPPORTED: the planner tries a shorter chain, then `ref`
+   * (host devices).  For BACKWARD_POST of a chain whose other backward kernels take the chain's
+   * diff directly, answer with run == NULL: then PN_DDST of the passes that follow is the chain's
+   * diff. */
+  pn_status (*prepare)(pn_device *d, pn_task *task, pn_kernel *out);
+  /* Kernel from PN_SRC (layout `from`) to PN_DST (layout `to`), same logical shape. */
+  pn_status (*reorder)(pn_device *d, const pn_layout *from, const pn_layout *to, pn_kernel *out);
+  /* memory */
+  pn_status (*alloc)(pn_device *d, size_t bytes,
+                     void **out); /* 64-byte aligned or better, zeroed */
+  void (*free)(pn_device *d, void *p);
+} pn_device_ops;
+
+struct pn_device {
+  const pn_device_ops *ops;
+  int threads;
+  void *impl; /* owned by the backend */
+};
+
+/* name: a row of the registry, or "auto"/"cpu" (the fastest CPU device of this build). threads
+ * >= 1. Errors: ARG (unknown name: lists those there are), UNSUPPORTED (known, not built in: says
+ * how). */
+pn_status pn_device_create(const char *name, int threads, pn_device **out);
+void pn_device_destroy(pn_device *d);
+const char *pn_device_library(void); /* "oneDNN 2.6.3" or "none": for pneuma info */
+const char *pn_device_isa(void);     /* ISA the library will use, e.g. "avx512_core_amx" */
+
+extern const pn_device_ops pn_device_ref_ops; /* the oracle; prepares every op */
+
+#endif

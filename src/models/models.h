@@ -1,0 +1,27 @@
+/* models.h -- the table of networks.  A builder adds nodes to a graph and nothing else. */
+#ifndef PN_MODELS_MODELS_H
+#define PN_MODELS_MODELS_H
+
+#include "nn/graph.h"
+
+typedef struct {
+  int64_t size[2], channels;          /* input height, width, channels */
+  int64_t classes;                    /* 2 with sigmoid head = one logit */
+  int64_t filters[2], kernel, hidden; /* custom_cnn: 32, 64, 3, 128 */
+  bool padding;                       /* custom_cnn: same (true) or valid */
+  float dropout;                      /* before the last dense layer; 0 = none */
+  bool softmax; /* head: softmax over `classes` logits instead of one sigmoid */
+} pn_model_config;
+
+typedef struct {
+  const char *name, *help;
+  pn_status (*build)(const pn_model_config *cfg, pn_graph *g);
+} pn_model;
+
+const pn_model *pn_model_table(int *count);
+/* Build by name.  Errors: ARG (unknown name: names the nearest), or the builder's. */
+pn_status pn_model_build(const char *name, const pn_model_config *cfg, pn_graph **out);
+/* Defaults of a model: custom_cnn 128x128x1, 2 classes, filters 32 64, kernel 3, hidden 128. */
+void pn_model_defaults(pn_model_config *cfg);
+
+#endif

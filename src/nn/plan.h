@@ -1,0 +1,85 @@
+/* plan.h -- a graph lowered for one device, batch size and mode: flat steps over one arena. */
+#ifndef PN_NN_PLAN_H
+#define PN_NN_PLAN_H
+
+#include "device/device.h"
+#include "nn/graph.h"
+
+typedef struct pn_plan pn_plan;
+
+/* Where the parameters lie in a flat f32 arena: made by the training plan, taken by all others.
+ * Slots follow the graph's table order; offsets are multiples of 16 elements (64 bytes). */
+typedef struct {
+  int n;
+  struct pn_slot {
+    pn_layout layout;
+    int64_t offset, count; /* elements, padding of the layout included */
+  } * slot;                /* [n], owned */
+  int64_t total;           /* elements of the arena */
+} pn_param_map;
+
+void pn_param_map_free(pn_param_map *m);
+
+typedef struct {
+  const pn_graph *graph;      /* borrowed for the plan's life */
+  pn_device *device;          /* borrowed */
+  int64_t batch;              /* images, >= 1 */
+  bool training;              /* backward too; dropout active */
+  const pn_param_map *params; /* NULL: choose the layouts (see pn_plan_param_map) */
+} pn_plan_spec;
+
+/* Prepares every kernel and allocates the arena.  Not collective. *out owned by the caller. */
+pn_status pn_plan_create(const pn_plan_spec *spec, pn_plan **out);
+void pn_plan_destroy(pn_plan *p);
+
+const pn_param_map *pn_plan_param_map(const pn_plan *p); /* borrowed from the plan */
+
+/* Arenas of map.total f32; grads may be NULL in evaluation.  Borrowed; call before the first run.
+ */
+void pn_plan_bind(pn_plan *p, float *params, float *grads);
+
+/* Buffers of one batch, filled by the caller before a run; live as long as the plan. */
+float *pn_plan_input(pn_plan *p);        /* N C H W plain */
+int32_t *pn_plan_labels(pn_plan *p);     /* [N] class index; 0/1 for BCE */
+const float *pn_plan_logits(pn_plan *p); /* N x K plain, valid after forward */
+const float *pn_plan_losses(pn_plan *p); /* [N], per sample, valid after forward */
+
+/* Called between steps; any may be NULL. */
+typedef struct {
+  void *ctx; /* borrowed */
+  pn_status (*before_forward)(void *ctx, int unit);
+  pn_status (*after_forward)(void *ctx, int unit);
+  pn_status (*before_backward)(void *ctx, int unit);
+  /* Gradient of parameter `param` is final for this rank. Called in descending order of parameters.
+   */
+  pn_status (*grad_ready)(void *ctx, int param);
+  pn_status (*tick)(void *ctx); /* after every backward step: a chance to move communication on */
+} pn_plan_hooks;
+
+pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks);
+/* After forward on the same batch.  Gradients are of sum_i sample_scale[i] * loss_i, overwritten.
+ */
+pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks);
+
+/* What `pneuma info` prints: one row per step. */
+typedef struct {
+  char name[PN_NAME_BYTES];          /* "conv1+relu1" or "reorder" */
+  const char *pass;                  /* "forward", "backward" */
+  const char *device, *impl;         /* borrowed from the plan */
+  char layout[2 * PN_TAG_BYTES + 8]; /* "abcd -> aBcd16b" */
+  size_t bytes;                      /* operands read and written */
+  int64_t flop;
+} pn_step_info;
+int pn_plan_n_steps(const pn_plan *p);
+void pn_plan_step_info(const pn_plan *p, int i, pn_step_info *out);
+
+typedef struct {
+  size_t activations, workspace; /* bytes in the arena: values and diffs; AUX and SCRATCH */
+  size_t arena;                  /* after sharing by lifetime */
+} pn_plan_memory;
+pn_plan_memory pn_plan_memory_use(const pn_plan *p);
+
+/* Names the first step whose result is not finite after a run, "" if all are; slow, for reports. */
+void pn_plan_find_nonfinite(pn_plan *p, char *out, size_t out_bytes);
+
+#endif

@@ -1,0 +1,63 @@
+/* strategy.h -- how replicas share work: the only room that knows.  Adding one: one file, one row.
+ */
+#ifndef PN_PARALLEL_STRATEGY_H
+#define PN_PARALLEL_STRATEGY_H
+
+#include "comm/comm.h"
+#include "nn/plan.h"
+#include "optim/optim.h"
+
+typedef struct pn_strategy pn_strategy;
+
+/* One contiguous piece of a logical tensor's storage that this rank owns (must save). */
+typedef struct {
+  int param;        /* index in the graph's table */
+  const char *what; /* "param" or an optimizer state's name */
+  const pn_layout *layout;
+  float *data;          /* in storage layout; borrowed */
+  int64_t first, count; /* elements of the storage */
+} pn_owned;
+typedef pn_status (*pn_visit_fn)(void *ctx, const pn_owned *range);
+
+typedef struct {
+  const pn_graph *graph;   /* borrowed */
+  const pn_param_map *map; /* borrowed */
+  pn_optim *optim;         /* borrowed */
+  pn_comm *data;           /* borrowed */
+  pn_device *device;       /* borrowed: allocates the arenas */
+  int64_t bucket_bytes;    /* ddp; 0 = default (see ddp.c) */
+  uint64_t seed;           /* initial values */
+} pn_strategy_spec;
+
+typedef struct {
+  const char *name, *help;            /* "single", "ddp" */
+  pn_status (*setup)(pn_strategy *s); /* collective */
+  pn_plan_hooks hooks; /* ctx is filled with the strategy; NULL entries: nothing to do */
+  /* Wait for gradients, update parameters.  Collective.  A rank without samples calls zero_grads
+   * and then reports every gradient ready through the hooks (pn_strategy_skip does both). */
+  pn_status (*step)(pn_strategy *s, int64_t t, double lr, double *grad_norm);
+  pn_status (*visit_owned)(pn_strategy *s, pn_visit_fn fn, void *ctx); /* not collective */
+  void (*destroy)(pn_strategy *s);
+} pn_strategy_ops;
+
+struct pn_strategy {
+  const pn_strategy_ops *ops;
+  pn_strategy_spec spec;
+  float *params, *grads, *state[2];    /* arenas of map->total elements (single, ddp), owned */
+  double comm_total_s, comm_exposed_s; /* of the last step: time in flight; time the rank waited */
+  size_t bytes_params, bytes_grads, bytes_state;
+  void *impl;
+};
+
+const pn_strategy_ops *const *pn_strategy_table(int *count);
+/* Allocates, initialises parameters (same on all ranks), broadcasts nothing.  Collective.
+ * Errors: ARG (unknown name; `single` on more than one rank says to use ddp). */
+pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_strategy **out);
+void pn_strategy_destroy(pn_strategy *s);
+pn_plan_hooks pn_strategy_hooks(pn_strategy *s);
+pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gradients, all ready */
+
+/* weights_sha256 of outputs.md: SHA-256 over logical tensors in table order.  Collective. */
+pn_status pn_strategy_weights_sha256(pn_strategy *s, char hex[65]);
+
+#endif

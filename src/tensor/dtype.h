@@ -1,0 +1,12 @@
+/* dtype.h -- element types shared by tensors, communication and files. */
+#ifndef PN_TENSOR_DTYPE_H
+#define PN_TENSOR_DTYPE_H
+
+#include <stddef.h>
+
+typedef enum { PN_U8, PN_I32, PN_I64, PN_F32, PN_F64, PN_DTYPE_COUNT } pn_dtype;
+
+size_t pn_dtype_bytes(pn_dtype t);     /* bytes of one element */
+const char *pn_dtype_name(pn_dtype t); /* "u8", "i32", ... */
+
+#endif

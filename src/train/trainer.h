@@ -1,0 +1,62 @@
+/* trainer.h -- one training or evaluation run on one communicator.  Names no model, device or
+ * strategy. */
+#ifndef PN_TRAIN_TRAINER_H
+#define PN_TRAIN_TRAINER_H
+
+#include "comm/comm.h"
+#include "data/dataset.h"
+#include "models/models.h"
+#include "optim/optim.h"
+#include "train/metrics.h"
+
+#include <jansson.h>
+
+typedef struct {
+  char model[32];
+  pn_model_config model_config; /* size, channels and classes are filled from the data */
+  char strategy[16], device[16], precision[8];
+  pn_optim_config optim;
+  int64_t epochs, steps; /* stop after either; 0 = no limit by this one */
+  int64_t batch;
+  bool batch_global; /* batch is split over the ranks, else per rank */
+  int threads;       /* per rank, >= 1 (resolved) */
+  uint64_t seed;
+  double bucket_mb;
+  bool validate;        /* evaluate on val after each epoch, on test at the end */
+  const char *out_path; /* run folder (checkpoint, epochs.csv, steps.csv, run.json); NULL = none;
+                           borrowed */
+  json_t *options;  /* effective options with origin, stored in run.json; may be NULL; borrowed */
+  json_t *versions; /* library versions; may be NULL; borrowed */
+} pn_train_config;
+
+typedef struct {
+  double median, p95, ci95[2]; /* milliseconds; max over ranks per step, after warm-up */
+  int64_t n;
+} pn_step_time;
+
+typedef struct {
+  pn_step_time step_ms;
+  double data_ms, forward_ms, backward_ms, comm_exposed_ms, comm_hidden_ms,
+      update_ms;       /* medians, max over ranks */
+  double images_per_s; /* global batch / median step time */
+  double seconds, final_loss;
+  int64_t parameters, global_batch, steps;
+  size_t bytes_parameters, bytes_gradients, bytes_state, bytes_activations, bytes_workspace,
+      peak_rss; /* max over ranks */
+  pn_metrics val, test;
+  char weights_sha256[65];
+  json_t *record; /* the run.json object of outputs.md; owned */
+} pn_train_result;
+
+/* Train on `data` with the ranks of `c`.  Collective; errors are agreed upon. */
+pn_status pn_train(const pn_train_config *cfg, pn_comm *c, pn_dataset *data, pn_train_result *out);
+void pn_train_result_free(pn_train_result *r);
+
+/* Evaluate the last checkpoint of a run folder on a split.  Collective. Same numbers at any size.
+ */
+pn_status pn_eval_run(const char *run_path, const char *data_path, pn_split split, int threads,
+                      pn_comm *c, pn_metrics *out);
+json_t *pn_metrics_json(const pn_metrics *m,
+                        const pn_dataset *d); /* METRICS of outputs.md; new reference */
+
+#endif
