@@ -75,3 +75,7 @@ void pn_sha256_destroy(pn_sha256 *s) {
   EVP_MD_CTX_free(s->ctx);
   free(s);
 }
+
+const char *pn_digest_library(void) {
+  return OpenSSL_version(OPENSSL_VERSION);
+}

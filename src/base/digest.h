@@ -18,4 +18,6 @@ void pn_sha256_update(pn_sha256 *s, const void *data, size_t bytes);
 void pn_sha256_hex(pn_sha256 *s, char hex[65]); /* finishes; then only destroy is legal */
 void pn_sha256_destroy(pn_sha256 *s);
 
+const char *pn_digest_library(void); /* "OpenSSL 3.0.19 27 Jan 2026" */
+
 #endif

@@ -18,12 +18,29 @@ typedef struct {
 
 int pn_cli_main(int argc, char **argv); /* returns the exit code */
 
+/* This rank prints results for people on stdout: rank 0, without --json. */
+bool pn_cli_speaks(const pn_cli *x);
+
+/* Commands are collective; errors they return are agreed upon (pn_agree). */
+typedef struct {
+  const char *name, *args, *help;
+  unsigned own;     /* option bits listed by its help */
+  unsigned accepts; /* option bits it takes, own ones included */
+  const char *also; /* the command whose options it takes too; NULL = none */
+  int min_args, max_args;
+  bool config; /* argument 0, if it ends in .yaml or .yml, is read before it runs */
+  pn_status (*run)(pn_cli *x);
+} pn_command;
+const pn_command *pn_command_table(int *count);
+const pn_command *pn_command_find(const char *name); /* NULL: there is none */
+
 pn_status pn_cmd_info(pn_cli *x);
 pn_status pn_cmd_synth(pn_cli *x);
 pn_status pn_cmd_ingest(pn_cli *x);
 pn_status pn_cmd_train(pn_cli *x);
 pn_status pn_cmd_eval(pn_cli *x);
 pn_status pn_cmd_study(pn_cli *x);
+pn_status pn_cmd_help(pn_cli *x);
 
 /* cli/versions.c: versions of everything linked, for run.json and `info`. New reference. */
 json_t *pn_versions_json(

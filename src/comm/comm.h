@@ -26,10 +26,14 @@ pn_status pn_comm_self(pn_comm **out); /* one rank, no MPI call at all */
  * Collective. */
 pn_status pn_comm_split(pn_comm *c, int color, int key, pn_comm **out);
 void pn_comm_destroy(pn_comm *c); /* calls no collective; NULL is allowed */
+/* A communicator was destroyed with sums still in flight (a rank failed between start and wait):
+ * their buffers are gone, so the process must leave by MPI_Abort, not by MPI_Finalize. */
+bool pn_comm_abandoned(void);
 
 int pn_comm_rank(const pn_comm *c);
 int pn_comm_size(const pn_comm *c);
 const char *pn_comm_backend(const pn_comm *c); /* "self" or "mpi" */
+const char *pn_comm_library(void);             /* "Open MPI v4.1.4" */
 
 /* Collective, blocking.  allreduce is in place; its order of summation is fixed for a given size,
  * so repeated calls give the same bits. */
@@ -63,7 +67,8 @@ pn_status pn_request_wait(pn_request *r);             /* r is invalid afterwards
 /* Collective.  Turn "maybe one rank failed" into one answer on all ranks: returns `mine` where it
  * failed, PN_ERR_PEER (message names the lowest failing rank, its host and its error) where only
  * others did, else PN_OK.  Exit codes stay consistent: PN_ERR_ARG on the failing rank makes it ARG
- * everywhere. */
+ * everywhere.  Only an agreement of all ranks of the job sets pn_error_agreed: after a failure in a
+ * part of them, agree on the world too before leaving.  Sums in flight do not disturb it. */
 pn_status pn_agree(pn_comm *c, pn_status mine);
 
 /* For blocking work outside comm that can hang (a file system): bracket it with these, so that the

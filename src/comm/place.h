@@ -32,4 +32,6 @@ void pn_place_free(pn_place_map *m);
 
 const char *pn_simd_level(void); /* "AVX-512 + bf16 + AMX", "AVX2", ... of this CPU */
 
+void pn_place_library(char *out, size_t out_bytes); /* "hwloc API 2.8" */
+
 #endif

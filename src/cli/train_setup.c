@@ -1,0 +1,182 @@
+/* train_setup.c -- options to configurations, and what train, study and info do first. */
+#include "cli/train_setup.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+void pn_model_setup(const pn_options *o, pn_model_config *m) {
+  pn_model_defaults(m);
+  m->filters[0] = pn_options_int(o, "model.filters1");
+  m->filters[1] = pn_options_int(o, "model.filters2");
+  m->kernel = pn_options_int(o, "model.kernel");
+  m->hidden = pn_options_int(o, "model.hidden");
+  m->padding = strcmp(pn_options_text(o, "model.padding"), "same") == 0;
+  m->dropout = (float)pn_options_float(o, "model.dropout");
+  m->softmax = strcmp(pn_options_text(o, "model.head"), "softmax") == 0;
+}
+
+static void optim_setup(const pn_options *o, pn_optim_config *c) {
+  pn_optim_defaults(c);
+  snprintf(c->name, sizeof c->name, "%s", pn_options_text(o, "optim.name"));
+  c->lr = pn_options_float(o, "optim.lr");
+  c->momentum = pn_options_float(o, "optim.momentum");
+  c->nesterov = pn_options_bool(o, "optim.nesterov");
+  c->beta1 = pn_options_float(o, "optim.beta1");
+  c->beta2 = pn_options_float(o, "optim.beta2");
+  c->eps = pn_options_float(o, "optim.eps");
+  c->weight_decay = pn_options_float(o, "optim.weight_decay");
+}
+
+/* An option that the chosen optimizer would not look at is an error, not a silence. */
+static pn_status check_optim(const pn_options *o) {
+  static const struct {
+    const char *key, *optim;
+  } used_by[] = {{"optim.momentum", "sgd"},
+                 {"optim.nesterov", "sgd"},
+                 {"optim.beta1", "adam"},
+                 {"optim.beta2", "adam"},
+                 {"optim.eps", "adam"}};
+  const char *name = pn_options_text(o, "optim.name");
+
+  for (size_t i = 0; i < sizeof used_by / sizeof *used_by; i++)
+    if (pn_options_given(o, used_by[i].key) && strcmp(name, used_by[i].optim) != 0)
+      return PN_FAIL(PN_ERR_ARG,
+                     "%s has no effect with optim.name=%s: leave it out, or set "
+                     "optim.name=%s",
+                     used_by[i].key, name, used_by[i].optim);
+  if (pn_options_bool(o, "optim.nesterov") && pn_options_float(o, "optim.momentum") <= 0)
+    return PN_FAIL(PN_ERR_ARG, "optim.nesterov=true needs optim.momentum > 0, e.g. 0.9");
+  return PN_OK;
+}
+
+static void copy(char *out, size_t out_bytes, const char *text) {
+  snprintf(out, out_bytes, "%s", text);
+}
+
+pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
+                         pn_train_config *cfg) {
+  const char *strategy = pn_options_text(o, "train.strategy");
+  pn_status st = check_optim(o);
+
+  memset(cfg, 0, sizeof *cfg);
+  if (st != PN_OK) return st;
+  pn_model_setup(o, &cfg->model_config);
+  pn_dataset_shape(d, &cfg->model_config.channels, &cfg->model_config.size[0],
+                   &cfg->model_config.size[1]);
+  cfg->model_config.classes = pn_dataset_n_classes(d);
+  optim_setup(o, &cfg->optim);
+  if (strcmp(strategy, "auto") == 0) strategy = ranks > 1 ? "ddp" : "single";
+  copy(cfg->model, sizeof cfg->model, pn_options_text(o, "model.name"));
+  copy(cfg->strategy, sizeof cfg->strategy, strategy);
+  copy(cfg->device, sizeof cfg->device, pn_options_text(o, "train.device"));
+  copy(cfg->precision, sizeof cfg->precision, pn_options_text(o, "train.precision"));
+  cfg->epochs = pn_options_int(o, "train.epochs");
+  cfg->steps = pn_options_int(o, "train.steps");
+  cfg->batch = pn_options_int(o, "train.batch");
+  cfg->batch_global = strcmp(pn_options_text(o, "train.batch_rule"), "global") == 0;
+  cfg->threads = 1;
+  cfg->seed = (uint64_t)pn_options_int(o, "train.seed");
+  cfg->bucket_mb = pn_options_float(o, "train.bucket_mb");
+  cfg->validate = pn_options_bool(o, "train.validate");
+  if (cfg->epochs == 0 && cfg->steps == 0)
+    return PN_FAIL(PN_ERR_ARG, "train.epochs=0 and train.steps=0 would never stop: set one");
+  return PN_OK;
+}
+
+pn_status pn_data_open(const pn_options *o, pn_comm *c, pn_dataset **out) {
+  const char *path = pn_options_text(o, "data.path");
+  pn_status st;
+
+  *out = NULL;
+  if (!*path)
+    st = PN_FAIL(PN_ERR_ARG, "data.path is not set: name the folder that `pneuma ingest` wrote, "
+                             "e.g. data.path=data/phantom128");
+  else
+    st = pn_dataset_open(path, out);
+  st = pn_agree(c, st);
+  if (st != PN_OK) {
+    pn_dataset_close(*out);
+    *out = NULL;
+  }
+  return st;
+}
+
+pn_status pn_place_setup(const pn_options *o, pn_comm *c, pn_place_map *map, int *threads) {
+  pn_status st = pn_place_make(c, (int)pn_options_int(o, "train.threads"), map);
+
+  if (st != PN_OK) return st;
+  for (int i = 0; i < map->n_warnings; i++) pn_warn("%s", map->warning[i]);
+  *threads = map->rank[pn_comm_rank(c)].threads;
+  return PN_OK;
+}
+
+/* The first name free: results/custom_cnn-20261121-110000, then with -2, -3, ... */
+static pn_status free_name(const char *name, char *out, size_t out_bytes) {
+  char utc[32], stamp[32] = "", *to = stamp;
+
+  pn_utc_text(utc, sizeof utc); /* 2026-11-21T11:00:00Z */
+  for (const char *p = utc; *p && *p != 'Z'; p++)
+    if (*p == 'T')
+      *to++ = '-';
+    else if (*p >= '0' && *p <= '9')
+      *to++ = *p;
+  *to = '\0';
+  for (int i = 1; i < 1000; i++) {
+    char suffix[16] = "";
+    if (i > 1) snprintf(suffix, sizeof suffix, "-%d", i);
+    snprintf(out, out_bytes, "results/%s-%s%s", name, stamp, suffix);
+    if (!pn_file_exists(out)) return PN_OK;
+  }
+  return PN_FAIL(PN_ERR_IO, "results/%s-%s exists 1000 times: set out.path", name, stamp);
+}
+
+/* An empty folder, or none, may become a run. */
+static pn_status check_unused(const char *path) {
+  DIR *dir = opendir(path);
+  const struct dirent *e;
+  char found[256] = "";
+
+  if (!dir && errno == ENOENT) return PN_OK;
+  if (!dir) return PN_FAIL(PN_ERR_ARG, "out.path=%s: %s", path, strerror(errno));
+  while (!*found && (e = readdir(dir)))
+    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+      snprintf(found, sizeof found, "%s", e->d_name);
+  closedir(dir);
+  if (!*found) return PN_OK;
+  return PN_FAIL(PN_ERR_ARG,
+                 "out.path=%s is in use (it holds %s): choose another folder, or remove "
+                 "this one first",
+                 path, found);
+}
+
+static pn_status decide_out(const pn_options *o, const char *name, char *out, size_t out_bytes) {
+  const char *path = pn_options_text(o, "out.path");
+  pn_status st = PN_OK;
+
+  if (!*path) return PN_FAIL(PN_ERR_ARG, "out.path is empty: name a folder, or auto");
+  if (strcmp(path, "auto") == 0)
+    PN_TRY(free_name(name, out, out_bytes));
+  else
+    copy(out, out_bytes, path);
+  PN_TRY(check_unused(out));
+  PN_TRY(pn_make_dirs(out));
+done:
+  return st;
+}
+
+pn_status pn_out_setup(const pn_options *o, const char *name, pn_comm *c, char *out,
+                       size_t out_bytes) {
+  pn_status st = PN_OK;
+
+  memset(out, 0, out_bytes);
+  if (pn_comm_rank(c) == 0) st = decide_out(o, name, out, out_bytes);
+  st = pn_agree(c, st);
+  if (st != PN_OK) return st;
+  return pn_bcast(c, "run folder", out, (int64_t)out_bytes, PN_U8, 0);
+}

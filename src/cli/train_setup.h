@@ -1,0 +1,31 @@
+/* train_setup.h -- from options to what trainer, planner and models take; shared by train, study
+ * and info. */
+#ifndef PN_CLI_TRAIN_SETUP_H
+#define PN_CLI_TRAIN_SETUP_H
+
+#include "cli/options.h"
+#include "comm/place.h"
+#include "train/trainer.h"
+
+/* Fill every field of cfg but `threads`, `out_path`, `options` and `versions` (set to 1 and NULL)
+ * from options, and size, channels and classes from the data.  ranks resolves train.strategy=auto.
+ * Not collective.  Errors: ARG. */
+pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks, pn_train_config *cfg);
+
+/* model.* of the options; size, channels and classes keep their defaults. */
+void pn_model_setup(const pn_options *o, pn_model_config *cfg);
+
+/* data.path opened on every rank; no path, no index: a message with the way out.  Collective,
+ * errors are agreed upon.  *out is owned by the caller. */
+pn_status pn_data_open(const pn_options *o, pn_comm *c, pn_dataset **out);
+
+/* Place of all ranks for train.threads; warnings are printed by rank 0.  Collective, agreed.
+ * *threads: of this rank. */
+pn_status pn_place_setup(const pn_options *o, pn_comm *c, pn_place_map *map, int *threads);
+
+/* Decide out.path on rank 0 (auto: results/NAME-UTC), refuse a folder that holds another run, make
+ * it, and tell all ranks.  Collective, agreed. */
+pn_status pn_out_setup(const pn_options *o, const char *name, pn_comm *c, char *out,
+                       size_t out_bytes);
+
+#endif

@@ -1,0 +1,191 @@
+/* watchdog.c -- a thread looks several times per limit at what the main thread waits for. */
+#include "comm/watchdog.h"
+
+#include "base/clock.h"
+#include "comm/comm.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_DEPTH = 8, TEXT_BYTES = 64, HOST_BYTES = 64 };
+
+struct frame {
+  char kind[24], what[TEXT_BYTES];
+  int64_t number, bytes;
+  int size;
+  double start_s;
+};
+
+static struct {
+  pthread_mutex_t lock;
+  pthread_cond_t wake;
+  pthread_t thread;
+  atomic_bool running, expired;
+  bool stop;
+  int users, rank, depth;
+  double limit_s;
+  char host[HOST_BYTES];
+  struct frame stack[MAX_DEPTH];
+} dog = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void copy_text(char *dst, size_t bytes, const char *src) {
+  size_t n = src ? strlen(src) : 0;
+  if (n >= bytes) n = bytes - 1;
+  if (n > 0) memcpy(dst, src, n);
+  dst[n] = '\0';
+}
+
+void pn_watchdog_push(const pn_watch_op *op) {
+  if (!atomic_load_explicit(&dog.running, memory_order_relaxed)) return;
+  pthread_mutex_lock(&dog.lock);
+  if (dog.depth < MAX_DEPTH) {
+    struct frame *f = &dog.stack[dog.depth];
+    copy_text(f->kind, sizeof f->kind, op->kind);
+    copy_text(f->what, sizeof f->what, op->what);
+    f->number = op->number;
+    f->bytes = op->bytes;
+    f->size = op->size;
+    f->start_s = pn_now();
+  }
+  dog.depth++;
+  pthread_mutex_unlock(&dog.lock);
+}
+
+void pn_watchdog_pop(void) {
+  if (!atomic_load_explicit(&dog.running, memory_order_relaxed)) return;
+  pthread_mutex_lock(&dog.lock);
+  if (dog.depth > 0) dog.depth--;
+  if (dog.depth > 0 && dog.depth <= MAX_DEPTH) dog.stack[dog.depth - 1].start_s = pn_now();
+  pthread_mutex_unlock(&dog.lock);
+}
+
+void pn_watchdog_enter(const char *what, int64_t bytes) {
+  pn_watchdog_push(&(pn_watch_op){.what = what, .bytes = bytes});
+}
+
+void pn_watchdog_leave(void) {
+  pn_watchdog_pop();
+}
+
+bool pn_watchdog_expired(void) {
+  return atomic_load_explicit(&dog.expired, memory_order_relaxed);
+}
+
+static void describe(const struct frame *f, char *out, size_t bytes) {
+  if (!f->kind[0])
+    snprintf(out, bytes, "\"%s\" (%lld bytes); the file system or device does not answer", f->what,
+             (long long)f->bytes);
+  else if (f->number == 0)
+    snprintf(out, bytes, "%s \"%s\" (%lld bytes); the other rank is late, hung or dead", f->kind,
+             f->what, (long long)f->bytes);
+  else
+    snprintf(out, bytes,
+             "collective #%lld (%s \"%s\", %lld bytes, %d ranks); a rank that prints no such line "
+             "is late, hung or dead: look there first",
+             (long long)f->number, f->kind, f->what, (long long)f->bytes, f->size);
+}
+
+/* One write, so that lines of several ranks do not mix. */
+static void report(const struct frame *f, double waited_s) {
+  char where[320], line[640];
+  int n;
+
+  describe(f, where, sizeof where);
+  n = snprintf(line, sizeof line,
+               "pneuma: rank %d (host %s): stuck %.0f s in %s. The job ends with exit code %d; if "
+               "the work is only slow, raise run.watchdog_s (now %g, 0 = off)\n",
+               dog.rank, dog.host, waited_s, where, PN_WATCHDOG_EXIT, dog.limit_s);
+  if (write(STDERR_FILENO, line, (size_t)n) < 0) return; /* stderr is gone; the exit code speaks */
+}
+
+static void end_job(const struct frame *f, double waited_s) {
+  report(f, waited_s);
+  atomic_store(&dog.expired, true);
+  pn_sleep(PN_WATCHDOG_GRACE_S);
+  _exit(PN_WATCHDOG_EXIT);
+}
+
+/* Sleep a fraction of the limit, or until stop.  Called with the lock held. */
+static void nap(void) {
+  double s = dog.limit_s / 8 < 1 ? dog.limit_s / 8 : 1;
+  struct timespec t;
+
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  t.tv_nsec += (long)(1e9 * s);
+  t.tv_sec += t.tv_nsec / 1000000000;
+  t.tv_nsec %= 1000000000;
+  while (!dog.stop && pthread_cond_timedwait(&dog.wake, &dog.lock, &t) != ETIMEDOUT) {
+  }
+}
+
+static void *watch(void *unused) {
+  (void)unused;
+  pthread_mutex_lock(&dog.lock);
+  while (!dog.stop) {
+    int top = dog.depth < MAX_DEPTH ? dog.depth : MAX_DEPTH;
+    double waited = top > 0 ? pn_now() - dog.stack[top - 1].start_s : 0;
+    if (waited > dog.limit_s) {
+      struct frame f = dog.stack[top - 1];
+      pthread_mutex_unlock(&dog.lock);
+      end_job(&f, waited);
+    }
+    nap();
+  }
+  pthread_mutex_unlock(&dog.lock);
+  return NULL;
+}
+
+/* Signals are the main thread's business: block them all while the thread is born. */
+static int spawn(void) {
+  pthread_condattr_t attr;
+  sigset_t all, old;
+  int rc;
+
+  pthread_condattr_init(&attr);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  pthread_cond_init(&dog.wake, &attr);
+  pthread_condattr_destroy(&attr);
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &old);
+  rc = pthread_create(&dog.thread, NULL, watch, NULL);
+  pthread_sigmask(SIG_SETMASK, &old, NULL);
+  return rc;
+}
+
+pn_status pn_watchdog_start(double limit_s, int world_rank) {
+  int rc = 0;
+
+  if (!(limit_s >= 0)) return PN_FAIL(PN_ERR_ARG, "watchdog limit %g s: expected >= 0", limit_s);
+  pthread_mutex_lock(&dog.lock);
+  dog.users++;
+  dog.rank = world_rank;
+  dog.limit_s = limit_s;
+  dog.depth = 0;
+  gethostname(dog.host, sizeof dog.host - 1);
+  pthread_mutex_unlock(&dog.lock);
+  if (limit_s > 0 && !dog.running) {
+    dog.stop = false;
+    if ((rc = spawn()) == 0) dog.running = true;
+  }
+  if (rc == 0) return PN_OK;
+  dog.users--;
+  return PN_FAIL(PN_ERR_NOMEM, "cannot start the watchdog thread: %s", strerror(rc));
+}
+
+void pn_watchdog_stop(void) {
+  pthread_mutex_lock(&dog.lock);
+  bool last = --dog.users == 0 && dog.running;
+  if (last) dog.stop = true;
+  pthread_mutex_unlock(&dog.lock);
+  if (!last) return;
+  pthread_cond_signal(&dog.wake);
+  pthread_join(dog.thread, NULL);
+  pthread_cond_destroy(&dog.wake);
+  dog.running = false;
+}

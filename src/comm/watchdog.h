@@ -1,0 +1,34 @@
+/* watchdog.h -- one thread per process that ends the job when blocking work does not come back.
+ * Inside src/comm only; other rooms use pn_watchdog_enter and pn_watchdog_leave of comm.h. */
+#ifndef PN_COMM_WATCHDOG_H
+#define PN_COMM_WATCHDOG_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+/* What this rank waits for.  Texts are copied. */
+typedef struct {
+  const char *kind; /* "allreduce"; NULL: work outside comm */
+  const char *what;
+  int64_t number; /* of the collective on its communicator; 0 = point to point */
+  int64_t bytes;
+  int size; /* ranks of the communicator */
+} pn_watch_op;
+
+/* Each start is paired with one stop; the last stop ends the thread.  The limit of the last start
+ * holds.  limit_s = 0: nothing is watched. */
+pn_status pn_watchdog_start(double limit_s, int world_rank);
+void pn_watchdog_stop(void);
+
+/* Arm for one operation; nested up to a fixed depth, only the innermost one is timed.  No system
+ * call, about 0.1 us. */
+void pn_watchdog_push(const pn_watch_op *op);
+void pn_watchdog_pop(void);
+
+/* True once the limit has passed and the message is out: the main thread, if it can, ends the job
+ * within PN_WATCHDOG_GRACE_S; then this thread leaves with exit code PN_WATCHDOG_EXIT. */
+bool pn_watchdog_expired(void);
+enum { PN_WATCHDOG_EXIT = 4, PN_WATCHDOG_GRACE_S = 3 };
+
+#endif

@@ -1,0 +1,151 @@
+/* ingest.c -- the order of an ingest; the steps are in ingest_*.c. */
+#include "data/ingest.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "data/dicom.h"
+#include "data/ingest_internal.h"
+#include "data/ingest_out.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Small sets are cut into about PIECES shards, so that several ranks have work. */
+enum { PIECES = 16, MIN_PER_PIECE = 8 };
+
+void pn_ingest_config_init(pn_ingest_config *cfg) {
+  *cfg = (pn_ingest_config){.kind = "auto",
+                            .labels = "",
+                            .classes = "",
+                            .salt = "pneuma",
+                            .height = 128,
+                            .width = 128,
+                            .seed = 1,
+                            .val_share = 0.15,
+                            .test_share = 0.15,
+                            .shard_mb = 64,
+                            .max_rejects = -1};
+}
+
+static pn_status check_config(const pn_ingest_config *cfg) {
+  if (strcmp(cfg->kind, "auto") != 0 && strcmp(cfg->kind, "rsna") != 0)
+    return PN_FAIL(PN_ERR_ARG, "kind '%s': this version reads rsna", cfg->kind);
+  if (cfg->height < 1 || cfg->width < 1 || cfg->height > 8192 || cfg->width > 8192)
+    return PN_FAIL(PN_ERR_ARG, "size %lldx%lld: each side must be 1 to 8192 pixels",
+                   (long long)cfg->height, (long long)cfg->width);
+  if (!(cfg->val_share >= 0 && cfg->test_share >= 0 && cfg->val_share + cfg->test_share < 1))
+    return PN_FAIL(PN_ERR_ARG, "shares val %g and test %g: their sum must be below 1",
+                   cfg->val_share, cfg->test_share);
+  if (cfg->shard_mb < 1 || cfg->shard_mb > 4096)
+    return PN_FAIL(PN_ERR_ARG, "shard_mb %lld: expected 1 to 4096", (long long)cfg->shard_mb);
+  return PN_OK;
+}
+
+/* Depends on the input and the options only, never on the number of ranks. */
+static void plan_pieces(pn_ingest *x) {
+  int64_t n = x->source.n, even = (n + PIECES - 1) / PIECES;
+  int64_t fit = x->cfg->shard_mb * 1000000 / (x->cfg->height * x->cfg->width);
+
+  x->per_piece = even > MIN_PER_PIECE ? even : MIN_PER_PIECE;
+  if (x->per_piece > fit) x->per_piece = fit > 1 ? fit : 1;
+  x->n_pieces = (n + x->per_piece - 1) / x->per_piece;
+}
+
+static void describe(pn_ingest *x) {
+  snprintf(x->classes, sizeof x->classes, "%s,%s", pn_rsna_class_name(0), pn_rsna_class_name(1));
+  snprintf(x->decoder, sizeof x->decoder,
+           "8-bit JPEG: libjpeg, islow DCT; window or min..max above 8 bits; "
+           "stretched, area average down, linear up");
+}
+
+/* Rank 0 looks, all know.  *previous: the index that is there already, or NULL. */
+static pn_status prepare(pn_ingest *x, int *lock, json_t **previous) {
+  bool first = pn_comm_rank(x->comm) == 0;
+  char *text = NULL;
+  size_t bytes = 0;
+  int64_t n = 0;
+  pn_status st = check_config(x->cfg);
+
+  if (st == PN_OK && first) st = pn_ingest_list(x->cfg, &x->source);
+  PN_TRY(pn_agree(x->comm, st));
+  PN_TRY(pn_ingest_share(x));
+  plan_pieces(x);
+  describe(x);
+  if (first) st = pn_ingest_lock(x->cfg->out, lock);
+  if (st == PN_OK && first) st = pn_ingest_previous(x, &text, &bytes);
+  PN_TRY(pn_agree(x->comm, st));
+  n = text ? (int64_t)bytes : 0;
+  PN_TRY(pn_bcast(x->comm, "ingest previous", &n, 1, PN_I64, 0));
+  if (n == 0) goto done;
+  if (!first) text = malloc((size_t)n);
+  PN_TRY(pn_agree(x->comm, text ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "index: out of memory")));
+  PN_TRY(pn_bcast(x->comm, "ingest previous", text, n, PN_U8, 0));
+  *previous = json_loadb(text, (size_t)n, 0, NULL);
+  if (!*previous) st = PN_FAIL(PN_ERR_FORMAT, "%s/%s is no JSON", x->cfg->out, PN_INDEX_NAME);
+done:
+  free(text);
+  return st;
+}
+
+static pn_status convert(pn_ingest *x, json_t **index) {
+  pn_status st = PN_OK;
+
+  if (pn_comm_rank(x->comm) == 0)
+    pn_warn("splits keep each patientId together, but in the RSNA set that is an image, not a "
+            "patient: one person may be in train and test");
+  PN_TRY(pn_agree(x->comm, pn_ingest_pieces(x)));
+  PN_TRY(pn_ingest_merge(x));
+  PN_TRY(pn_agree(x->comm, pn_ingest_index(x, index)));
+  if (pn_comm_rank(x->comm) == 0) st = pn_ingest_write_index(x, *index);
+  PN_TRY(pn_agree(x->comm, st));
+done:
+  return st;
+}
+
+pn_status pn_ingest_run(const pn_ingest_config *cfg, pn_comm *c, pn_ingest_result *out) {
+  pn_ingest x = {.cfg = cfg, .comm = c};
+  json_t *index = NULL;
+  double start = pn_now();
+  int lock = -1;
+  bool complete;
+  pn_status st = PN_OK;
+
+  *out = (pn_ingest_result){0};
+  x.events.item_bytes = sizeof(pn_ingest_event);
+  x.records.item_bytes = sizeof(pn_ingest_record);
+  x.shards.item_bytes = sizeof(pn_ingest_shard);
+  PN_TRY(prepare(&x, &lock, &index));
+  complete = index != NULL;
+  if (!complete) PN_TRY(convert(&x, &index));
+  PN_TRY(pn_agree(c, pn_ingest_result_of_index(index, out)));
+  out->already_complete = complete;
+  out->seconds = pn_now() - start;
+  if (!complete && out->seconds > 0) out->images_per_s = (double)out->written / out->seconds;
+done:
+  pn_ingest_unlock(cfg->out, lock);
+  json_decref(index);
+  free(x.events.data);
+  free(x.records.data);
+  free(x.shards.data);
+  free(x.label_used);
+  pn_ingest_source_free(&x.source);
+  return st;
+}
+
+json_t *pn_ingest_result_json(const pn_ingest_result *r) {
+  json_t *classes = json_object(), *splits = json_object();
+
+  for (int i = 0; i < r->n_classes; i++)
+    json_object_set_new(classes, r->class_name[i], json_integer(r->class_count[i]));
+  for (int i = 0; i < PN_SPLIT_COUNT; i++)
+    json_object_set_new(splits, pn_split_name((pn_split)i), json_integer(r->split_count[i]));
+  return json_pack(
+      "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:o,s:o,s:I,s:I,s:b,s:s}", "kind", r->kind,
+      "listed", (json_int_t)r->listed, "written", (json_int_t)r->written, "rejected",
+      (json_int_t)r->rejected, "duplicates", (json_int_t)r->duplicates, "skipped",
+      (json_int_t)r->skipped, "shards", (json_int_t)r->shards, "bytes", (json_int_t)r->bytes,
+      "seconds", r->seconds, "images_per_s", r->images_per_s, "classes", classes, "splits", splits,
+      "labels_without_file", (json_int_t)r->labels_without_file, "bad_label_rows",
+      (json_int_t)r->bad_label_rows, "already_complete", r->already_complete, "digest", r->digest);
+}

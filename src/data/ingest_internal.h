@@ -1,0 +1,88 @@
+/* ingest_internal.h -- the steps of one ingest and what they hand on.  Private to ingest_*.c.
+ *
+ * list (rank 0) -> broadcast -> plan (pieces of the sorted list) -> pieces (each by one rank) ->
+ * merge (all ranks know all records: duplicates, splits) -> index (rank 0 writes). */
+#ifndef PN_DATA_INGEST_INTERNAL_H
+#define PN_DATA_INGEST_INTERNAL_H
+
+#include "data/ingest.h"
+#include "data/labels.h"
+#include "data/reject.h"
+#include "data/shard.h"
+
+typedef enum { PN_OUT_REJECTED, PN_OUT_DUPLICATE, PN_OUT_SKIPPED, PN_OUT_LABEL_ROW } pn_outcome;
+
+/* One file found below the image folder. */
+typedef struct {
+  const char *path;        /* relative to config.in; borrowed from pn_ingest_source.list */
+  int64_t size;            /* bytes when it was listed */
+  const char *skip_reason; /* not opened: why; NULL = a candidate */
+} pn_ingest_file;
+
+/* The same on every rank. */
+typedef struct {
+  char *list, *labels_text, *classes_text; /* owned; classes_text may be NULL */
+  size_t list_bytes, labels_bytes, classes_bytes;
+  char *labels_name, *classes_name; /* base names, for messages and rejects.csv; owned */
+  pn_ingest_file *file;             /* [n], sorted by path; owned */
+  int64_t n;
+  pn_labels labels;
+  char plan[65]; /* SHA-256 of the inputs and of the options that shape the shards */
+} pn_ingest_source;
+
+/* Plain data: gathered over the ranks as bytes. */
+typedef struct {
+  int64_t file; /* index in pn_ingest_source.file */
+  int32_t outcome, padding;
+  pn_reject why;
+} pn_ingest_event;
+
+typedef struct {
+  int64_t file, piece, row;
+  int32_t label, height, width; /* height, width of the source image */
+  uint32_t frame_crc;           /* CRC-32C of the decoded pixels before the resize */
+  uint64_t group, uid[2];       /* hashes of the patient and of the SOP instance; uid 0: absent */
+  uint32_t warnings;
+  int32_t split;      /* filled by merge: a pn_split, or -1 for a duplicate */
+  uint8_t sha256[32]; /* of the stored pixels */
+} pn_ingest_record;
+
+typedef struct {
+  int64_t piece;
+  pn_shard_summary shard;
+} pn_ingest_shard;
+
+typedef struct {
+  void *data; /* owned */
+  int64_t n, capacity;
+  size_t item_bytes;
+} pn_ingest_array;
+pn_status pn_ingest_array_add(pn_ingest_array *a, const void *item);
+
+typedef struct {
+  const pn_ingest_config *cfg;
+  pn_comm *comm;
+  pn_ingest_source source;
+  int64_t per_piece, n_pieces;
+  char decoder[160], classes[128];
+  pn_ingest_array events, records, shards; /* this rank's; after merge everybody's, sorted */
+  int32_t *label_used;                     /* [labels.n], 1: a file carries this id; owned */
+  int64_t listed, rejected, duplicates, skipped, bad_label_rows, labels_without_file;
+} pn_ingest;
+
+/* ingest_list.c, rank 0: the files and CSV texts of an RSNA folder. */
+pn_status pn_ingest_list(const pn_ingest_config *cfg, pn_ingest_source *s);
+/* ingest_source.c: to all ranks, parse, plan digest. Collective. */
+pn_status pn_ingest_share(pn_ingest *x);
+void pn_ingest_source_free(pn_ingest_source *s);
+/* ingest_piece.c: this rank's pieces -> shards, events, records.  Not collective. */
+pn_status pn_ingest_pieces(pn_ingest *x);
+/* ingest_merge.c.  Collective. */
+pn_status pn_ingest_merge(pn_ingest *x);
+/* ingest_index.c: *out is a new reference, with digest. */
+pn_status pn_ingest_index(const pn_ingest *x, json_t **out);
+pn_status pn_ingest_write_rejects(const pn_ingest *x);
+pn_status pn_ingest_write_index(const pn_ingest *x, json_t *index);
+pn_status pn_ingest_result_of_index(const json_t *index, pn_ingest_result *out);
+
+#endif

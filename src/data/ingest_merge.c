@@ -1,0 +1,292 @@
+/* ingest_merge.c -- every rank learns every record; duplicates and splits are then decided from
+ * the sorted records alone, so the number of ranks cannot matter. */
+#include "data/ingest_internal.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Replace a rank's array by that of all ranks.  Collective. */
+static pn_status gather(pn_comm *c, const char *what, pn_ingest_array *a) {
+  int size = pn_comm_size(c);
+  int64_t mine = a->n * (int64_t)a->item_bytes, total = 0;
+  int64_t *counts = calloc((size_t)size, sizeof *counts);
+  void *all = NULL;
+  pn_status st = counts ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "ingest: out of memory");
+
+  PN_TRY(pn_agree(c, st));
+  PN_TRY(pn_allgather(c, what, &mine, counts, 1, PN_I64));
+  for (int r = 0; r < size; r++) total += counts[r];
+  all = malloc((size_t)total + 1);
+  st = all ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "ingest: %lld bytes: out of memory", (long long)total);
+  PN_TRY(pn_agree(c, st));
+  if (total > 0) PN_TRY(pn_allgatherv(c, what, a->data ? a->data : all, all, counts, PN_U8));
+  free(a->data);
+  a->data = all;
+  a->n = a->capacity = total / (int64_t)a->item_bytes;
+  all = NULL;
+done:
+  free(all);
+  free(counts);
+  return st;
+}
+
+static int by_file(const void *a, const void *b) {
+  const pn_ingest_record *x = a, *y = b;
+  return (x->file > y->file) - (x->file < y->file);
+}
+
+static int by_file_and_line(const void *a, const void *b) {
+  const pn_ingest_event *x = a, *y = b;
+  if (x->file != y->file) return x->file > y->file ? 1 : -1;
+  if (x->outcome != y->outcome) return x->outcome > y->outcome ? 1 : -1;
+  return strcmp(x->why.tag, y->why.tag);
+}
+
+static int by_piece(const void *a, const void *b) {
+  const pn_ingest_shard *x = a, *y = b;
+  return (x->piece > y->piece) - (x->piece < y->piece);
+}
+
+static void sort(pn_ingest_array *a, int (*compare)(const void *, const void *)) {
+  if (a->n > 1) qsort(a->data, (size_t)a->n, a->item_bytes, compare);
+}
+
+/* Open addressing: the records kept so far, by one of two keys. */
+struct set {
+  int64_t *slot; /* record + 1; 0 = free */
+  uint64_t mask;
+};
+
+static pn_status set_make(struct set *s, int64_t n) {
+  uint64_t size = 16;
+
+  while (size < 2 * (uint64_t)n) size *= 2;
+  s->mask = size - 1;
+  s->slot = calloc(size, sizeof *s->slot);
+  return s->slot ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "ingest: duplicates: out of memory");
+}
+
+static bool same_pixels(const pn_ingest_record *a, const pn_ingest_record *b) {
+  return a->frame_crc == b->frame_crc && a->height == b->height && a->width == b->width &&
+         memcmp(a->sha256, b->sha256, sizeof a->sha256) == 0;
+}
+
+static bool same_uid(const pn_ingest_record *a, const pn_ingest_record *b) {
+  return a->uid[0] == b->uid[0] && a->uid[1] == b->uid[1];
+}
+
+/* Slot of an equal record, or the free slot where r belongs. */
+static int64_t *set_find(const struct set *s, const pn_ingest_record *all,
+                         const pn_ingest_record *r, uint64_t key,
+                         bool (*same)(const pn_ingest_record *, const pn_ingest_record *)) {
+  uint64_t i = key & s->mask;
+  while (s->slot[i] && !same(&all[s->slot[i] - 1], r)) i = (i + 1) & s->mask;
+  return &s->slot[i];
+}
+
+static pn_status add_duplicate(pn_ingest *x, const pn_ingest_record *r, const char *reason,
+                               const char *tag, int64_t first) {
+  pn_ingest_event e;
+
+  memset(&e, 0, sizeof e);
+  e.file = r->file;
+  e.outcome = PN_OUT_DUPLICATE;
+  pn_reject_set(&e.why, reason, tag, "same as %.80s", x->source.file[first].path);
+  return pn_ingest_array_add(&x->events, &e);
+}
+
+/* In the order of the files: the first of its kind is kept. */
+static pn_status find_duplicates(pn_ingest *x) {
+  pn_ingest_record *all = x->records.data;
+  struct set uids = {0}, pixels = {0};
+  pn_status st = PN_OK;
+
+  PN_TRY(set_make(&uids, x->records.n));
+  PN_TRY(set_make(&pixels, x->records.n));
+  for (int64_t i = 0; i < x->records.n; i++) {
+    pn_ingest_record *r = &all[i];
+    uint64_t key;
+    int64_t *uid, *pixel;
+    memcpy(&key, r->sha256, sizeof key);
+    uid = set_find(&uids, all, r, r->uid[0], same_uid);
+    pixel = set_find(&pixels, all, r, key, same_pixels);
+    if (*pixel || (r->uid[0] && *uid)) {
+      bool by_uid = r->uid[0] && *uid;
+      r->split = -1;
+      PN_TRY(add_duplicate(x, r, by_uid ? "duplicate_sop_uid" : "duplicate_pixels",
+                           by_uid ? "(0008,0018)" : "(7fe0,0010)",
+                           all[(by_uid ? *uid : *pixel) - 1].file));
+      continue;
+    }
+    *pixel = i + 1;
+    if (r->uid[0]) *uid = i + 1;
+  }
+done:
+  free(uids.slot);
+  free(pixels.slot);
+  return st;
+}
+
+/* All kept images of one patient go to one split. */
+struct group {
+  uint64_t id, order;
+  int32_t label; /* highest of its images: the stratum */
+  int32_t split;
+  int64_t images;
+};
+
+static int by_group(const void *a, const void *b) {
+  const struct group *x = a, *y = b;
+  return (x->id > y->id) - (x->id < y->id);
+}
+
+static int by_label_and_order(const void *a, const void *b) {
+  const struct group *x = a, *y = b;
+  if (x->label != y->label) return x->label > y->label ? 1 : -1;
+  if (x->order != y->order) return x->order > y->order ? 1 : -1;
+  return by_group(a, b);
+}
+
+static int64_t make_groups(const pn_ingest *x, struct group *g) {
+  const pn_ingest_record *all = x->records.data;
+  int64_t n = 0, kept = 0;
+
+  for (int64_t i = 0; i < x->records.n; i++)
+    if (all[i].split >= 0)
+      g[kept++] = (struct group){.id = all[i].group, .label = all[i].label, .images = 1};
+  if (kept > 1) qsort(g, (size_t)kept, sizeof *g, by_group);
+  for (int64_t i = 0; i < kept; i++) {
+    if (n > 0 && g[n - 1].id == g[i].id) {
+      g[n - 1].images++;
+      if (g[i].label > g[n - 1].label) g[n - 1].label = g[i].label;
+    } else {
+      g[n++] = g[i];
+    }
+  }
+  return n;
+}
+
+/* Groups of one class, in random order: the first val_share of their images are val, then test. */
+static void split_class(const pn_ingest_config *cfg, struct group *g, int64_t n) {
+  int64_t images = 0, val, test, in_val = 0, in_test = 0;
+
+  for (int64_t i = 0; i < n; i++) images += g[i].images;
+  val = llround(cfg->val_share * (double)images);
+  test = llround(cfg->test_share * (double)images);
+  for (int64_t i = 0; i < n; i++) {
+    g[i].split = in_val < val ? PN_VAL : in_test < test ? PN_TEST : PN_TRAIN;
+    if (g[i].split == PN_VAL) in_val += g[i].images;
+    if (g[i].split == PN_TEST) in_test += g[i].images;
+  }
+}
+
+static pn_status make_splits(pn_ingest *x) {
+  pn_ingest_record *all = x->records.data;
+  struct group *g = calloc((size_t)x->records.n + 1, sizeof *g);
+  int64_t n;
+
+  if (!g) return PN_FAIL(PN_ERR_NOMEM, "ingest: splits: out of memory");
+  n = make_groups(x, g);
+  for (int64_t i = 0; i < n; i++) {
+    pn_rng r = pn_rng_make(x->cfg->seed, PN_RNG_SPLIT, g[i].id, 0);
+    g[i].order = (uint64_t)pn_rng_u32(&r) << 32;
+    g[i].order |= pn_rng_u32(&r);
+  }
+  if (n > 1) qsort(g, (size_t)n, sizeof *g, by_label_and_order);
+  for (int64_t i = 0, k; i < n; i = k) {
+    for (k = i; k < n && g[k].label == g[i].label; k++) continue;
+    split_class(x->cfg, g + i, k - i);
+  }
+  if (n > 1) qsort(g, (size_t)n, sizeof *g, by_group);
+  for (int64_t i = 0; i < x->records.n; i++) {
+    const struct group key = {.id = all[i].group};
+    const struct group *found = n > 0 ? bsearch(&key, g, (size_t)n, sizeof *g, by_group) : NULL;
+    if (all[i].split >= 0 && found) all[i].split = found->split;
+  }
+  free(g);
+  return PN_OK;
+}
+
+static void count_events(pn_ingest *x) {
+  const pn_ingest_event *e = x->events.data;
+
+  for (int64_t i = 0; i < x->events.n; i++) switch ((pn_outcome)e[i].outcome) {
+    case PN_OUT_REJECTED:
+      x->rejected++;
+      break;
+    case PN_OUT_DUPLICATE:
+      x->duplicates++;
+      break;
+    case PN_OUT_SKIPPED:
+      x->skipped++;
+      break;
+    case PN_OUT_LABEL_ROW:
+      x->bad_label_rows++;
+      break;
+    }
+}
+
+static int64_t count_kept(const pn_ingest *x) {
+  const pn_ingest_record *r = x->records.data;
+  int64_t n = 0;
+  for (int64_t i = 0; i < x->records.n; i++) n += r[i].split >= 0;
+  return n;
+}
+
+/* listed = written + rejected + duplicates + skipped, or something was lost. */
+static pn_status check_account(pn_ingest *x) {
+  const pn_ingest_config *cfg = x->cfg;
+  const pn_ingest_event *e = x->events.data;
+  int64_t written = count_kept(x), stored = 0;
+  const pn_ingest_shard *shard = x->shards.data;
+
+  for (int64_t i = 0; i < x->shards.n; i++) stored += shard[i].shard.images;
+  if (x->source.n != written + x->rejected + x->duplicates + x->skipped || stored != x->records.n)
+    return PN_FAIL(PN_ERR_FORMAT,
+                   "files were lost: listed %lld, written %lld + rejected %lld + duplicates %lld + "
+                   "skipped %lld (%lld images stored, %lld recorded): this is a bug",
+                   (long long)x->source.n, (long long)written, (long long)x->rejected,
+                   (long long)x->duplicates, (long long)x->skipped, (long long)stored,
+                   (long long)x->records.n);
+  if (cfg->max_rejects >= 0 && x->rejected > cfg->max_rejects)
+    return PN_FAIL(PN_ERR_FORMAT,
+                   "%lld files were rejected, ingest.max_rejects allows %lld: see %s/rejects.csv",
+                   (long long)x->rejected, (long long)cfg->max_rejects, cfg->out);
+  if (written == 0) /* then there is at least one event */
+    return PN_FAIL(PN_ERR_FORMAT,
+                   "none of %lld files could be used (the first: %s %s): see "
+                   "%s/rejects.csv",
+                   (long long)x->source.n, e[0].why.reason, e[0].why.value, cfg->out);
+  for (int64_t i = 0; cfg->require_labels && i < x->events.n; i++)
+    if (strcmp(e[i].why.reason, "no_label") == 0)
+      return PN_FAIL(PN_ERR_FORMAT, "%s has no label and ingest.require_labels is set",
+                     x->source.file[e[i].file].path);
+  return PN_OK;
+}
+
+pn_status pn_ingest_merge(pn_ingest *x) {
+  pn_status st = PN_OK;
+
+  PN_TRY(gather(x->comm, "ingest events", &x->events));
+  PN_TRY(gather(x->comm, "ingest records", &x->records));
+  PN_TRY(gather(x->comm, "ingest shards", &x->shards));
+  if (x->source.labels.n > 0)
+    PN_TRY(pn_allreduce(x->comm, "ingest labels used", x->label_used, x->source.labels.n, PN_I32,
+                        PN_MAX));
+  sort(&x->records, by_file);
+  sort(&x->shards, by_piece);
+  PN_TRY(pn_agree(x->comm, find_duplicates(x)));
+  sort(&x->events, by_file_and_line);
+  PN_TRY(pn_agree(x->comm, make_splits(x)));
+  count_events(x);
+  for (int64_t i = 0; i < x->source.labels.n; i++) x->labels_without_file += !x->label_used[i];
+  st =
+      pn_comm_rank(x->comm) == 0 ? pn_ingest_write_rejects(x) : PN_OK; /* also when we fail below */
+  PN_TRY(pn_agree(x->comm, st));
+  PN_TRY(pn_agree(x->comm, check_account(x)));
+done:
+  return st;
+}

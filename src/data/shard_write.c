@@ -1,0 +1,386 @@
+/* shard_write.c -- a shard is collected in memory, then written as one HDF5 file under a temporary
+ * name and published by rename.  Every HDF5 return value is checked: a full disk shows up late. */
+#include "data/shard.h"
+
+#include "base/digest.h"
+#include "base/file.h"
+
+#include <errno.h>
+#include <hdf5.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { ALIGN_BYTES = 4096, SHA_BYTES = 32, ID_CHARS = PN_SHARD_ID_BYTES - 1 };
+
+struct pn_shard_writer {
+  int64_t channels, height, width;
+  char *classes, *decoder, *plan;
+  int64_t capacity, n;
+  size_t image_bytes;
+  uint8_t *pixels, *label, *sha; /* [capacity][image_bytes], [capacity], [capacity][32] */
+  uint32_t *crc, *box_start;     /* [capacity], [capacity + 1] */
+  char *id;                      /* [capacity][32], no NULs */
+  pn_shard_meta *meta;           /* [capacity] */
+  float (*box)[5];
+  int64_t n_boxes, box_capacity;
+};
+
+static pn_status writer_alloc(pn_shard_writer *w, const pn_shard_format *f) {
+  size_t n = (size_t)w->capacity;
+
+  w->classes = strdup(f->classes);
+  w->decoder = strdup(f->decoder);
+  w->plan = strdup(f->plan);
+  w->pixels = malloc(n * w->image_bytes);
+  w->label = calloc(n, 1);
+  w->sha = calloc(n, SHA_BYTES);
+  w->crc = calloc(n, sizeof *w->crc);
+  w->box_start = calloc(n + 1, sizeof *w->box_start);
+  w->id = calloc(n, ID_CHARS);
+  w->meta = calloc(n, sizeof *w->meta);
+  if (w->classes && w->decoder && w->plan && w->pixels && w->label && w->sha && w->crc &&
+      w->box_start && w->id && w->meta)
+    return PN_OK;
+  return PN_FAIL(PN_ERR_NOMEM, "shard of %lld images (%zu bytes): out of memory",
+                 (long long)w->capacity, n * w->image_bytes);
+}
+
+pn_status pn_shard_writer_create(const pn_shard_format *f, int64_t capacity,
+                                 pn_shard_writer **out) {
+  pn_shard_writer *w = NULL;
+  pn_status st = PN_OK;
+
+  *out = NULL;
+  if (capacity < 1 || f->channels < 1 || f->height < 1 || f->width < 1)
+    return PN_FAIL(PN_ERR_ARG, "shard of %lld images of %lld x %lld x %lld", (long long)capacity,
+                   (long long)f->channels, (long long)f->height, (long long)f->width);
+  if (!(w = calloc(1, sizeof *w))) return PN_FAIL(PN_ERR_NOMEM, "shard writer: out of memory");
+  w->channels = f->channels;
+  w->height = f->height;
+  w->width = f->width;
+  w->capacity = capacity;
+  w->image_bytes = (size_t)(f->channels * f->height * f->width);
+  PN_TRY(writer_alloc(w, f));
+  *out = w;
+  w = NULL;
+done:
+  pn_shard_writer_destroy(w);
+  return st;
+}
+
+void pn_shard_writer_destroy(pn_shard_writer *w) {
+  if (!w) return;
+  free(w->classes);
+  free(w->decoder);
+  free(w->plan);
+  free(w->pixels);
+  free(w->label);
+  free(w->sha);
+  free(w->crc);
+  free(w->box_start);
+  free(w->id);
+  free(w->meta);
+  free(w->box);
+  free(w);
+}
+
+uint8_t *pn_shard_writer_next(pn_shard_writer *w) {
+  return w->n < w->capacity ? w->pixels + (size_t)w->n * w->image_bytes : NULL;
+}
+
+int64_t pn_shard_writer_count(const pn_shard_writer *w) {
+  return w->n;
+}
+
+static pn_status add_boxes(pn_shard_writer *w, const pn_shard_row *row) {
+  int64_t need = w->n_boxes + row->n_boxes;
+
+  if (need > w->box_capacity) {
+    int64_t capacity = 2 * need + 64;
+    float(*box)[5] = realloc(w->box, (size_t)capacity * sizeof *box);
+    if (!box) return PN_FAIL(PN_ERR_NOMEM, "shard writer: out of memory");
+    w->box = box;
+    w->box_capacity = capacity;
+  }
+  for (int64_t i = 0; i < row->n_boxes; i++) {
+    const pn_box *b = &row->boxes[i];
+    float *to = w->box[w->n_boxes++];
+    to[0] = b->x;
+    to[1] = b->y;
+    to[2] = b->width;
+    to[3] = b->height;
+    to[4] = b->label;
+  }
+  w->box_start[w->n + 1] = (uint32_t)w->n_boxes;
+  return PN_OK;
+}
+
+static void bytes_of_hex(const char *hex, uint8_t out[SHA_BYTES]) {
+  for (int i = 0; i < SHA_BYTES; i++) {
+    unsigned v = 0;
+    sscanf(hex + 2 * i, "%2x", &v);
+    out[i] = (uint8_t)v;
+  }
+}
+
+static pn_status pixel_digests(pn_shard_writer *w) {
+  const uint8_t *pixels = w->pixels + (size_t)w->n * w->image_bytes;
+  pn_sha256 *sha = NULL;
+  char hex[65];
+  pn_status st = pn_sha256_create(&sha);
+
+  if (st != PN_OK) return st;
+  pn_sha256_update(sha, pixels, w->image_bytes);
+  pn_sha256_hex(sha, hex);
+  pn_sha256_destroy(sha);
+  bytes_of_hex(hex, w->sha + (size_t)w->n * SHA_BYTES);
+  w->crc[w->n] = pn_crc32c(0, pixels, w->image_bytes);
+  return PN_OK;
+}
+
+pn_status pn_shard_writer_append(pn_shard_writer *w, const pn_shard_row *row, uint8_t sha256[32]) {
+  pn_status st;
+
+  if (w->n == w->capacity)
+    return PN_FAIL(PN_ERR_ARG, "shard is full: %lld images", (long long)w->capacity);
+  if (row->label < 0 || row->label > 255 || strlen(row->id) != ID_CHARS)
+    return PN_FAIL(PN_ERR_ARG, "shard row: label %d, id of %zu characters", row->label,
+                   strlen(row->id));
+  if ((st = pixel_digests(w)) != PN_OK) return st;
+  if ((st = add_boxes(w, row)) != PN_OK) return st;
+  if (sha256) memcpy(sha256, w->sha + (size_t)w->n * SHA_BYTES, SHA_BYTES);
+  w->label[w->n] = (uint8_t)row->label;
+  memcpy(w->id + (size_t)w->n * ID_CHARS, row->id, ID_CHARS);
+  w->meta[w->n] = row->meta;
+  w->n++;
+  return PN_OK;
+}
+
+/* The deepest entry of HDF5's error stack: where the system's reason is. */
+static herr_t deepest(unsigned n, const H5E_error2_t *e, void *text) {
+  (void)n;
+  if (e->desc) snprintf(text, 256, "%s", e->desc);
+  return 0;
+}
+
+static pn_status hdf5_failed(const char *path, const char *what) {
+  char why[256] = "unknown HDF5 error";
+  int saved = errno;
+
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, deepest, why);
+  return PN_FAIL(PN_ERR_IO, "%s: %s: %s%s%s", path, what, why, saved ? "; " : "",
+                 saved ? strerror(saved) : "");
+}
+
+struct dataset {
+  const char *name;
+  hid_t type; /* borrowed */
+  int rank;
+  hsize_t dims[4];
+  const void *data;
+};
+
+static pn_status write_dataset(hid_t file, const char *path, const struct dataset *d) {
+  hid_t space = -1, plist = -1, set = -1;
+  pn_status st = PN_OK;
+
+  if ((space = H5Screate_simple(d->rank, d->dims, NULL)) < 0 ||
+      (plist = H5Pcreate(H5P_DATASET_CREATE)) < 0 || H5Pset_layout(plist, H5D_CONTIGUOUS) < 0 ||
+      H5Pset_alloc_time(plist, H5D_ALLOC_TIME_EARLY) < 0 ||
+      H5Pset_fill_time(plist, H5D_FILL_TIME_NEVER) < 0 ||
+      H5Pset_obj_track_times(plist, false) < 0 ||
+      (set = H5Dcreate2(file, d->name, d->type, space, H5P_DEFAULT, plist, H5P_DEFAULT)) < 0)
+    st = hdf5_failed(path, d->name);
+  if (st == PN_OK && d->dims[0] > 0 &&
+      H5Dwrite(set, d->type, H5S_ALL, H5S_ALL, H5P_DEFAULT, d->data) < 0)
+    st = hdf5_failed(path, d->name);
+  if (set >= 0 && H5Dclose(set) < 0 && st == PN_OK) st = hdf5_failed(path, d->name);
+  if (plist >= 0) H5Pclose(plist);
+  if (space >= 0) H5Sclose(space);
+  return st;
+}
+
+static pn_status write_attribute(hid_t file, const char *path, const char *name, hid_t type,
+                                 const void *value) {
+  hid_t space = H5Screate(H5S_SCALAR), attr = -1;
+  pn_status st = PN_OK;
+
+  if (space < 0 || (attr = H5Acreate2(file, name, type, space, H5P_DEFAULT, H5P_DEFAULT)) < 0 ||
+      H5Awrite(attr, type, value) < 0)
+    st = hdf5_failed(path, name);
+  if (attr >= 0 && H5Aclose(attr) < 0 && st == PN_OK) st = hdf5_failed(path, name);
+  if (space >= 0) H5Sclose(space);
+  return st;
+}
+
+/* Fixed-length string type; < 0 on error. */
+static hid_t text_type(size_t bytes, H5T_str_t pad) {
+  hid_t t = H5Tcopy(H5T_C_S1);
+
+  if (t >= 0 && (H5Tset_size(t, bytes) < 0 || H5Tset_strpad(t, pad) < 0)) {
+    H5Tclose(t);
+    return -1;
+  }
+  return t;
+}
+
+static pn_status write_text(hid_t file, const char *path, const char *name, const char *text) {
+  hid_t type = text_type(strlen(text) + 1, H5T_STR_NULLTERM);
+  pn_status st;
+
+  if (type < 0) return hdf5_failed(path, name);
+  st = write_attribute(file, path, name, type, text);
+  H5Tclose(type);
+  return st;
+}
+
+static hid_t meta_type(void) {
+  hsize_t two = 2;
+  hid_t t = H5Tcreate(H5T_COMPOUND, sizeof(pn_shard_meta));
+  hid_t pair = H5Tarray_create2(H5T_NATIVE_FLOAT, 1, &two);
+  hid_t view = text_type(PN_SHARD_VIEW_BYTES, H5T_STR_NULLTERM);
+  bool ok = t >= 0 && pair >= 0 && view >= 0 &&
+            H5Tinsert(t, "height", offsetof(pn_shard_meta, height), H5T_NATIVE_INT32) >= 0 &&
+            H5Tinsert(t, "width", offsetof(pn_shard_meta, width), H5T_NATIVE_INT32) >= 0 &&
+            H5Tinsert(t, "spacing_mm", offsetof(pn_shard_meta, spacing_mm), pair) >= 0 &&
+            H5Tinsert(t, "age", offsetof(pn_shard_meta, age), H5T_NATIVE_INT16) >= 0 &&
+            H5Tinsert(t, "warnings", offsetof(pn_shard_meta, warnings), H5T_NATIVE_UINT16) >= 0 &&
+            H5Tinsert(t, "sex", offsetof(pn_shard_meta, sex), H5T_NATIVE_UINT8) >= 0 &&
+            H5Tinsert(t, "inverted", offsetof(pn_shard_meta, inverted), H5T_NATIVE_UINT8) >= 0 &&
+            H5Tinsert(t, "view", offsetof(pn_shard_meta, view), view) >= 0;
+
+  if (pair >= 0) H5Tclose(pair);
+  if (view >= 0) H5Tclose(view);
+  if (!ok && t >= 0) H5Tclose(t);
+  return ok ? t : -1;
+}
+
+static pn_status write_attributes(const pn_shard_writer *w, hid_t file, const char *path,
+                                  int number) {
+  int32_t version = PN_SHARD_VERSION, n = number;
+  pn_status st;
+
+  PN_TRY(write_text(file, path, "format", PN_SHARD_FORMAT));
+  PN_TRY(write_attribute(file, path, "version", H5T_NATIVE_INT32, &version));
+  PN_TRY(write_attribute(file, path, "number", H5T_NATIVE_INT32, &n));
+  PN_TRY(write_text(file, path, "classes", w->classes));
+  PN_TRY(write_text(file, path, "decoder", w->decoder));
+  PN_TRY(write_text(file, path, "plan", w->plan));
+done:
+  return st;
+}
+
+static pn_status write_images(const pn_shard_writer *w, hid_t file, const char *path) {
+  struct dataset d = {.name = "images", .type = H5T_NATIVE_UINT8, .data = w->pixels};
+
+  d.dims[d.rank++] = (hsize_t)w->n;
+  if (w->channels > 1) d.dims[d.rank++] = (hsize_t)w->channels;
+  d.dims[d.rank++] = (hsize_t)w->height;
+  d.dims[d.rank++] = (hsize_t)w->width;
+  return write_dataset(file, path, &d);
+}
+
+static pn_status write_datasets(const pn_shard_writer *w, hid_t file, const char *path) {
+  hsize_t n = (hsize_t)w->n;
+  hid_t id = text_type(ID_CHARS, H5T_STR_NULLPAD), meta = meta_type();
+  struct dataset sets[] = {
+      {"label", H5T_NATIVE_UINT8, 1, {n}, w->label},
+      {"crc32c", H5T_NATIVE_UINT32, 1, {n}, w->crc},
+      {"sha256", H5T_NATIVE_UINT8, 2, {n, SHA_BYTES}, w->sha},
+      {"box_start", H5T_NATIVE_UINT32, 1, {n + 1}, w->box_start},
+      {"boxes", H5T_NATIVE_FLOAT, 2, {(hsize_t)w->n_boxes, 5}, w->box},
+      {"id", id, 1, {n}, w->id},
+      {"meta", meta, 1, {n}, w->meta},
+  };
+  pn_status st = PN_OK;
+
+  if (id < 0 || meta < 0) PN_TRY(hdf5_failed(path, "types"));
+  PN_TRY(write_images(w, file, path));
+  for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+    PN_TRY(write_dataset(file, path, &sets[i]));
+done:
+  if (id >= 0) H5Tclose(id);
+  if (meta >= 0) H5Tclose(meta);
+  return st;
+}
+
+/* V110: a file left open by a dead writer says so when it is read (specs/ingest.md 3.3). */
+static hid_t create_file(const char *path) {
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS), create = H5Pcreate(H5P_FILE_CREATE), file = -1;
+
+  if (access >= 0 && create >= 0 && H5Pset_obj_track_times(create, false) >= 0 &&
+      H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
+      H5Pset_alignment(access, ALIGN_BYTES, ALIGN_BYTES) >= 0)
+    file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+  if (access >= 0) H5Pclose(access);
+  if (create >= 0) H5Pclose(create);
+  return file;
+}
+
+static pn_status write_file(const pn_shard_writer *w, const char *path, int number) {
+  hid_t file = -1;
+  pn_status st = PN_OK;
+
+  H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* its stack goes into our message instead */
+  errno = 0;
+  if ((file = create_file(path)) < 0) return hdf5_failed(path, "cannot create the file");
+  PN_TRY(write_attributes(w, file, path, number));
+  PN_TRY(write_datasets(w, file, path));
+  if (H5Fflush(file, H5F_SCOPE_LOCAL) < 0) PN_TRY(hdf5_failed(path, "flush"));
+done:
+  if (H5Fclose(file) < 0 && st == PN_OK) st = hdf5_failed(path, "close");
+  return st;
+}
+
+static pn_status summarize(const pn_shard_writer *w, const char *path, pn_shard_summary *out) {
+  struct stat info;
+  pn_sha256 *sha = NULL;
+  pn_status st = pn_sha256_create(&sha);
+
+  if (st != PN_OK) return st;
+  pn_sha256_update(sha, w->sha, (size_t)w->n * SHA_BYTES);
+  pn_sha256_update(sha, w->label, (size_t)w->n);
+  pn_sha256_update(sha, w->box_start, (size_t)(w->n + 1) * sizeof *w->box_start);
+  if (w->n_boxes > 0) pn_sha256_update(sha, w->box, (size_t)w->n_boxes * sizeof *w->box);
+  pn_sha256_hex(sha, out->sha256);
+  pn_sha256_destroy(sha);
+  if (stat(path, &info) != 0) return PN_FAIL(PN_ERR_IO, "%s: %s", path, strerror(errno));
+  out->images = w->n;
+  out->bytes = info.st_size;
+  return PN_OK;
+}
+
+pn_status pn_shard_writer_publish(pn_shard_writer *w, const char *dir, int number,
+                                  pn_shard_summary *out) {
+  char tmp[PATH_MAX], path[PATH_MAX], tmp_name[512], host[128] = "";
+  pn_status st = PN_OK;
+
+  *out = (pn_shard_summary){0};
+  tmp[0] = 0;
+  if (w->n == 0) return PN_FAIL(PN_ERR_ARG, "shard %d: no images", number);
+  if (gethostname(host, sizeof host - 1) != 0) host[0] = 0;
+  snprintf(out->file, sizeof out->file, "shard-%05d.h5", number);
+  snprintf(tmp_name, sizeof tmp_name, ".%s.tmp.%s.%ld", out->file, host, (long)getpid());
+  PN_TRY(pn_path_join(path, sizeof path, dir, out->file));
+  PN_TRY(pn_path_join(tmp, sizeof tmp, dir, tmp_name));
+  PN_TRY(write_file(w, tmp, number));
+  PN_TRY(pn_file_publish(tmp, path));
+  PN_TRY(summarize(w, path, out));
+  w->n = w->n_boxes = 0;
+done:
+  if (st != PN_OK && tmp[0]) unlink(tmp);
+  return st;
+}
+
+const char *pn_shard_library(void) {
+  static char text[32]; /* constant once written */
+  unsigned major = 0, minor = 0, release = 0;
+
+  H5get_libversion(&major, &minor, &release);
+  snprintf(text, sizeof text, "HDF5 %u.%u.%u", major, minor, release);
+  return text;
+}

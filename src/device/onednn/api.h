@@ -1,0 +1,124 @@
+/* api.h -- the part of oneDNN whose C interface differs between 2.x and 3.x, and small owners of
+ * oneDNN's objects.  api_v2.c or api_v3.c implements the first part. */
+#ifndef PN_DEVICE_ONEDNN_API_H
+#define PN_DEVICE_ONEDNN_API_H
+
+#include "device/device.h"
+
+#include <oneapi/dnnl/dnnl.h>
+
+/* A memory descriptor lent by oneDNN or by a dnn_md. */
+#if DNNL_VERSION_MAJOR >= 3
+typedef const_dnnl_memory_desc_t dnn_md_ref;
+#else
+typedef const dnnl_memory_desc_t *dnn_md_ref;
+#endif
+
+/* A memory descriptor we own; zero-initialise before use. */
+struct dnn_md {
+  dnnl_memory_desc_t d;
+  bool made;
+};
+
+bool dnn_md_init(const pn_shape *s, dnnl_format_tag_t tag, struct dnn_md *out); /* false: unfit */
+void dnn_md_free(struct dnn_md *m);
+dnn_md_ref dnn_md_use(const struct dnn_md *m); /* NULL where not made */
+dnnl_status_t dnn_post_relu(dnnl_post_ops_t post);
+
+/* A convolution as asked of oneDNN. */
+struct dnn_conv {
+  pn_pass pass;
+  bool training, relu; /* forward only */
+  dnnl_dims_t stride, pad_before, pad_after;
+  struct dnn_md src, weight, bias, dst; /* of diffs in backward; bias may be absent */
+};
+dnnl_status_t dnn_conv_create(dnnl_engine_t e, const struct dnn_conv *c, dnnl_primitive_attr_t attr,
+                              dnnl_primitive_desc_t *pd);
+
+/* ---- the same in both generations ---- */
+
+/* Per device. */
+struct dnn_device {
+  dnnl_engine_t engine;
+  dnnl_stream_t stream;
+  int threads;
+};
+
+/* Scratchpad given at run; ReLU as a post-op where asked.  *out owned by the caller. */
+pn_status dnn_attr_make(bool relu, dnnl_primitive_attr_t *out);
+
+pn_status dnn_check(dnnl_status_t rc, const char *what); /* DEVICE with oneDNN's reason */
+void dnn_use_threads(const struct dnn_device *d);
+
+/* Empty tag: oneDNN chooses.  Errors: UNSUPPORTED (a tag that oneDNN does not know or that does not
+ * fit the shape). */
+pn_status dnn_md_make(const pn_layout *l, struct dnn_md *out);
+/* The tag whose layout is exactly `md`; false where no tag names it. */
+bool dnn_tag_of(dnn_md_ref md, const pn_shape *shape, char tag[PN_TAG_BYTES]);
+
+/* A primitive with its memory objects; pointers are set when it runs. */
+enum { DNN_MAX_ARGS = 6 };
+struct dnn_exec {
+  dnnl_primitive_t primitive;
+  int n;
+  dnnl_exec_arg_t arg[DNN_MAX_ARGS];
+  pn_role role[DNN_MAX_ARGS];
+  void *bound[DNN_MAX_ARGS];
+};
+
+struct dnn_arg {
+  int arg; /* DNNL_ARG_SRC, ... */
+  dnn_md_ref md;
+  pn_role role;
+};
+
+/* Consumes nothing; pd stays the caller's.  Adds the scratchpad as PN_SCRATCH where needed. */
+pn_status dnn_exec_make(struct dnn_device *d, const_dnnl_primitive_desc_t pd,
+                        const struct dnn_arg *args, int n, struct dnn_exec *out);
+void dnn_exec_free(struct dnn_exec *x);
+pn_status dnn_exec_run(struct dnn_device *d, struct dnn_exec *x, void *const ptr[PN_ROLE_COUNT]);
+size_t dnn_pd_scratch(const_dnnl_primitive_desc_t pd);
+const char *dnn_pd_impl(const_dnnl_primitive_desc_t pd); /* borrowed from pd */
+
+/* A convolution's layouts and implementation for one pass, chosen among those that are not oneDNN's
+ * "ref" code.  In `want` an empty tag leaves the choice open; `found` may differ from it. */
+enum { DNN_CONV_SRC, DNN_CONV_WEIGHT, DNN_CONV_DST, DNN_CONV_TENSORS };
+struct dnn_conv_request {
+  struct dnn_device *device; /* borrowed */
+  pn_pass pass;
+  const pn_op_desc *op; /* borrowed */
+  bool training, relu;
+};
+pn_status dnn_conv_choose(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
+                          pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
+/* Exactly these layouts (the open ones oneDNN's), and that code unless `impl` is "". */
+bool dnn_conv_take(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
+                   const char *impl, pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
+pn_status dnn_conv_exec(const struct dnn_conv_request *r, const_dnnl_primitive_desc_t pd,
+                        struct dnn_exec *out);
+/* Chains of conv, ReLU and max-pool. */
+pn_status dnn_conv_pool_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+/* BACKWARD_DATA from the chain's diff, also where oneDNN is slow with that layout. */
+pn_status dnn_conv_pool_data(pn_device *d, pn_task *t, pn_kernel *out);
+/* One pass of the convolution alone; ReLU after it where the chain is of two. */
+pn_status dnn_conv_single_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+/* BACKWARD_POST through ReLU and pool: DDST -> DMID. */
+pn_status dnn_pool_post(pn_device *d, pn_task *t, pn_kernel *out);
+
+/* Our own conv + ReLU + pool for a first layer. */
+bool dnn_small_conv_fits(const pn_task *t);
+pn_status dnn_small_conv_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+/* Floats in the widest vector that oneDNN's limit allows: 16, 8, or 4. */
+int dnn_lanes(void);
+
+/* Preparation of one kind of chain; UNSUPPORTED: not this one. */
+pn_status dnn_conv_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_dense_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_relu_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_pool_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_dropout_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_reorder(pn_device *d, const pn_layout *from, const pn_layout *to, pn_kernel *out);
+/* BACKWARD_POST of a chain that ends in a ReLU: diff of the chain -> diff of its first output. */
+pn_status dnn_relu_post(pn_device *d, pn_task *t, pn_kernel *out);
+
+#endif

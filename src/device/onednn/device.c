@@ -1,0 +1,115 @@
+/* device.c -- the oneDNN device's table: creation, memory, and which kernel takes which chain. */
+#include "device/onednn/api.h"
+#include "device/onednn/onednn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static const struct pn_chain_pattern patterns[] = {
+    {3, {PN_OP_CONV, PN_OP_RELU, PN_OP_MAXPOOL}},
+    {2, {PN_OP_CONV, PN_OP_RELU}},
+    {2, {PN_OP_DENSE, PN_OP_RELU}},
+    {0, {PN_OP_INPUT}},
+};
+
+/* By the kind of the chain's first op; losses are left to `ref`: N x K numbers. */
+static pn_status (*const prepare_row[PN_OP_COUNT])(pn_device *, pn_task *, pn_kernel *) = {
+    [PN_OP_CONV] = dnn_conv_prepare,       [PN_OP_DENSE] = dnn_dense_prepare,
+    [PN_OP_RELU] = dnn_relu_prepare,       [PN_OP_MAXPOOL] = dnn_pool_prepare,
+    [PN_OP_DROPOUT] = dnn_dropout_prepare,
+};
+
+const char *pn_onednn_version(void) {
+  static _Thread_local char text[32];
+  const dnnl_version_t *v = dnnl_version();
+  snprintf(text, sizeof text, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+  return text;
+}
+
+const char *pn_onednn_isa(void) {
+  static const struct {
+    int bits;
+    const char *name;
+  } rows[] = {/* widest first; 3.x adds bits above */
+              {dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx"},
+              {dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16"},
+              {dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni"},
+              {dnnl_cpu_isa_avx512_core, "avx512_core"},
+              {dnnl_cpu_isa_avx2_vnni, "avx2_vnni"},
+              {dnnl_cpu_isa_avx2, "avx2"},
+              {dnnl_cpu_isa_avx, "avx"},
+              {dnnl_cpu_isa_sse41, "sse41"}};
+  int isa = (int)dnnl_get_effective_cpu_isa();
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if ((isa & rows[i].bits) == rows[i].bits) return rows[i].name;
+  return "generic";
+}
+
+int dnn_lanes(void) {
+  int isa = (int)dnnl_get_effective_cpu_isa();
+  if ((isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core) return 16;
+  return (isa & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? 8 : 4;
+}
+
+static void onednn_destroy(pn_device *d) {
+  struct dnn_device *m = d->impl;
+  if (!m) return;
+  if (m->stream) dnnl_stream_destroy(m->stream);
+  if (m->engine) dnnl_engine_destroy(m->engine);
+  free(m);
+  d->impl = NULL;
+}
+
+static pn_status onednn_create(pn_device *d) {
+  pn_status st = PN_OK;
+  struct dnn_device *m = calloc(1, sizeof *m);
+  if (!m) return PN_FAIL(PN_ERR_NOMEM, "onednn: device");
+  d->impl = m;
+  m->threads = d->threads;
+  dnn_use_threads(m);
+  PN_TRY(dnn_check(dnnl_engine_create(&m->engine, dnnl_cpu, 0), "engine"));
+  PN_TRY(dnn_check(dnnl_stream_create(&m->stream, m->engine, dnnl_stream_default_flags), "stream"));
+done:
+  if (st != PN_OK) onednn_destroy(d);
+  return st;
+}
+
+static pn_status onednn_prepare(pn_device *d, pn_task *task, pn_kernel *out) {
+  pn_op_kind kind = task->op[0]->kind;
+  *out = (pn_kernel){.run = NULL};
+  if (kind >= PN_OP_COUNT || !prepare_row[kind])
+    return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: no kernel for %s", pn_op_name(kind));
+  dnn_use_threads(d->impl);
+  return prepare_row[kind](d, task, out);
+}
+
+/* Large blocks ask for huge pages: fewer page faults and TLB misses. */
+static pn_status onednn_alloc(pn_device *d, size_t bytes, void **out) {
+  size_t huge = (size_t)2 << 20, align = bytes >= huge ? huge : 64;
+  size_t rounded = bytes ? (bytes + align - 1) / align * align : align;
+  (void)d;
+  *out = aligned_alloc(align, rounded);
+  if (!*out) return PN_FAIL(PN_ERR_NOMEM, "onednn: cannot allocate %zu bytes", bytes);
+  if (align == huge) (void)madvise(*out, rounded, MADV_HUGEPAGE); /* a hint: failure is harmless */
+  memset(*out, 0, rounded);
+  return PN_OK;
+}
+
+static void onednn_free(pn_device *d, void *p) {
+  (void)d;
+  free(p);
+}
+
+const pn_device_ops pn_device_onednn_ops = {
+    .name = "onednn",
+    .help = "oneDNN and own vector kernels, blocked layouts",
+    .create = onednn_create,
+    .destroy = onednn_destroy,
+    .fuse = patterns,
+    .prepare = onednn_prepare,
+    .reorder = dnn_reorder,
+    .alloc = onednn_alloc,
+    .free = onednn_free,
+};

@@ -1,0 +1,215 @@
+/* pool.c -- max-pooling over planes whose channels lie side by side, forward and backward. */
+#include "device/simd/simd.h"
+
+#include <math.h>
+#include <string.h>
+
+/* One plane: x [in0][in1][lanes] -> y, code [out0][out1][lanes]. */
+struct plane {
+  int64_t in[2], out[2];
+  const pn_window *w;
+};
+
+/* One plane of the backward pass. */
+struct grads {
+  const float *dy, *y;
+  const uint8_t *code;
+  float *dx;
+  bool relu;
+};
+
+/* Channels rounded up to the block of an nChw..c tag; 1 for plain; C for NHWC; 0: another layout.
+ */
+static int64_t tag_lanes(const char *tag, int64_t channels) {
+  if (strcmp(tag, "abcd") == 0) return 1;
+  if (strcmp(tag, "acdb") == 0) return channels;
+  if (strcmp(tag, "aBcd8b") == 0) return 8;
+  if (strcmp(tag, "aBcd16b") == 0) return 16;
+  return 0;
+}
+
+bool pn_pool_make(const pn_op_desc *op, const char *tag, pn_pool *out) {
+  int64_t channels = op->in.dim[1], lanes = tag_lanes(tag, channels);
+  if (lanes == 0 || op->window.kernel[0] * op->window.kernel[1] > 256) return false;
+  *out = (pn_pool){.lanes = lanes, .window = op->window};
+  out->outer = op->in.dim[0] * ((channels + lanes - 1) / lanes);
+  for (int i = 0; i < 2; i++) {
+    out->in[i] = op->in.dim[2 + i];
+    out->out[i] = op->out.dim[2 + i];
+  }
+  return true;
+}
+
+int64_t pn_pool_out_count(const pn_pool *p) {
+  return p->outer * p->out[0] * p->out[1] * p->lanes;
+}
+int64_t pn_pool_in_count(const pn_pool *p) {
+  return p->outer * p->in[0] * p->in[1] * p->lanes;
+}
+
+static inline int64_t max64(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+static inline int64_t min64(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+/* One output of `lanes` channels; place k of the window is (r, c), clipped to the input. */
+__attribute__((always_inline)) static inline void pool_one(const struct plane *p, int64_t lanes,
+                                                           const float *x, const int64_t at[2],
+                                                           float *y, uint8_t *code) {
+  const pn_window *w = p->w;
+  int64_t top = at[0] * w->stride[0] - w->pad_before[0];
+  int64_t left = at[1] * w->stride[1] - w->pad_before[1];
+  int64_t r0 = max64(0, -top), r1 = min64(w->kernel[0], p->in[0] - top);
+  int64_t c0 = max64(0, -left), c1 = min64(w->kernel[1], p->in[1] - left);
+
+  for (int64_t l = 0; l < lanes; l++) {
+    y[l] = -INFINITY;
+    code[l] = (uint8_t)(r0 * w->kernel[1] + c0);
+  }
+  for (int64_t r = r0; r < r1; r++)
+    for (int64_t c = c0; c < c1; c++) {
+      const float *v = x + ((top + r) * p->in[1] + left + c) * lanes;
+      uint8_t k = (uint8_t)(r * w->kernel[1] + c);
+      for (int64_t l = 0; l < lanes; l++) {
+        bool better = v[l] > y[l] || v[l] != v[l]; /* the first maximum; NaN wins */
+        y[l] = better ? v[l] : y[l];
+        code[l] = better ? k : code[l];
+      }
+    }
+}
+
+/* The common window, 2x2 stride 2 without padding: no clipping, one pass over the lanes. */
+__attribute__((always_inline)) static inline void pool_2x2(int64_t lanes, const float *x,
+                                                           int64_t row, float *y, uint8_t *code) {
+  for (int64_t l = 0; l < lanes; l++) {
+    float best = x[l], v;
+    uint8_t k = 0;
+    v = x[lanes + l];
+    k = v > best || v != v ? 1 : k;
+    best = v > best || v != v ? v : best;
+    v = x[row + l];
+    k = v > best || v != v ? 2 : k;
+    best = v > best || v != v ? v : best;
+    v = x[row + lanes + l];
+    k = v > best || v != v ? 3 : k;
+    best = v > best || v != v ? v : best;
+    y[l] = best;
+    code[l] = k;
+  }
+}
+
+static bool is_2x2(const struct plane *p) {
+  static const int64_t two[2] = {2, 2}, none[2] = {0, 0};
+  return memcmp(p->w->kernel, two, sizeof two) == 0 && memcmp(p->w->stride, two, sizeof two) == 0 &&
+         memcmp(p->w->pad_before, none, sizeof none) == 0 && 2 * p->out[0] <= p->in[0] &&
+         2 * p->out[1] <= p->in[1];
+}
+
+__attribute__((always_inline)) static inline void
+forward_body(const struct plane *p, int64_t lanes, const float *x, float *y, uint8_t *code) {
+  bool small = is_2x2(p);
+  for (int64_t h = 0; h < p->out[0]; h++)
+    for (int64_t w = 0; w < p->out[1]; w++) {
+      int64_t o = (h * p->out[1] + w) * lanes, at[2] = {h, w};
+      if (small)
+        pool_2x2(lanes, x + (2 * h * p->in[1] + 2 * w) * lanes, p->in[1] * lanes, y + o, code + o);
+      else
+        pool_one(p, lanes, x, at, y + o, code + o);
+    }
+}
+
+PN_CLONES static void forward_plane(const struct plane *p, int64_t lanes, const float *x, float *y,
+                                    uint8_t *code) {
+  if (lanes == 16)
+    forward_body(p, 16, x, y, code);
+  else if (lanes == 8)
+    forward_body(p, 8, x, y, code);
+  else
+    forward_body(p, lanes, x, y, code);
+}
+
+/* The diff that reaches a place: only if it held the maximum, and passed the ReLU before the pool.
+ */
+__attribute__((always_inline)) static inline float routed(bool here, bool relu, float d, float y) {
+  return here && (!relu || y > 0.0f) ? d : 0.0f;
+}
+
+__attribute__((always_inline)) static inline void back_one(const struct plane *p, int64_t lanes,
+                                                           const struct grads *g, int64_t o,
+                                                           const int64_t at[2]) {
+  const pn_window *w = p->w;
+  int64_t top = at[0] * w->stride[0] - w->pad_before[0];
+  int64_t left = at[1] * w->stride[1] - w->pad_before[1];
+  int64_t r0 = max64(0, -top), r1 = min64(w->kernel[0], p->in[0] - top);
+  int64_t c0 = max64(0, -left), c1 = min64(w->kernel[1], p->in[1] - left);
+
+  for (int64_t r = r0; r < r1; r++)
+    for (int64_t c = c0; c < c1; c++) {
+      float *v = g->dx + ((top + r) * p->in[1] + left + c) * lanes;
+      uint8_t k = (uint8_t)(r * w->kernel[1] + c);
+      for (int64_t l = 0; l < lanes; l++)
+        v[l] += routed(g->code[o + l] == k, g->relu, g->dy[o + l], g->y[o + l]);
+    }
+}
+
+__attribute__((always_inline)) static inline void back_2x2(int64_t lanes, const struct grads *g,
+                                                           int64_t o, int64_t row, float *dx) {
+  for (int64_t l = 0; l < lanes; l++) {
+    float d = routed(true, g->relu, g->dy[o + l], g->y[o + l]);
+    uint8_t k = g->code[o + l];
+    dx[l] = k == 0 ? d : 0.0f;
+    dx[lanes + l] = k == 1 ? d : 0.0f;
+    dx[row + l] = k == 2 ? d : 0.0f;
+    dx[row + lanes + l] = k == 3 ? d : 0.0f;
+  }
+}
+
+__attribute__((always_inline)) static inline void
+backward_body(const struct plane *p, int64_t lanes, const struct grads *g) {
+  bool small = is_2x2(p);
+  bool tiled = small && 2 * p->out[0] == p->in[0] && 2 * p->out[1] == p->in[1];
+  if (!tiled) memset(g->dx, 0, (size_t)(p->in[0] * p->in[1] * lanes) * sizeof *g->dx);
+  for (int64_t h = 0; h < p->out[0]; h++)
+    for (int64_t w = 0; w < p->out[1]; w++) {
+      int64_t o = (h * p->out[1] + w) * lanes, at[2] = {h, w};
+      if (small)
+        back_2x2(lanes, g, o, p->in[1] * lanes, g->dx + (2 * h * p->in[1] + 2 * w) * lanes);
+      else
+        back_one(p, lanes, g, o, at);
+    }
+}
+
+PN_CLONES static void backward_plane(const struct plane *p, int64_t lanes, const struct grads *g) {
+  if (lanes == 16)
+    backward_body(p, 16, g);
+  else if (lanes == 8)
+    backward_body(p, 8, g);
+  else
+    backward_body(p, lanes, g);
+}
+
+static struct plane plane_of(const pn_pool *p) {
+  return (struct plane){{p->in[0], p->in[1]}, {p->out[0], p->out[1]}, &p->window};
+}
+
+void pn_pool_forward(const pn_pool *p, const float *x, float *y, uint8_t *code, int threads) {
+  struct plane one = plane_of(p);
+  int64_t in = p->in[0] * p->in[1] * p->lanes, out = p->out[0] * p->out[1] * p->lanes;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < p->outer; i++)
+    forward_plane(&one, p->lanes, x + i * in, y + i * out, code + i * out);
+}
+
+void pn_pool_backward(const pn_pool *p, const float *dy, const uint8_t *code, const float *y,
+                      float *dx, int threads) {
+  struct plane one = plane_of(p);
+  int64_t in = p->in[0] * p->in[1] * p->lanes, out = p->out[0] * p->out[1] * p->lanes;
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < p->outer; i++) {
+    /* without a ReLU y is never looked at: dy stands in, so that reads stay legal */
+    struct grads g = {dy + i * out, (y ? y : dy) + i * out, code + i * out, dx + i * in, y != NULL};
+    backward_plane(&one, p->lanes, &g);
+  }
+}

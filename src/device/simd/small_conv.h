@@ -1,0 +1,39 @@
+/* small_conv.h -- conv 3x3 stride 1 + ReLU + max-pool 2x2 of an image with few channels, where
+ * oneDNN is slow (specs/cpu.md).  The convolution's output never exists in memory; its gradient is
+ * taken straight from the pooled diff, three quarters of which would be zeros. */
+#ifndef PN_DEVICE_SIMD_SMALL_CONV_H
+#define PN_DEVICE_SIMD_SMALL_CONV_H
+
+#include "device/op.h"
+
+enum { PN_SMALL_TAPS = 9, PN_SMALL_CHANNELS = 4 }; /* 3x3; most channels that pay */
+
+/* One image.  Its planes carry their zero padding: [channels][rows][cols]. */
+typedef struct {
+  int64_t channels, blocks; /* blocks of `lanes` filters */
+  int64_t rows, cols;       /* of a padded plane */
+  int64_t out[2];           /* pooled height, width: 2 * out + 2 <= rows, cols */
+} pn_small_conv;
+
+/* Operands.  Packed weights and dw: [blocks][channels][9][lanes]; y, dy and code:
+ * [blocks][out0][out1][lanes]; bias and db: [blocks][lanes]. */
+typedef struct {
+  const float *planes, *weight, *bias;
+  float *y;      /* forward writes it, gradient reads it */
+  uint8_t *code; /* likewise: which of the four conv outputs was the largest, row-major */
+  const float *dy;
+  float *dw, *db; /* gradient adds this image's share */
+} pn_small_image;
+
+/* The two kernels for one vector width. */
+typedef struct {
+  int lanes;
+  void (*forward)(const pn_small_conv *c, const pn_small_image *im);
+  void (*gradient)(const pn_small_conv *c, const pn_small_image *im);
+} pn_small_conv_code;
+
+/* Code for vectors of `lanes` floats; NULL where there is none. */
+const pn_small_conv_code *pn_small_conv_find(int lanes);
+extern const pn_small_conv_code pn_small_conv_avx2, pn_small_conv_avx512;
+
+#endif

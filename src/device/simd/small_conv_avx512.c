@@ -1,0 +1,21 @@
+/* small_conv_avx512.c -- small_conv.h with vectors of 16. */
+#include "device/simd/small_conv.h"
+
+#ifdef __x86_64__
+#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")
+
+#include <immintrin.h>
+
+enum { LANES = 16 };
+typedef float vec __attribute__((vector_size(64), may_alias));
+typedef int32_t ivec __attribute__((vector_size(64), may_alias));
+typedef uint8_t bytes __attribute__((vector_size(16), may_alias));
+
+static inline vec vec_max(vec a, vec b) {
+  return (vec)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+#include "device/simd/small_conv_body.h"
+
+const pn_small_conv_code pn_small_conv_avx512 = {LANES, forward, gradient};
+#endif

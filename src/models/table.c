@@ -1,0 +1,68 @@
+/* table.c -- the networks by name. */
+#include "models/builders.h"
+
+#include <string.h>
+
+static const pn_model models[] = {
+    {"custom_cnn", "2 convolutions, 2 dense layers, ReLU, max-pooling", pn_build_custom_cnn},
+};
+enum { N_MODELS = sizeof models / sizeof *models };
+
+const pn_model *pn_model_table(int *count) {
+  *count = N_MODELS;
+  return models;
+}
+
+void pn_model_defaults(pn_model_config *cfg) {
+  *cfg = (pn_model_config){.size = {128, 128},
+                           .channels = 1,
+                           .classes = 2,
+                           .filters = {32, 64},
+                           .kernel = 3,
+                           .hidden = 128,
+                           .padding = true};
+}
+
+/* Edit distance (Levenshtein) of two short names. */
+static int distance(const char *a, const char *b) {
+  enum { MAX = 64 };
+  int row[MAX + 1], n = (int)strnlen(b, MAX);
+
+  for (int j = 0; j <= n; j++) row[j] = j;
+  for (int i = 1; *a; a++, i++) {
+    int diagonal = row[0];
+    row[0] = i;
+    for (int j = 1; j <= n; j++) {
+      int change = diagonal + (*a != b[j - 1]);
+      int least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+      diagonal = row[j];
+      row[j] = change < least ? change : least;
+    }
+  }
+  return row[n];
+}
+
+static const char *nearest(const char *name) {
+  const char *best = models[0].name;
+  for (int i = 1; i < N_MODELS; i++)
+    if (distance(name, models[i].name) < distance(name, best)) best = models[i].name;
+  return best;
+}
+
+pn_status pn_model_build(const char *name, const pn_model_config *cfg, pn_graph **out) {
+  const pn_model *m = NULL;
+  pn_graph *g = NULL;
+  pn_status st;
+
+  *out = NULL;
+  for (int i = 0; i < N_MODELS; i++)
+    if (strcmp(name, models[i].name) == 0) m = &models[i];
+  if (!m) return PN_FAIL(PN_ERR_ARG, "unknown model '%s'; did you mean '%s'?", name, nearest(name));
+  PN_TRY(pn_graph_create(name, &g));
+  PN_TRY(m->build(cfg, g));
+  *out = g;
+  g = NULL;
+done:
+  pn_graph_destroy(g);
+  return st;
+}

@@ -1,0 +1,106 @@
+/* plan_forward.c -- cuts the graph into chains and appends the forward steps. */
+#include "nn/plan_internal.h"
+
+#include <string.h>
+
+/* Prepare the forward kernel of the longest chain from `start` that a device takes. */
+static pn_status prepare_chain(pn_plan *p, int start, pn_chain *c, pn_step *s) {
+  for (;;) {
+    pn_status st;
+    c->n = pn_chain_match(p, start, c->node);
+    c->device = p->longest[start] > 0 ? p->spec.device : p->host;
+    *s = pn_step_begin(p, c, false);
+    s->task = pn_task_begin(p, c, PN_FORWARD);
+    if (c->node[c->n - 1] == p->logits || start == p->loss)
+      s->task.layout[PN_DST] = pn_layout_plain(s->task.layout[PN_DST].shape);
+    st = c->device->ops->prepare(c->device, &s->task, &s->kernel);
+    if (st != PN_ERR_UNSUPPORTED || p->longest[start] == 0) return st;
+    memset(&s->kernel, 0, sizeof s->kernel);
+    p->longest[start] = c->n - 1;
+  }
+}
+
+static pn_status add_outputs(pn_plan *p, pn_chain *c, pn_step *s) {
+  pn_value *dst = &p->value[c->node[c->n - 1]];
+  pn_status st = pn_buffer_add_layout(p, &s->task.layout[PN_DST], &s->operand[PN_DST]);
+
+  if (st != PN_OK) return st;
+  pn_value_set(dst, &s->task.layout[PN_DST], s->operand[PN_DST]);
+  c->aux = -1;
+  c->aux_bytes = s->task.aux_bytes;
+  if (s->task.uses & 1u << PN_AUX) st = pn_buffer_add(p, c->aux_bytes, true, &c->aux);
+  return st;
+}
+
+/* The first answer for WEIGHT fixes the storage, unless the caller has. */
+static void fix_weight_layout(pn_plan *p, const pn_chain *c, const pn_step *s) {
+  int weight = pn_graph_node(p->spec.graph, c->node[0])->weight;
+
+  if (weight < 0 || p->weight[weight].n_copies) return;
+  pn_value_set(&p->weight[weight], &s->task.layout[PN_WEIGHT], (pn_operand){AT_PARAM, weight});
+}
+
+static pn_status lower_chain(pn_plan *p, int start) {
+  pn_chain *c = &p->chain[p->n_chains];
+  pn_step s;
+  pn_status st;
+
+  c->input = p->source[pn_graph_node(p->spec.graph, start)->input];
+  if ((st = prepare_chain(p, start, c, &s)) != PN_OK) return st;
+  for (int i = 0; i < c->n; i++) s.flop += pn_op_flop(&p->op[c->node[i]]);
+  fix_weight_layout(p, c, &s);
+  PN_TRY(add_outputs(p, c, &s));
+  PN_TRY(pn_step_inputs(p, c, NULL, &s));
+  PN_TRY(pn_step_add(p, &s));
+  p->n_chains++;
+done:
+  pn_kernel_destroy(&s.kernel);
+  return st;
+}
+
+/* A buffer the caller sees: in the plain layout, alive all the time. */
+static pn_status expose(pn_plan *p, int node, int *buffer) {
+  pn_layout plain = pn_layout_plain(p->op[node].out);
+  pn_operand where = {AT_NOWHERE, 0};
+  pn_status st = pn_value_in(p, &p->step[p->n_steps - 1], &p->value[node], &plain, &where);
+
+  if (st != PN_OK) return st;
+  *buffer = where.index;
+  p->buffer[where.index].pinned = true;
+  return PN_OK;
+}
+
+static pn_status add_input(pn_plan *p) {
+  pn_layout l = pn_layout_plain(p->op[0].out);
+  pn_operand where;
+  pn_status st = pn_buffer_add_layout(p, &l, &where);
+
+  if (st != PN_OK) return st;
+  pn_value_set(&p->value[0], &l, where);
+  p->input_buffer = where.index;
+  p->buffer[where.index].pinned = true;
+  st = pn_buffer_add(p, (size_t)p->spec.batch * sizeof(int32_t), false, &p->label_buffer);
+  if (st == PN_OK) p->buffer[p->label_buffer].pinned = true;
+  return st;
+}
+
+static bool in_a_chain(const pn_plan *p, int node) {
+  for (int k = 0; k < p->n_chains; k++)
+    for (int i = 0; i < p->chain[k].n; i++)
+      if (p->chain[k].node[i] == node) return true;
+  return false;
+}
+
+pn_status pn_plan_lower_forward(pn_plan *p) {
+  pn_status st = add_input(p);
+
+  for (int i = 1; i < p->n_nodes && st == PN_OK; i++) {
+    if (p->source[i] != i || in_a_chain(p, i)) continue;
+    st = lower_chain(p, i);
+    if (st == PN_OK && p->chain[p->n_chains - 1].node[p->chain[p->n_chains - 1].n - 1] == p->logits)
+      st = expose(p, p->logits, &p->logits_buffer);
+  }
+  if (st == PN_OK) st = expose(p, p->loss, &p->loss_buffer);
+  p->n_forward = p->n_steps;
+  return st;
+}

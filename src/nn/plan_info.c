@@ -1,0 +1,101 @@
+/* plan_info.c -- what a plan tells about itself. */
+#include "nn/plan_internal.h"
+
+#include <math.h>
+#include <stdio.h>
+
+int pn_plan_n_steps(const pn_plan *p) {
+  return p->n_steps;
+}
+
+static bool uses(const pn_step *s, int role) {
+  return s->task.uses & 1u << role;
+}
+
+static size_t operand_bytes(const pn_plan *p, const pn_operand *o) {
+  if (o->at == AT_BUFFER) return p->buffer[o->index].bytes;
+  if (o->at == AT_NOWHERE) return 0;
+  return (size_t)p->map.slot[o->index].count * sizeof(float);
+}
+
+/* The first of `roles` (ended by PN_ROLE_COUNT) that the step uses. */
+static const char *first_tag(const pn_step *s, const pn_role *roles) {
+  for (; *roles < PN_ROLE_COUNT; roles++)
+    if (uses(s, (int)*roles)) return s->task.layout[*roles].tag;
+  return "-";
+}
+
+static void layout_text(const pn_step *s, char *out, size_t out_bytes) {
+  static const pn_role in_fwd[] = {PN_SRC, PN_ROLE_COUNT}, out_fwd[] = {PN_DST, PN_ROLE_COUNT};
+  static const pn_role in_bwd[] = {PN_DDST, PN_SRC, PN_ROLE_COUNT};
+  static const pn_role out_bwd[] = {PN_DMID, PN_DSRC, PN_DWEIGHT, PN_DST, PN_ROLE_COUNT};
+
+  snprintf(out, out_bytes, "%s -> %s", first_tag(s, s->backward ? in_bwd : in_fwd),
+           first_tag(s, s->backward ? out_bwd : out_fwd));
+}
+
+void pn_plan_step_info(const pn_plan *p, int i, pn_step_info *out) {
+  const pn_step *s = &p->step[i];
+
+  *out = (pn_step_info){.pass = s->backward ? "backward" : "forward"};
+  snprintf(out->name, sizeof out->name, "%s", s->name);
+  out->device = s->device->ops->name;
+  out->impl = s->kernel.impl;
+  out->flop = s->flop;
+  layout_text(s, out->layout, sizeof out->layout);
+  for (int r = 0; r < PN_ROLE_COUNT; r++)
+    if (uses(s, r)) out->bytes += operand_bytes(p, &s->operand[r]);
+}
+
+pn_plan_memory pn_plan_memory_use(const pn_plan *p) {
+  pn_plan_memory m = {.arena = p->arena_bytes};
+
+  for (int i = 0; i < p->n_buffers; i++)
+    *(p->buffer[i].workspace ? &m.workspace : &m.activations) += p->buffer[i].bytes;
+  return m;
+}
+
+static bool all_finite(const float *x, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (!isfinite(x[i])) return false;
+  return true;
+}
+
+static bool result_finite(const pn_plan *p, int i) {
+  static const int results[] = {PN_DST, PN_DMID, PN_DSRC, PN_DWEIGHT, PN_DBIAS};
+  const pn_step *s = &p->step[i];
+
+  for (size_t k = 0; k < sizeof results / sizeof *results; k++) {
+    int r = results[k];
+    size_t bytes = operand_bytes(p, &s->operand[r]);
+    if (!uses(s, r) || (r == PN_DST && s->backward && s->operand[PN_DDST].at != AT_NOWHERE))
+      continue; /* backward reads DST, but a reorder writes it */
+    if (!all_finite(p->bound[i].ptr[r], bytes / sizeof(float))) return false;
+  }
+  return true;
+}
+
+/* The arena is shared by lifetime, so the results are gone after a run: run the batch again, step
+ * by step.  Parameters are looked at first: a NaN there spoils everything after. */
+void pn_plan_find_nonfinite(pn_plan *p, char *out, size_t out_bytes) {
+  int end = p->ran_backward ? p->n_steps : p->n_forward;
+
+  if (out_bytes) out[0] = '\0';
+  if (!p->params) return;
+  for (int i = 0; i < p->map.n; i++)
+    if (!all_finite(p->params + p->map.slot[i].offset, (size_t)p->map.slot[i].count)) {
+      snprintf(out, out_bytes, "parameter %s", pn_graph_param(p->spec.graph, i)->name);
+      return;
+    }
+  if (!all_finite(pn_plan_input(p), (size_t)pn_shape_count(p->op[0].out))) {
+    snprintf(out, out_bytes, "input");
+    return;
+  }
+  for (int i = 0; i < end; i++)
+    if (p->bound[i].run(p->bound[i].state, p->bound[i].ptr, &p->last) != PN_OK ||
+        !result_finite(p, i)) {
+      snprintf(out, out_bytes, "%s (%s)", p->step[i].name,
+               p->step[i].backward ? "backward" : "forward");
+      return;
+    }
+}

@@ -1,0 +1,124 @@
+/* plan_internal.h -- the fields of a plan, shared by the plan_*.c files only.
+ *
+ * Lowering (plan_forward.c, plan_backward.c) appends steps; their operands name buffers, not
+ * addresses.  plan_memory.c turns buffers into offsets of one arena; pn_plan_bind (plan_run.c)
+ * turns all operands into pointers. */
+#ifndef PN_NN_PLAN_INTERNAL_H
+#define PN_NN_PLAN_INTERNAL_H
+
+#include "nn/plan.h"
+
+enum { MAX_COPIES = 4 }; /* layouts of one value that may live beside each other */
+
+typedef struct {
+  enum { AT_NOWHERE, AT_BUFFER, AT_PARAM, AT_GRAD } at;
+  int index; /* of the buffer or the parameter */
+} pn_operand;
+
+typedef struct {
+  size_t bytes, offset;
+  int first, last; /* steps that touch it */
+  bool pinned;     /* lives as long as the plan */
+  bool workspace;  /* AUX or SCRATCH */
+} pn_buffer;
+
+/* A value, a diff or a parameter, in one or more layouts; [0] is the one it was made in. */
+typedef struct {
+  struct {
+    pn_layout layout;
+    pn_operand where;
+  } copy[MAX_COPIES];
+  int n_copies; /* 0: not made yet */
+} pn_value;
+
+typedef struct {
+  pn_kernel kernel; /* owned */
+  pn_device *device;
+  pn_task task; /* as answered */
+  pn_operand operand[PN_ROLE_COUNT];
+  char name[PN_NAME_BYTES];
+  bool backward, enter_unit, leave_unit;
+  int unit;
+  int ready[2]; /* parameters whose gradient is final after this step, or -1; in this order */
+  int64_t flop;
+} pn_step;
+
+/* What the step loop walks. */
+typedef struct {
+  pn_status (*run)(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx);
+  void *state;
+  void *ptr[PN_ROLE_COUNT];
+} pn_bound_step;
+
+/* Nodes that one kernel per pass computes. */
+typedef struct {
+  int node[PN_MAX_CHAIN], n;
+  int input; /* node whose value is SRC */
+  pn_device *device;
+  size_t aux_bytes;
+  int aux; /* buffer or -1 */
+} pn_chain;
+
+struct pn_plan {
+  pn_plan_spec spec;
+  pn_device *host; /* ref: takes what the device cannot; owned */
+  int n_nodes, n_params;
+  pn_op_desc *op; /* [n_nodes]: the graph's, with the batch */
+  int *source;    /* [n_nodes]: the node that makes this node's value: itself but for aliases */
+  int *consumers; /* [n_nodes]: nodes that read the value, aliases resolved */
+  bool *needs_grad;
+  int *longest; /* [n_nodes]: longest chain the device may take from here; 0: host */
+  int logits, loss;
+  bool retry; /* lowering failed, but `longest` was shortened: start again */
+
+  pn_chain *chain; /* [n_nodes] room */
+  int n_chains;
+  pn_value *value, *diff, *weight; /* [n_nodes], [n_nodes], [n_params] */
+  pn_step *step;
+  int n_steps, steps_room, n_forward;
+  pn_buffer *buffer;
+  int n_buffers, buffers_room;
+  int input_buffer, label_buffer, logits_buffer, loss_buffer;
+
+  pn_param_map map;
+  char *arena; /* from spec.device; owned */
+  size_t arena_bytes;
+  pn_bound_step *bound;  /* [n_steps] */
+  float *params, *grads; /* borrowed, see pn_plan_bind */
+
+  /* copy of the last run's context, for pn_plan_find_nonfinite */
+  pn_step_ctx last;
+  uint64_t *last_id; /* [batch] */
+  float *last_scale; /* [batch] */
+  bool ran_backward;
+};
+
+/* plan_chain.c: aliases, consumers, gradients, chains */
+pn_status pn_plan_analyse(pn_plan *p);
+int pn_chain_match(const pn_plan *p, int start,
+                   int *node); /* longest allowed; nodes of the chain */
+
+/* plan_step.c: tasks, values, reorders, steps */
+pn_task pn_task_begin(const pn_plan *p, const pn_chain *c, pn_pass pass);
+pn_step pn_step_begin(const pn_plan *p, const pn_chain *c, bool backward);
+/* Takes the kernel, also on error; adds a buffer for SCRATCH. */
+pn_status pn_step_add(pn_plan *p, pn_step *s);
+void pn_kernel_destroy(pn_kernel *k);
+pn_status pn_buffer_add(pn_plan *p, size_t bytes, bool workspace, int *out);
+pn_status pn_buffer_add_layout(pn_plan *p, const pn_layout *l, pn_operand *out);
+void pn_value_set(pn_value *v, const pn_layout *l, pn_operand where); /* copy 0 */
+/* The value in layout `want`: a copy there is, or a reorder appended now and remembered.  like:
+ * step that will read it (its unit and direction). */
+pn_status pn_value_in(pn_plan *p, const pn_step *like, pn_value *v, const pn_layout *want,
+                      pn_operand *out);
+/* Operands of `s` that its kernel reads, by s->task.uses.  ddst: NULL in forward. */
+pn_status pn_step_inputs(pn_plan *p, const pn_chain *c, pn_value *ddst, pn_step *s);
+/* Append a reorder. */
+pn_status pn_reorder_add(pn_plan *p, const pn_step *like, const pn_layout *from, pn_operand src,
+                         const pn_layout *to, pn_operand dst);
+
+pn_status pn_plan_lower_forward(pn_plan *p);  /* plan_forward.c */
+pn_status pn_plan_lower_backward(pn_plan *p); /* plan_backward.c */
+pn_status pn_plan_place(pn_plan *p);          /* plan_memory.c: lifetimes, offsets, arena */
+
+#endif

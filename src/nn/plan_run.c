@@ -1,0 +1,106 @@
+/* plan_run.c -- binding and the step loop: nothing is created, looked up or allocated here. */
+#include "nn/plan_internal.h"
+
+#include <string.h>
+
+static void *address(const pn_plan *p, const pn_operand *o) {
+  switch (o->at) {
+  case AT_BUFFER:
+    return p->arena + p->buffer[o->index].offset;
+  case AT_PARAM:
+    return p->params ? p->params + p->map.slot[o->index].offset : NULL;
+  case AT_GRAD:
+    return p->grads ? p->grads + p->map.slot[o->index].offset : NULL;
+  default:
+    return NULL;
+  }
+}
+
+void pn_plan_bind(pn_plan *p, float *params, float *grads) {
+  p->params = params;
+  p->grads = grads;
+  for (int i = 0; i < p->n_steps; i++) {
+    const pn_step *s = &p->step[i];
+    p->bound[i].run = s->kernel.run;
+    p->bound[i].state = s->kernel.state;
+    for (int r = 0; r < PN_ROLE_COUNT; r++) p->bound[i].ptr[r] = address(p, &s->operand[r]);
+  }
+}
+
+float *pn_plan_input(pn_plan *p) {
+  return (float *)(void *)(p->arena + p->buffer[p->input_buffer].offset);
+}
+
+int32_t *pn_plan_labels(pn_plan *p) {
+  return (int32_t *)(void *)(p->arena + p->buffer[p->label_buffer].offset);
+}
+
+const float *pn_plan_logits(pn_plan *p) {
+  return (const float *)(void *)(p->arena + p->buffer[p->logits_buffer].offset);
+}
+
+const float *pn_plan_losses(pn_plan *p) {
+  return (const float *)(void *)(p->arena + p->buffer[p->loss_buffer].offset);
+}
+
+/* For pn_plan_find_nonfinite, which runs the batch again. */
+static void remember(pn_plan *p, const pn_step_ctx *ctx, bool backward) {
+  size_t n = (size_t)p->spec.batch;
+
+  p->ran_backward = backward;
+  if (!ctx) return;
+  p->last = (pn_step_ctx){.seed = ctx->seed, .epoch = ctx->epoch};
+  if (ctx->sample_id) p->last.sample_id = memcpy(p->last_id, ctx->sample_id, n * sizeof(uint64_t));
+  if (ctx->sample_scale)
+    p->last.sample_scale = memcpy(p->last_scale, ctx->sample_scale, n * sizeof(float));
+}
+
+static pn_status run_step(pn_plan *p, int i, const pn_step_ctx *ctx) {
+  const pn_bound_step *b = &p->bound[i];
+  return b->run(b->state, b->ptr, ctx);
+}
+
+static pn_status check_bound(const pn_plan *p, bool backward) {
+  if (!p->params || (backward && !p->grads))
+    return PN_FAIL(PN_ERR_ARG, "plan: pn_plan_bind must give %s first",
+                   p->params ? "gradients" : "parameters");
+  if (backward && !p->spec.training)
+    return PN_FAIL(PN_ERR_ARG, "plan: an evaluation plan has no backward");
+  return PN_OK;
+}
+
+pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks) {
+  static const pn_plan_hooks none = {0};
+  const pn_plan_hooks *h = hooks ? hooks : &none;
+  pn_status st;
+
+  PN_TRY(check_bound(p, false));
+  remember(p, ctx, false);
+  for (int i = 0; i < p->n_forward; i++) {
+    const pn_step *s = &p->step[i];
+    if (s->enter_unit && h->before_forward) PN_TRY(h->before_forward(h->ctx, s->unit));
+    PN_TRY(run_step(p, i, ctx));
+    if (s->leave_unit && h->after_forward) PN_TRY(h->after_forward(h->ctx, s->unit));
+  }
+done:
+  return st;
+}
+
+pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks) {
+  static const pn_plan_hooks none = {0};
+  const pn_plan_hooks *h = hooks ? hooks : &none;
+  pn_status st;
+
+  PN_TRY(check_bound(p, true));
+  remember(p, ctx, true);
+  for (int i = p->n_forward; i < p->n_steps; i++) {
+    const pn_step *s = &p->step[i];
+    if (s->enter_unit && h->before_backward) PN_TRY(h->before_backward(h->ctx, s->unit));
+    PN_TRY(run_step(p, i, ctx));
+    for (int k = 0; k < 2; k++)
+      if (s->ready[k] >= 0 && h->grad_ready) PN_TRY(h->grad_ready(h->ctx, s->ready[k]));
+    if (h->tick) PN_TRY(h->tick(h->ctx));
+  }
+done:
+  return st;
+}

@@ -1,0 +1,176 @@
+/* plan_step.c -- the parts that forward and backward lowering share. */
+#include "nn/plan_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Layouts as the kernel would find them: empty tags where it may choose. */
+pn_task pn_task_begin(const pn_plan *p, const pn_chain *c, pn_pass pass) {
+  pn_task t = {.pass = pass, .n_ops = c->n, .training = p->spec.training};
+  const pn_op_desc *first = &p->op[c->node[0]], *last = &p->op[c->node[c->n - 1]];
+  int weight = pn_graph_node(p->spec.graph, c->node[0])->weight;
+  const pn_value *dst = &p->value[c->node[c->n - 1]];
+
+  for (int i = 0; i < c->n; i++) t.op[i] = &p->op[c->node[i]];
+  t.aux_bytes = pass == PN_FORWARD ? 0 : c->aux_bytes;
+  t.layout[PN_SRC] = p->value[c->input].copy[0].layout;
+  t.layout[PN_DST] = dst->n_copies ? dst->copy[0].layout : pn_layout_any(last->out);
+  t.layout[PN_DDST] = pn_layout_any(last->out);
+  t.layout[PN_DSRC] = pn_layout_any(first->in);
+  t.layout[PN_DMID] = pn_layout_any(first->out);
+  t.layout[PN_LABEL] = pn_layout_plain(pn_shape1(p->spec.batch));
+  if (weight < 0) return t;
+  t.layout[PN_WEIGHT] =
+      p->weight[weight].n_copies ? p->weight[weight].copy[0].layout : pn_layout_any(first->weight);
+  t.layout[PN_DWEIGHT] = t.layout[PN_WEIGHT];
+  t.layout[PN_BIAS] = t.layout[PN_DBIAS] = pn_layout_plain(pn_shape1(first->weight.dim[0]));
+  return t;
+}
+
+/* "conv1+relu1+pool1", cut where it does not fit. */
+static void chain_name(const pn_plan *p, const pn_chain *c, char *out) {
+  size_t used = 0;
+
+  for (int i = 0; i < c->n && used < PN_NAME_BYTES; i++) {
+    const char *name = pn_graph_node(p->spec.graph, c->node[i])->name;
+    int n = snprintf(out + used, PN_NAME_BYTES - used, "%s%s", i ? "+" : "", name);
+    used += n > 0 ? (size_t)n : 0;
+  }
+}
+
+pn_step pn_step_begin(const pn_plan *p, const pn_chain *c, bool backward) {
+  pn_step s = {.device = c->device, .backward = backward, .ready = {-1, -1}};
+
+  s.unit = pn_graph_node(p->spec.graph, c->node[0])->unit;
+  chain_name(p, c, s.name);
+  return s;
+}
+
+void pn_kernel_destroy(pn_kernel *k) {
+  if (k->destroy) k->destroy(k->state);
+  memset(k, 0, sizeof *k);
+}
+
+static pn_status grow_steps(pn_plan *p) {
+  int wanted = p->steps_room ? 2 * p->steps_room : 64;
+  pn_step *bigger;
+
+  if (p->n_steps < p->steps_room) return PN_OK;
+  if (!(bigger = realloc(p->step, (size_t)wanted * sizeof *bigger)))
+    return PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
+  p->step = bigger;
+  p->steps_room = wanted;
+  return PN_OK;
+}
+
+pn_status pn_step_add(pn_plan *p, pn_step *s) {
+  pn_status st = grow_steps(p);
+  int buffer = -1;
+
+  if (st == PN_OK && (s->task.uses & 1u << PN_SCRATCH)) {
+    st = pn_buffer_add(p, s->task.scratch_bytes, true, &buffer);
+    s->operand[PN_SCRATCH] = (pn_operand){AT_BUFFER, buffer};
+  }
+  if (st != PN_OK) {
+    pn_kernel_destroy(&s->kernel);
+    return st;
+  }
+  p->step[p->n_steps++] = *s;
+  memset(&s->kernel, 0, sizeof s->kernel);
+  return PN_OK;
+}
+
+pn_status pn_buffer_add(pn_plan *p, size_t bytes, bool workspace, int *out) {
+  if (p->n_buffers == p->buffers_room) {
+    int wanted = p->buffers_room ? 2 * p->buffers_room : 64;
+    pn_buffer *bigger = realloc(p->buffer, (size_t)wanted * sizeof *bigger);
+    if (!bigger) return PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
+    p->buffer = bigger;
+    p->buffers_room = wanted;
+  }
+  *out = p->n_buffers++;
+  p->buffer[*out] = (pn_buffer){.bytes = bytes, .first = -1, .workspace = workspace};
+  return PN_OK;
+}
+
+pn_status pn_buffer_add_layout(pn_plan *p, const pn_layout *l, pn_operand *out) {
+  int64_t count;
+  pn_status st = pn_layout_count(l, &count);
+
+  if (st != PN_OK) return st;
+  out->at = AT_BUFFER;
+  return pn_buffer_add(p, (size_t)count * sizeof(float), false, &out->index);
+}
+
+void pn_value_set(pn_value *v, const pn_layout *l, pn_operand where) {
+  v->copy[0].layout = *l;
+  v->copy[0].where = where;
+  v->n_copies = 1;
+}
+
+pn_status pn_reorder_add(pn_plan *p, const pn_step *like, const pn_layout *from, pn_operand src,
+                         const pn_layout *to, pn_operand dst) {
+  pn_step s = {.device = p->spec.device, .unit = like->unit, .ready = {-1, -1}};
+  pn_status st;
+
+  s.backward = like->backward;
+  snprintf(s.name, sizeof s.name, "reorder");
+  s.task.uses = 1u << PN_SRC | 1u << PN_DST;
+  s.task.layout[PN_SRC] = *from;
+  s.task.layout[PN_DST] = *to;
+  s.operand[PN_SRC] = src;
+  s.operand[PN_DST] = dst;
+  st = s.device->ops->reorder(s.device, from, to, &s.kernel);
+  if (st == PN_ERR_UNSUPPORTED) {
+    s.device = p->host;
+    st = s.device->ops->reorder(s.device, from, to, &s.kernel);
+  }
+  return st != PN_OK ? st : pn_step_add(p, &s);
+}
+
+pn_status pn_value_in(pn_plan *p, const pn_step *like, pn_value *v, const pn_layout *want,
+                      pn_operand *out) {
+  pn_status st;
+
+  if (v->n_copies == 0)
+    return PN_FAIL(PN_ERR_DEVICE, "%s: a kernel of device %s reads a value that does not exist",
+                   like->name, like->device->ops->name);
+  for (int i = 0; i < v->n_copies; i++)
+    if (pn_layout_equal(&v->copy[i].layout, want)) {
+      *out = v->copy[i].where;
+      return PN_OK;
+    }
+  if ((st = pn_buffer_add_layout(p, want, out)) != PN_OK) return st;
+  st = pn_reorder_add(p, like, &v->copy[0].layout, v->copy[0].where, want, *out);
+  if (st == PN_OK && v->n_copies < MAX_COPIES) {
+    v->copy[v->n_copies].layout = *want;
+    v->copy[v->n_copies++].where = *out;
+  }
+  return st;
+}
+
+static bool reads(const pn_step *s, pn_role role) {
+  return s->task.uses & 1u << role;
+}
+
+pn_status pn_step_inputs(pn_plan *p, const pn_chain *c, pn_value *ddst, pn_step *s) {
+  const pn_node *node = pn_graph_node(p->spec.graph, c->node[0]);
+  const pn_layout *l = s->task.layout;
+  pn_status st = PN_OK;
+
+  if (reads(s, PN_SRC))
+    PN_TRY(pn_value_in(p, s, &p->value[c->input], &l[PN_SRC], &s->operand[PN_SRC]));
+  if (reads(s, PN_WEIGHT) && node->weight >= 0)
+    PN_TRY(pn_value_in(p, s, &p->weight[node->weight], &l[PN_WEIGHT], &s->operand[PN_WEIGHT]));
+  if (reads(s, PN_BIAS) && node->bias >= 0)
+    s->operand[PN_BIAS] = (pn_operand){AT_PARAM, node->bias};
+  if (reads(s, PN_LABEL)) s->operand[PN_LABEL] = (pn_operand){AT_BUFFER, p->label_buffer};
+  if (reads(s, PN_AUX)) s->operand[PN_AUX] = (pn_operand){AT_BUFFER, c->aux};
+  if (!ddst) return PN_OK;
+  if (reads(s, PN_DDST)) PN_TRY(pn_value_in(p, s, ddst, &l[PN_DDST], &s->operand[PN_DDST]));
+  if (reads(s, PN_DST))
+    PN_TRY(pn_value_in(p, s, &p->value[c->node[c->n - 1]], &l[PN_DST], &s->operand[PN_DST]));
+done:
+  return st;
+}

@@ -1,0 +1,67 @@
+/* optim.c -- the table of update rules. */
+#include "optim/rules.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const pn_optim_rule *const rules[] = {&pn_optim_sgd, &pn_optim_adam};
+enum { N_RULES = sizeof rules / sizeof *rules };
+
+struct pn_optim {
+  pn_optim_config config;
+  const pn_optim_rule *rule;
+};
+
+void pn_optim_defaults(pn_optim_config *c) {
+  *c = (pn_optim_config){.name = "adam", .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+}
+
+static pn_status unknown_rule(const char *name) {
+  char list[64] = "";
+
+  for (int i = 0; i < N_RULES; i++) {
+    size_t used = strlen(list);
+    snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", rules[i]->name);
+  }
+  return PN_FAIL(PN_ERR_ARG, "unknown optimizer '%s': there are %s", name, list);
+}
+
+static pn_status check_config(const pn_optim_config *c) {
+  if (c->nesterov && c->momentum == 0.0)
+    return PN_FAIL(PN_ERR_ARG, "%s: nesterov needs a momentum above 0", c->name);
+  if (!(c->beta1 >= 0 && c->beta1 < 1 && c->beta2 >= 0 && c->beta2 < 1))
+    return PN_FAIL(PN_ERR_ARG, "%s: betas %g %g, expected [0, 1)", c->name, c->beta1, c->beta2);
+  return PN_OK;
+}
+
+pn_status pn_optim_create(const pn_optim_config *c, pn_optim **out) {
+  const pn_optim_rule *rule = NULL;
+  pn_status st = check_config(c);
+
+  *out = NULL;
+  if (st != PN_OK) return st;
+  for (int i = 0; i < N_RULES; i++)
+    if (strcmp(c->name, rules[i]->name) == 0) rule = rules[i];
+  if (!rule) return unknown_rule(c->name);
+  if (!(*out = malloc(sizeof **out))) return PN_FAIL(PN_ERR_NOMEM, "optimizer %s", c->name);
+  **out = (pn_optim){.config = *c, .rule = rule};
+  return PN_OK;
+}
+
+void pn_optim_destroy(pn_optim *o) {
+  free(o);
+}
+
+int pn_optim_n_states(const pn_optim *o) {
+  return o->rule->n_states(&o->config);
+}
+
+const char *pn_optim_state_name(const pn_optim *o, int i) {
+  return o->rule->state_name[i];
+}
+
+void pn_optim_update(const pn_optim *o, int64_t t, double lr, const pn_optim_range *r,
+                     int threads) {
+  o->rule->update(&o->config, t, lr, r, threads);
+}

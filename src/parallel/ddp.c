@@ -1,0 +1,136 @@
+/* ddp.c -- distributed data parallel: every rank has all parameters, gradients are summed in
+ * buckets while the backward pass still runs, and each bucket is updated as soon as it is there. */
+#include "base/clock.h"
+#include "parallel/bucket.h"
+#include "parallel/replica.h"
+#include "parallel/table.h"
+
+#include <stdlib.h>
+
+enum { FIRST_BUCKET_BYTES = 1 << 20, DEFAULT_BUCKET_BYTES = 4 << 20 };
+
+struct ddp {
+  pn_bucket_plan plan;
+  pn_request *
+      *request; /* [plan.n]; those of [waited, started) are in flight or done; owned array */
+  int started, tested, waited; /* tested: first that is not known to be complete */
+  double t_open;               /* when the first of those in flight was started */
+};
+
+static pn_status ddp_setup(pn_strategy *s) {
+  int64_t bytes = s->spec.bucket_bytes > 0 ? s->spec.bucket_bytes : DEFAULT_BUCKET_BYTES;
+  int64_t first = bytes < FIRST_BUCKET_BYTES ? bytes : FIRST_BUCKET_BYTES;
+  struct ddp *d = calloc(1, sizeof *d);
+  pn_status st = PN_OK;
+
+  if (!d) return PN_FAIL(PN_ERR_NOMEM, "ddp: out of memory");
+  s->impl = d;
+  PN_TRY(pn_buckets_make(s->spec.map, first, bytes, &d->plan));
+  if (!(d->request = calloc((size_t)d->plan.n, sizeof *d->request))) {
+    st = PN_FAIL(PN_ERR_NOMEM, "ddp: out of memory");
+    goto done;
+  }
+  PN_TRY(pn_replica_alloc(s));
+done:
+  return st;
+}
+
+/* Nothing known to be in flight any more: close the interval that counts as communication. */
+static void note_complete(pn_strategy *s, struct ddp *d, int n) {
+  if (n <= d->tested) return;
+  d->tested = n;
+  if (d->tested == d->started) s->comm_total_s += pn_now() - d->t_open;
+}
+
+static pn_status start_bucket(pn_strategy *s, struct ddp *d) {
+  const pn_bucket *b = &d->plan.bucket[d->started];
+  pn_status st;
+
+  if (d->started == 0) s->comm_total_s = s->comm_exposed_s = 0;
+  if (d->tested == d->started) d->t_open = pn_now();
+  st = pn_iallreduce_sum(s->spec.data, "sum of gradients", s->grads + b->first, b->count,
+                         &d->request[d->started]);
+  if (st == PN_OK) d->started++;
+  return st;
+}
+
+/* Gradients come in descending order, so do the buckets: always started in the same order. */
+static pn_status ddp_grad_ready(void *ctx, int param) {
+  pn_strategy *s = ctx;
+  struct ddp *d = s->impl;
+  pn_status st = PN_OK;
+
+  while (st == PN_OK && d->started < d->plan.n && d->plan.bucket[d->started].trigger >= param)
+    st = start_bucket(s, d);
+  return st;
+}
+
+static pn_status ddp_tick(void *ctx) {
+  pn_strategy *s = ctx;
+  struct ddp *d = s->impl;
+
+  while (d->tested < d->started) {
+    bool complete = false;
+    pn_status st = pn_request_test(d->request[d->tested], &complete);
+    if (st != PN_OK) return st;
+    if (!complete) break;
+    note_complete(s, d, d->tested + 1);
+  }
+  return PN_OK;
+}
+
+static pn_status wait_bucket(pn_strategy *s, struct ddp *d) {
+  bool in_flight = d->waited >= d->tested; /* else: complete, nothing to wait for */
+  double t0 = pn_now();
+  pn_status st = pn_request_wait(d->request[d->waited]);
+
+  if (in_flight) s->comm_exposed_s += pn_now() - t0;
+  d->waited++;
+  note_complete(s, d, d->waited);
+  return st;
+}
+
+/* With the norm all buckets must be there first; without it updates overlap with later buckets. */
+static pn_status ddp_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  struct ddp *d = s->impl;
+  pn_status st = PN_OK;
+
+  if (d->started != d->plan.n)
+    return PN_FAIL(PN_ERR_ARG, "ddp: step with %d of %d buckets started", d->started, d->plan.n);
+  for (int i = 0; i < d->plan.n; i++) {
+    PN_TRY(wait_bucket(s, d));
+    if (!grad_norm) pn_replica_update(s, d->plan.bucket[i].first, d->plan.bucket[i].count, t, lr);
+    PN_TRY(ddp_tick(s));
+  }
+  if (grad_norm) {
+    *grad_norm = pn_replica_grad_norm(s);
+    pn_replica_update(s, 0, s->spec.map->total, t, lr);
+  }
+  d->started = d->tested = d->waited = 0;
+done:
+  return st;
+}
+
+/* After a failure in the middle of a step MPI may still use the gradients: they are left to the
+ * end of the job, which is near. */
+static void ddp_destroy(pn_strategy *s) {
+  struct ddp *d = s->impl;
+
+  if (d && d->waited < d->started) s->grads = NULL;
+  pn_replica_free(s);
+  if (!d) return;
+  pn_buckets_free(&d->plan);
+  free(d->request);
+  free(d);
+  s->impl = NULL;
+}
+
+const pn_strategy_ops pn_strategy_ddp_ops = {
+    .name = "ddp",
+    .help = "every rank has all parameters; gradients are summed in buckets during backward",
+    .setup = ddp_setup,
+    .hooks = {.grad_ready = ddp_grad_ready, .tick = ddp_tick},
+    .step = ddp_step,
+    .visit_owned = pn_replica_visit,
+    .destroy = ddp_destroy,
+};

@@ -1,0 +1,20 @@
+/* replica.h -- what strategies share that keep all parameters on every rank (single, ddp). */
+#ifndef PN_PARALLEL_REPLICA_H
+#define PN_PARALLEL_REPLICA_H
+
+#include "parallel/strategy.h"
+
+/* Allocate params, grads and state arenas and write the initial values.  Not collective. */
+pn_status pn_replica_alloc(pn_strategy *s);
+void pn_replica_free(pn_strategy *s);
+
+/* Optimizer step of the elements [first, first + count) of the arenas. */
+void pn_replica_update(pn_strategy *s, int64_t first, int64_t count, int64_t t, double lr);
+
+/* Euclidean norm of the gradients arena (padding is zero), in double. */
+double pn_replica_grad_norm(const pn_strategy *s);
+
+/* Rank 0 visits every parameter, then every optimizer state; other ranks nothing. */
+pn_status pn_replica_visit(pn_strategy *s, pn_visit_fn fn, void *ctx);
+
+#endif

@@ -1,0 +1,26 @@
+/* single.c -- one rank, no communication. */
+#include "parallel/replica.h"
+#include "parallel/table.h"
+
+static pn_status single_setup(pn_strategy *s) {
+  int size = pn_comm_size(s->spec.data);
+  if (size > 1)
+    return PN_FAIL(PN_ERR_ARG, "train.strategy=single is for one rank, this run has %d: use ddp",
+                   size);
+  return pn_replica_alloc(s);
+}
+
+static pn_status single_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  if (grad_norm) *grad_norm = pn_replica_grad_norm(s);
+  pn_replica_update(s, 0, s->spec.map->total, t, lr);
+  return PN_OK;
+}
+
+const pn_strategy_ops pn_strategy_single_ops = {
+    .name = "single",
+    .help = "one rank, no communication",
+    .setup = single_setup,
+    .step = single_step,
+    .visit_owned = pn_replica_visit,
+    .destroy = pn_replica_free,
+};

@@ -1,0 +1,138 @@
+/* strategy.c -- the table of strategies and what they all need: creation, skipping, weights' hash.
+ */
+#include "parallel/strategy.h"
+
+#include "base/digest.h"
+#include "parallel/table.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const pn_strategy_ops *const table[] = {&pn_strategy_single_ops, &pn_strategy_ddp_ops};
+enum { TABLE_ROWS = sizeof table / sizeof *table };
+
+const pn_strategy_ops *const *pn_strategy_table(int *count) {
+  *count = TABLE_ROWS;
+  return table;
+}
+
+static pn_status find_ops(const char *name, const pn_strategy_ops **out) {
+  char names[256] = "";
+
+  for (int i = 0; i < TABLE_ROWS; i++) {
+    size_t n = strlen(names);
+    if (strcmp(table[i]->name, name) == 0) {
+      *out = table[i];
+      return PN_OK;
+    }
+    snprintf(names + n, sizeof names - n, "%s%s", n ? ", " : "", table[i]->name);
+  }
+  return PN_FAIL(PN_ERR_ARG, "unknown strategy '%s'; there are: %s", name, names);
+}
+
+/* Collective.  *same: all ranks gave the same number. */
+static pn_status same_everywhere(pn_comm *c, const char *what, uint32_t mine, bool *same) {
+  int64_t v[2] = {mine, -(int64_t)mine};
+  pn_status st = pn_allreduce(c, what, v, 2, PN_I64, PN_MAX);
+  *same = v[0] == -v[1];
+  return st;
+}
+
+/* Sums of gradients are elementwise over the arenas: their layouts must agree. */
+static pn_status check_map(const pn_param_map *map, pn_comm *c) {
+  uint32_t crc = pn_crc32c(0, &map->total, sizeof map->total);
+  bool same = true;
+  pn_status st;
+
+  for (int i = 0; i < map->n; i++) {
+    const struct pn_slot *s = &map->slot[i];
+    crc = pn_crc32c(crc, s->layout.tag, strlen(s->layout.tag));
+    crc = pn_crc32c(crc, &s->offset, sizeof s->offset);
+    crc = pn_crc32c(crc, &s->count, sizeof s->count);
+  }
+  st = same_everywhere(c, "check of parameter layouts", crc, &same);
+  if (st != PN_OK || same) return st;
+  st = PN_FAIL(PN_ERR_UNSUPPORTED,
+               "the ranks chose different parameter layouts, so their CPUs differ: set "
+               "ONEDNN_MAX_CPU_ISA to what the weakest one has, e.g. AVX2");
+  return pn_agree(c, st);
+}
+
+pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_strategy **out) {
+  const pn_strategy_ops *ops = NULL;
+  pn_strategy *s = calloc(1, sizeof *s);
+  pn_status st = s ? find_ops(name, &ops) : PN_FAIL(PN_ERR_NOMEM, "strategy: out of memory");
+
+  *out = NULL;
+  PN_TRY(pn_agree(spec->data, st));
+  PN_TRY(check_map(spec->map, spec->data));
+  s->ops = ops;
+  s->spec = *spec;
+  PN_TRY(pn_agree(spec->data, ops->setup(s)));
+  *out = s;
+  s = NULL;
+done:
+  pn_strategy_destroy(s);
+  return st;
+}
+
+void pn_strategy_destroy(pn_strategy *s) {
+  if (!s) return;
+  if (s->ops) s->ops->destroy(s);
+  free(s);
+}
+
+pn_plan_hooks pn_strategy_hooks(pn_strategy *s) {
+  pn_plan_hooks hooks = s->ops->hooks;
+  hooks.ctx = s;
+  return hooks;
+}
+
+pn_status pn_strategy_skip(pn_strategy *s) {
+  pn_plan_hooks hooks = pn_strategy_hooks(s);
+  pn_status st = PN_OK;
+
+  memset(s->grads, 0, s->bytes_grads);
+  for (int p = s->spec.map->n - 1; p >= 0 && st == PN_OK && hooks.grad_ready; p--)
+    st = hooks.grad_ready(hooks.ctx, p);
+  return st;
+}
+
+/* SHA-256 of this rank's copy. */
+static pn_status hash_params(const pn_strategy *s, char hex[65]) {
+  const pn_param_map *map = s->spec.map;
+  pn_sha256 *sha = NULL;
+  float *logical = NULL;
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_sha256_create(&sha));
+  for (int i = 0; i < map->n; i++) {
+    size_t n = (size_t)pn_shape_count(map->slot[i].layout.shape);
+    free(logical);
+    if (!(logical = malloc(n * sizeof *logical))) {
+      st = PN_FAIL(PN_ERR_NOMEM, "hash of the weights: out of memory");
+      goto done;
+    }
+    PN_TRY(pn_layout_unpack(&map->slot[i].layout, s->params + map->slot[i].offset, logical));
+    pn_sha256_update(sha, logical, n * sizeof *logical);
+  }
+  pn_sha256_hex(sha, hex);
+done:
+  free(logical);
+  pn_sha256_destroy(sha);
+  return st;
+}
+
+pn_status pn_strategy_weights_sha256(pn_strategy *s, char hex[65]) {
+  pn_comm *c = s->spec.data;
+  bool same = true;
+  pn_status st = pn_agree(c, hash_params(s, hex));
+
+  if (st != PN_OK) return st;
+  st = same_everywhere(c, "check that all ranks have the same weights", pn_crc32c(0, hex, 64),
+                       &same);
+  if (st != PN_OK || same) return st;
+  st = PN_FAIL(PN_ERR_NUMERIC, "the ranks no longer have the same weights");
+  return pn_agree(c, st);
+}

@@ -1,0 +1,85 @@
+/* eval_run.c -- evaluate what a training run left behind. */
+#include "train/checkpoint.h"
+#include "train/evaluate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+  pn_saved_run saved;
+  pn_dataset *data;
+  pn_graph *graph;
+  pn_device *device;
+  pn_evaluator *eval;
+  float *params;
+} eval_run;
+
+static void close_run(eval_run *r) {
+  pn_evaluator_destroy(r->eval);
+  if (r->params) r->device->ops->free(r->device, r->params);
+  pn_device_destroy(r->device);
+  pn_graph_destroy(r->graph);
+  pn_dataset_close(r->data);
+  pn_saved_run_close(&r->saved);
+}
+
+/* The data must have the images that the model was made for. */
+static pn_status check_data(const eval_run *r, const char *run_path, const char *data_path) {
+  const pn_model_config *m = &r->saved.config;
+  int64_t c, h, w;
+  int classes = pn_dataset_n_classes(r->data);
+
+  pn_dataset_shape(r->data, &c, &h, &w);
+  if (c == m->channels && h == m->size[0] && w == m->size[1] && classes == m->classes) return PN_OK;
+  return PN_FAIL(PN_ERR_ARG,
+                 "%s was trained on %lldx%lldx%lld images of %lld classes, %s has %lldx%lldx%lld "
+                 "of %d",
+                 run_path, (long long)m->channels, (long long)m->size[0], (long long)m->size[1],
+                 (long long)m->classes, data_path, (long long)c, (long long)h, (long long)w,
+                 classes);
+}
+
+static pn_status load_params(eval_run *r) {
+  const pn_param_map *map = pn_evaluator_map(r->eval);
+  void *p = NULL;
+  pn_status st = PN_OK;
+
+  PN_TRY(r->device->ops->alloc(r->device, (size_t)map->total * sizeof(float), &p));
+  r->params = p;
+  PN_TRY(pn_saved_run_load(&r->saved, r->graph, map, r->params));
+  pn_evaluator_bind(r->eval, r->params);
+done:
+  return st;
+}
+
+static pn_status open_run(eval_run *r, const char *run_path, const char *data_path, int threads,
+                          pn_comm *c) {
+  pn_eval_spec spec = {.comm = c};
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_saved_run_open(run_path, &r->saved));
+  PN_TRY(pn_dataset_open(data_path, &r->data));
+  PN_TRY(check_data(r, run_path, data_path));
+  PN_TRY(pn_model_build(r->saved.model, &r->saved.config, &r->graph));
+  PN_TRY(pn_device_create("auto", threads, &r->device));
+  spec.graph = r->graph;
+  spec.device = r->device;
+  spec.data = r->data;
+  PN_TRY(pn_evaluator_create(&spec, &r->eval));
+  PN_TRY(load_params(r));
+done:
+  return st;
+}
+
+pn_status pn_eval_run(const char *run_path, const char *data_path, pn_split split, int threads,
+                      pn_comm *c, pn_metrics *out) {
+  eval_run r = {.data = NULL};
+  pn_status st = PN_OK;
+
+  *out = (pn_metrics){0};
+  PN_TRY(pn_agree(c, open_run(&r, run_path, data_path, threads, c)));
+  PN_TRY(pn_evaluator_run(r.eval, split, out));
+done:
+  close_run(&r);
+  return st;
+}

@@ -1,0 +1,191 @@
+/* record.c -- files of a run's folder, written by one rank. */
+#include "train/record.h"
+
+#include "base/file.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pn_status create_csv(const char *folder, const char *name, const char *header, FILE **out) {
+  char path[sizeof((pn_record *)0)->folder];
+  pn_status st = pn_path_join(path, sizeof path, folder, name);
+
+  if (st != PN_OK) return st;
+  if (!(*out = fopen(path, "w")) || fprintf(*out, "%s\n", header) < 0)
+    return PN_FAIL(PN_ERR_IO, "cannot create %s: %s", path, strerror(errno));
+  return PN_OK;
+}
+
+static pn_status check_free(const char *folder) {
+  static const char *const signs[] = {"run.json", "checkpoints"};
+  char path[sizeof((pn_record *)0)->folder];
+
+  for (size_t i = 0; i < sizeof signs / sizeof *signs; i++) {
+    pn_status st = pn_path_join(path, sizeof path, folder, signs[i]);
+    if (st != PN_OK) return st;
+    if (pn_file_exists(path))
+      return PN_FAIL(PN_ERR_ARG,
+                     "%s holds another run (%s): give another out.path, or delete it first", folder,
+                     signs[i]);
+  }
+  return PN_OK;
+}
+
+static pn_status open_files(pn_record *r) {
+  pn_status st = PN_OK;
+
+  PN_TRY(check_free(r->folder));
+  PN_TRY(pn_make_dirs(r->folder));
+  PN_TRY(create_csv(r->folder, "epochs.csv",
+                    "epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,"
+                    "images_per_s,seconds",
+                    &r->epochs_csv));
+  PN_TRY(create_csv(r->folder, "steps.csv",
+                    "step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,"
+                    "comm_hidden_ms,update_ms,step_ms",
+                    &r->steps_csv));
+done:
+  return st;
+}
+
+pn_status pn_record_open(const char *folder, const pn_dataset *data, pn_record *out) {
+  pn_status st = PN_OK;
+
+  *out = (pn_record){.data = data, .epochs = json_array()};
+  if (!out->epochs) return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
+  if (!folder) return PN_OK;
+  if ((size_t)snprintf(out->folder, sizeof out->folder, "%s", folder) >= sizeof out->folder)
+    st = PN_FAIL(PN_ERR_ARG, "path too long: %s", folder);
+  if (st == PN_OK) st = open_files(out);
+  if (st != PN_OK) pn_record_close(out);
+  return st;
+}
+
+void pn_record_close(pn_record *r) {
+  if (r->epochs_csv) fclose(r->epochs_csv);
+  if (r->steps_csv) fclose(r->steps_csv);
+  json_decref(r->epochs);
+  *r = (pn_record){.data = NULL};
+}
+
+static pn_status flush(FILE *f, const char *folder, const char *name) {
+  if (fflush(f) == 0 && !ferror(f)) return PN_OK;
+  return PN_FAIL(PN_ERR_IO, "cannot write %s/%s: %s", folder, name, strerror(errno));
+}
+
+pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n) {
+  if (!r->steps_csv) return PN_OK;
+  for (int64_t i = 0; i < n; i++) {
+    const pn_step_row *s = &rows[i];
+    fprintf(r->steps_csv, "%lld,%lld,%lld,%.9g", (long long)s->step, (long long)s->epoch,
+            (long long)s->images, s->loss);
+    for (int c = 0; c < PN_COL_COUNT; c++) fprintf(r->steps_csv, ",%.6g", 1e3 * s->seconds[c]);
+    fputc('\n', r->steps_csv);
+  }
+  return flush(r->steps_csv, r->folder, "steps.csv");
+}
+
+/* An empty cell where there is no number. */
+static void cell(FILE *f, double x) {
+  if (isfinite(x))
+    fprintf(f, ",%.9g", x);
+  else
+    fputc(',', f);
+}
+
+static void epoch_line(FILE *f, const pn_epoch_row *e) {
+  const pn_metrics none = {
+      .loss = NAN, .accuracy = NAN, .precision = NAN, .recall = NAN, .f1 = NAN, .auc = NAN};
+  const pn_metrics *v = e->val ? e->val : &none;
+
+  fprintf(f, "%lld", (long long)e->epoch);
+  cell(f, e->loss);
+  cell(f, v->loss);
+  cell(f, v->accuracy);
+  cell(f, v->precision);
+  cell(f, v->recall);
+  cell(f, v->f1);
+  cell(f, v->auc);
+  cell(f, e->lr);
+  cell(f, e->images_per_s);
+  cell(f, e->seconds);
+  fputc('\n', f);
+}
+
+pn_status pn_record_epoch(pn_record *r, const pn_epoch_row *e) {
+  json_t *val = e->val ? pn_metrics_json(e->val, r->data) : json_null();
+  json_t *row =
+      json_pack("{s:I, s:f, s:o, s:f, s:f, s:f}", "epoch", (json_int_t)e->epoch, "loss", e->loss,
+                "val", val, "lr", e->lr, "images_per_s", e->images_per_s, "seconds", e->seconds);
+
+  if (!row || json_array_append_new(r->epochs, row) != 0)
+    return PN_FAIL(PN_ERR_NOMEM, "record of epoch %lld: out of memory", (long long)e->epoch);
+  if (!r->epochs_csv) return PN_OK;
+  epoch_line(r->epochs_csv, e);
+  return flush(r->epochs_csv, r->folder, "epochs.csv");
+}
+
+static json_t *phases_json(const pn_train_result *r) {
+  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "data", r->data_ms, "forward", r->forward_ms,
+                   "backward", r->backward_ms, "comm_exposed", r->comm_exposed_ms, "comm_hidden",
+                   r->comm_hidden_ms, "update", r->update_ms);
+}
+
+static json_t *peak_json(const pn_train_result *r, const pn_run_facts *f) {
+  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "max_rank", (json_int_t)r->peak_rss,
+                   "parameters", (json_int_t)r->bytes_parameters, "gradients",
+                   (json_int_t)r->bytes_gradients, "state", (json_int_t)r->bytes_state,
+                   "activations", (json_int_t)r->bytes_activations, "workspace",
+                   (json_int_t)r->bytes_workspace, "arena", (json_int_t)f->bytes_arena);
+}
+
+static json_t *step_json(const pn_step_time *t) {
+  return json_pack("{s:f, s:f, s:[f,f], s:I}", "median", t->median, "p95", t->p95, "ci95",
+                   t->ci95[0], t->ci95[1], "n", (json_int_t)t->n);
+}
+
+static json_t *what_ran(const pn_record *r, const pn_run_facts *f, const pn_train_result *o) {
+  const pn_train_config *c = f->cfg;
+  return json_pack("{s:s, s:I, s:s, s:i, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:f, s:O}",
+                   "model", c->model, "parameters", (json_int_t)o->parameters, "strategy",
+                   c->strategy, "ranks", f->ranks, "threads", c->threads, "device", f->device,
+                   "precision", c->precision, "batch_rule", c->batch_global ? "global" : "local",
+                   "global_batch", (json_int_t)o->global_batch, "steps", (json_int_t)o->steps,
+                   "steps_per_epoch", (json_int_t)f->steps_per_epoch, "data_digest",
+                   pn_dataset_digest(r->data), "seconds", o->seconds, "epochs", r->epochs);
+}
+
+static json_t *how_well(const pn_record *r, const pn_run_facts *f, const pn_train_result *o) {
+  json_t *test = o->test.n > 0 ? pn_metrics_json(&o->test, r->data) : json_null();
+  return json_pack("{s:o, s:f, s:o, s:o, s:s, s:o, s:O?, s:O?}", "step_ms", step_json(&o->step_ms),
+                   "images_per_s", o->images_per_s, "phases_ms", phases_json(o), "peak_bytes",
+                   peak_json(o, f), "weights_sha256", o->weights_sha256, "test", test, "options",
+                   f->cfg->options, "versions", f->cfg->versions);
+}
+
+static pn_status write_run(const pn_record *r, const json_t *record) {
+  char path[sizeof r->folder];
+  char *text = json_dumps(record, JSON_INDENT(2));
+  pn_status st = PN_OK;
+
+  if (!text) return PN_FAIL(PN_ERR_NOMEM, "run.json: out of memory");
+  PN_TRY(pn_path_join(path, sizeof path, r->folder, "run.json"));
+  PN_TRY(pn_file_write(path, text, strlen(text)));
+done:
+  free(text);
+  return st;
+}
+
+pn_status pn_record_finish(pn_record *r, const pn_run_facts *facts, pn_train_result *result) {
+  json_t *rest = how_well(r, facts, result);
+
+  result->record = what_ran(r, facts, result);
+  if (!result->record || !rest || json_object_update(result->record, rest) != 0) {
+    json_decref(rest);
+    return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
+  }
+  json_decref(rest);
+  return r->folder[0] ? write_run(r, result->record) : PN_OK;
+}

@@ -1,0 +1,62 @@
+/* record.h -- what a run tells: epochs.csv, steps.csv and run.json in its folder, and the same
+ * object in memory. */
+#ifndef PN_TRAIN_RECORD_H
+#define PN_TRAIN_RECORD_H
+
+#include "train/trainer.h"
+
+#include <stdio.h>
+
+typedef enum {
+  PN_COL_DATA,
+  PN_COL_FORWARD,
+  PN_COL_BACKWARD,
+  PN_COL_COMM_EXPOSED,
+  PN_COL_COMM_HIDDEN,
+  PN_COL_UPDATE,
+  PN_COL_STEP,
+  PN_COL_COUNT
+} pn_column;
+
+/* One step: seconds are the largest over the ranks, column by column. */
+typedef struct {
+  int64_t step, epoch, images; /* step and epoch count from 1; images over all ranks */
+  double loss;                 /* mean over the step's images */
+  double seconds[PN_COL_COUNT];
+} pn_step_row;
+
+typedef struct {
+  int64_t epoch;
+  double loss, lr, images_per_s, seconds; /* seconds: training alone */
+  const pn_metrics *val;                  /* NULL: not evaluated; borrowed */
+} pn_epoch_row;
+
+typedef struct {
+  char folder[4096];            /* "" = nothing is written */
+  FILE *epochs_csv, *steps_csv; /* owned; NULL where nothing is written */
+  json_t *epochs;               /* owned */
+  const pn_dataset *data;       /* borrowed: names of the classes */
+} pn_record;
+
+/* Makes the folder.  Not collective: folder is NULL on ranks that do not write.
+ * Errors: ARG (the folder holds another run: says what to do), IO. */
+pn_status pn_record_open(const char *folder, const pn_dataset *data, pn_record *out);
+void pn_record_close(pn_record *r);
+pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n);
+pn_status pn_record_epoch(pn_record *r, const pn_epoch_row *row);
+
+/* What the numbers of the result do not say. */
+typedef struct {
+  const pn_train_config *cfg;
+  const char *device;
+  int ranks;
+  size_t bytes_arena;
+  int64_t steps_per_epoch;
+} pn_run_facts;
+/* Makes result->record and, where a folder is open, run.json. */
+pn_status pn_record_finish(pn_record *r, const pn_run_facts *facts, pn_train_result *result);
+
+/* Step times of `rows` after warm-up, see docs: fills step_ms, *_ms and images_per_s. */
+pn_status pn_record_times(const pn_step_row *rows, int64_t n, pn_train_result *result);
+
+#endif

@@ -1,0 +1,156 @@
+/* run_setup.c -- from a configuration and a data set to everything that the step loop needs. */
+#include "base/clock.h"
+#include "base/digest.h"
+#include "train/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static pn_status check_config(const pn_train_config *c, const pn_dataset *d) {
+  if (c->epochs <= 0 && c->steps <= 0)
+    return PN_FAIL(PN_ERR_ARG, "train.epochs and train.steps are both 0: nothing to do");
+  if (c->batch < 1)
+    return PN_FAIL(PN_ERR_ARG, "train.batch=%lld: expected at least 1", (long long)c->batch);
+  if (c->precision[0] && strcmp(c->precision, "f32") != 0)
+    return PN_FAIL(PN_ERR_UNSUPPORTED, "train.precision=%s: this version computes in f32",
+                   c->precision);
+  if (pn_dataset_count(d, PN_TRAIN) < 1)
+    return PN_FAIL(PN_ERR_ARG, "the data set has no images in its training split");
+  return PN_OK;
+}
+
+/* All ranks must see the same images: their number decides how many steps there are. */
+static pn_status check_same_data(pn_comm *c, const pn_dataset *d) {
+  const char *digest = pn_dataset_digest(d);
+  int64_t crc = pn_crc32c(0, digest, strlen(digest)), v[2] = {crc, -crc};
+  pn_status st = pn_allreduce(c, "check of the data set", v, 2, PN_I64, PN_MAX);
+
+  if (st != PN_OK || v[0] == -v[1]) return st;
+  st = PN_FAIL(PN_ERR_FORMAT, "the ranks see different data sets under data.path");
+  return pn_agree(c, st);
+}
+
+static void count_steps(pn_run *r) {
+  const pn_train_config *c = r->cfg;
+  int size = pn_comm_size(r->comm);
+  int64_t epoch_steps;
+
+  r->batches =
+      pn_batches_make(pn_dataset_count(r->data, PN_TRAIN),
+                      c->batch_global ? c->batch : c->batch * size, pn_comm_rank(r->comm), size);
+  epoch_steps = c->epochs * r->batches.steps;
+  r->n_steps = c->epochs > 0 ? epoch_steps : c->steps;
+  if (c->steps > 0 && c->steps < r->n_steps) r->n_steps = c->steps;
+}
+
+static pn_status make_model(pn_run *r) {
+  pn_model_config *m = &r->model;
+
+  *m = r->cfg->model_config;
+  pn_dataset_shape(r->data, &m->channels, &m->size[0], &m->size[1]);
+  m->classes = pn_dataset_n_classes(r->data);
+  return pn_model_build(r->cfg->model, m, &r->graph);
+}
+
+static pn_status make_plans(pn_run *r) {
+  const pn_batches *b = &r->batches;
+  int64_t last = (r->n_steps < b->steps ? r->n_steps : b->steps) - 1;
+  int64_t sizes[PN_MAX_PLANS] = {pn_batches_share(b, 0).count, pn_batches_share(b, last).count};
+  return pn_plan_set_create(r->graph, r->device, pn_batches_largest(b), sizes, &r->plans);
+}
+
+/* Nothing here talks to other ranks. */
+static pn_status setup_engine(pn_run *r) {
+  pn_status st = PN_OK;
+
+  PN_TRY(check_config(r->cfg, r->data));
+  count_steps(r);
+  PN_TRY(make_model(r));
+  PN_TRY(pn_device_create(r->cfg->device, r->cfg->threads, &r->device));
+  PN_TRY(pn_optim_create(&r->cfg->optim, &r->optim));
+  PN_TRY(make_plans(r));
+done:
+  return st;
+}
+
+static pn_status make_strategy(pn_run *r) {
+  pn_strategy_spec spec = {.graph = r->graph,
+                           .map = &r->plans.map,
+                           .optim = r->optim,
+                           .data = r->comm,
+                           .device = r->device,
+                           .bucket_bytes = (int64_t)(r->cfg->bucket_mb * (1 << 20)),
+                           .seed = r->cfg->seed};
+  return pn_strategy_create(r->cfg->strategy, &spec, &r->strategy);
+}
+
+static pn_status make_buffers(pn_run *r) {
+  size_t steps = (size_t)r->batches.steps;
+
+  r->order = malloc((size_t)r->batches.n * sizeof *r->order);
+  r->hidden = calloc(steps, sizeof *r->hidden);
+  r->loss = calloc(steps, sizeof *r->loss);
+  r->columns = calloc(steps * PN_COL_COUNT, sizeof *r->columns);
+  if (!r->order || !r->hidden || !r->loss || !r->columns)
+    return PN_FAIL(PN_ERR_NOMEM, "training of %lld images: out of memory", (long long)r->batches.n);
+  return pn_phases_create(r->batches.steps, &r->phases);
+}
+
+static pn_status setup_local(pn_run *r) {
+  pn_eval_spec eval = {r->graph, r->device, &r->plans.map, r->comm, r->data};
+  const char *folder = pn_comm_rank(r->comm) == 0 ? r->cfg->out_path : NULL;
+  pn_status st = PN_OK;
+
+  pn_plan_set_bind(&r->plans, r->strategy->params, r->strategy->grads);
+  PN_TRY(pn_batch_create(pn_batches_largest(&r->batches), &r->batch));
+  PN_TRY(make_buffers(r));
+  if (r->cfg->validate) {
+    PN_TRY(pn_evaluator_create(&eval, &r->eval));
+    pn_evaluator_bind(r->eval, r->strategy->params);
+  }
+  PN_TRY(pn_record_open(folder, r->data, &r->record));
+done:
+  return st;
+}
+
+pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data, pn_run **out) {
+  pn_run *r = calloc(1, sizeof *r);
+  pn_status st = PN_OK;
+
+  *out = NULL;
+  PN_TRY(pn_agree(c, r ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "training: out of memory")));
+  r->cfg = cfg;
+  r->comm = c;
+  r->data = data;
+  r->bad_step = INT64_MAX;
+  r->saved_step = -1;
+  r->t_start_s = r->t_saved_s = pn_now();
+  PN_TRY(check_same_data(c, data));
+  PN_TRY(pn_agree(c, setup_engine(r)));
+  PN_TRY(make_strategy(r));
+  PN_TRY(pn_agree(c, setup_local(r)));
+  *out = r;
+  r = NULL;
+done:
+  pn_run_destroy(r);
+  return st;
+}
+
+void pn_run_destroy(pn_run *r) {
+  if (!r) return;
+  pn_record_close(&r->record);
+  pn_evaluator_destroy(r->eval);
+  pn_plan_set_free(&r->plans);
+  pn_strategy_destroy(r->strategy);
+  pn_optim_destroy(r->optim);
+  pn_device_destroy(r->device);
+  pn_graph_destroy(r->graph);
+  pn_phases_destroy(r->phases);
+  pn_batch_free(&r->batch);
+  free(r->order);
+  free(r->hidden);
+  free(r->loss);
+  free(r->columns);
+  free(r->rows);
+  free(r);
+}

@@ -1,0 +1,69 @@
+/* step.c -- one training step: load, forward, backward, update.  Names no strategy. */
+#include "train/run.h"
+
+#include <math.h>
+
+static pn_status load(pn_run *r, pn_plan *plan, const pn_share *share) {
+  pn_batch_source src = {r->data,      PN_TRAIN,     r->order + share->first,
+                         share->count, share->count, r->device->threads};
+
+  for (int64_t i = 0; i < share->count; i++) r->batch.scale[i] = 1.0f / (float)share->global;
+  return pn_batch_load(&r->batch, &src, plan);
+}
+
+/* This rank's part of the mean loss; remembers the first one that is not finite. */
+static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share, int64_t k) {
+  const float *loss = pn_plan_losses(plan);
+  double sum = 0;
+
+  for (int64_t i = 0; i < share->count; i++) sum += (double)loss[i];
+  r->loss[k] = sum / (double)share->global;
+  if (isfinite(sum) || r->bad_step != INT64_MAX) return;
+  r->bad_step = r->done + 1;
+  pn_plan_find_nonfinite(plan, r->bad_where, sizeof r->bad_where);
+}
+
+static pn_status pass(pn_run *r, pn_plan *plan, uint32_t epoch, const pn_share *share, int64_t k) {
+  pn_plan_hooks hooks = pn_strategy_hooks(r->strategy);
+  pn_step_ctx ctx = {.seed = r->cfg->seed,
+                     .epoch = epoch,
+                     .sample_id = r->batch.id,
+                     .sample_scale = r->batch.scale};
+  pn_status st = PN_OK;
+
+  PN_TRY(load(r, plan, share));
+  pn_phases_enter(r->phases, PN_PHASE_FORWARD);
+  PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
+  note_loss(r, plan, share, k);
+  pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
+  PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
+done:
+  return st;
+}
+
+static pn_status update(pn_run *r) {
+  pn_strategy *s = r->strategy;
+  pn_status st;
+
+  pn_phases_enter(r->phases, PN_PHASE_UPDATE);
+  st = s->ops->step(s, r->done + 1, r->cfg->optim.lr, NULL);
+  pn_phases_move(r->phases, PN_PHASE_UPDATE, PN_PHASE_COMM, s->comm_exposed_s);
+  return st;
+}
+
+pn_status pn_run_step(pn_run *r, uint32_t epoch, int64_t k) {
+  pn_share share = pn_batches_share(&r->batches, k);
+  pn_plan *plan = pn_plan_set_get(&r->plans, share.count);
+  pn_status st = PN_OK;
+
+  r->loss[k] = 0;
+  pn_phases_begin(r->phases);
+  pn_phases_enter(r->phases, PN_PHASE_DATA);
+  PN_TRY(plan ? pass(r, plan, epoch, &share, k) : pn_strategy_skip(r->strategy));
+  PN_TRY(update(r));
+  pn_phases_end(r->phases);
+  r->hidden[k] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);
+  r->done++;
+done:
+  return st;
+}

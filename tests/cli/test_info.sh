@@ -1,0 +1,54 @@
+#!/bin/bash
+# test_info.sh -- `pneuma info`: machine, model, plan; as text and as JSON; on one rank and on two.
+set -u
+failures=0
+say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 600 "$1")"; }
+
+"$PNEUMA" info > machine.txt 2> err.txt || say "info: exit code $?"
+for word in '^pneuma [0-9.]+, commit' 'mpi +[A-Z]' 'hdf5 +HDF5 1\.' 'jansson +jansson 2' 'SIMD +[A-Za-z]' '^ +0 .* [0-9]+$'; do
+  has machine.txt "$word"
+done
+grep -q 'parameters' machine.txt && say 'info without argument talks of a model'
+
+"$PNEUMA" info custom_cnn > model.txt 2> err.txt || say "info custom_cnn: exit code $?: $(cat err.txt)"
+for word in '8,407,681 parameters' 'conv1 +conv .*320 ' 'fc1 .*8,388,736' '^ +1  forward .*conv1' 'backward .*conv1' '[0-9] MiB'; do
+  has model.txt "$word"
+done
+
+# parameters: c1*k*k + c1 + c1*c2*k*k + c2 + flat*h + h + h + 1, flat = (size/4)^2 * c2
+"$PNEUMA" info custom_cnn model.filters1=4 model.filters2=8 model.hidden=16 model.size=32 --json > small.json 2> err.txt ||
+  say "info small: exit code $?: $(cat err.txt)"
+expected=$((4 * 9 + 4 + 4 * 8 * 9 + 8 + 8 * 8 * 8 * 16 + 16 + 16 + 1))
+has small.json "\"parameters\": $expected,"
+for field in model flop_per_image plan isa ranks warnings versions; do has small.json "\"$field\":"; done
+for field in step op pass device implementation layout bytes flop; do has small.json "^ {6}\"$field\":"; done
+for field in rank host cores threads gpu; do has small.json "^ {6}\"$field\":"; done
+[ "$(head -n 1 small.json)" = '{' ] && [ "$(grep -c '^[{}]' small.json)" = 2 ] || say 'stdout is not one JSON object'
+
+# the slow reference shows the same model
+"$PNEUMA" info custom_cnn train.device=ref train.batch=2 model.size=16 > ref.txt 2> err.txt || say "info ref: $(cat err.txt)"
+has ref.txt 'forward .* ref +ref '
+
+# a configuration: its options decide; data that is not there yet is a warning
+printf 'model: {filters1: 2, filters2: 2, hidden: 3}\ntrain: {batch: 4, epochs: 2}\noptim: {lr: 0.01}\ndata: {path: not-there}\n' > c.yaml
+"$PNEUMA" info c.yaml > config.txt 2> err.txt || say "info c.yaml: exit code $?: $(cat err.txt)"
+has config.txt 'training, 4 images'
+has config.txt 'conv1 +conv .* 20 '
+has err.txt 'no data in not-there yet'
+
+# two ranks: both in the map, half of the batch each
+"$MPIEXEC" -n 2 --bind-to none "$PNEUMA" info custom_cnn model.size=32 train.batch=9 > two.txt 2> err.txt || say "2 ranks: $(cat err.txt)"
+has two.txt '^ +0 '
+has two.txt '^ +1 '
+has two.txt 'training, 5 images'
+[ "$(grep -c '^pneuma ' two.txt)" = 1 ] || say 'two ranks speak'
+
+# a device that is known but not built in says how to get it
+"$PNEUMA" info custom_cnn train.device=cuda > out.txt 2> err.txt
+rc=$?
+[ $rc = 1 ] || say "cuda: exit code $rc, expected 1"
+[ "$(grep -c '^pneuma: ' err.txt)" = 1 ] || say "cuda: expected one line: $(cat err.txt)"
+
+[ $failures = 0 ] && echo "info: all as expected"
+exit $((failures > 0))

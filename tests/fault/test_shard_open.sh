@@ -1,0 +1,85 @@
+#!/bin/bash
+# One rank's copy of the data is broken: the whole job ends, in time, with exit code 1 and one line
+# that says which file.  Ranks 0 and 1 start in good/, rank 2 in bad/; the command is the same.
+set -u
+: "${PNEUMA:?}" "${MPIEXEC:?}" "${WORK_DIR:?}"
+cd "$WORK_DIR" || exit 1
+rm -rf phantom good bad run
+mkdir good
+bad=0
+
+"$PNEUMA" synth phantom synth.images=24 synth.seed=3 >synth.txt 2>&1 || { cat synth.txt; exit 1; }
+"$PNEUMA" ingest phantom good/shards ingest.size=256 ingest.shard_mb=1 >ingest.txt 2>&1 ||
+  { cat ingest.txt; exit 1; }
+last=$(cd good/shards && ls shard-*.h5 | tail -n 1)
+if [ "$last" = shard-00000.h5 ]; then echo "FAILED: the data has one shard only"; exit 1; fi
+
+fresh() { # fresh MODE: a new bad/, and what the expectations are about
+  mode=$1
+  rm -rf bad run
+  cp -r good bad
+}
+
+train() {
+  local start=$SECONDS
+  local args=(train data.path=shards "out.path=$WORK_DIR/run" train.epochs=2 train.batch=6
+    train.device=ref model.filters1=2 model.filters2=2 model.hidden=4 train.threads=1 --quiet)
+  timeout -k 5 60 "$MPIEXEC" \
+    -n 2 --bind-to none --wdir "$WORK_DIR/good" "$PNEUMA" "${args[@]}" : \
+    -n 1 --bind-to none --wdir "$WORK_DIR/bad" "$PNEUMA" "${args[@]}" >"out.$mode" 2>&1
+  code=$?
+  took=$((SECONDS - start))
+  echo "$mode: exit code $code after $took s"
+}
+
+expect() { # expect WHAT CONDITION...
+  local what=$1
+  shift
+  if ! "$@"; then
+    echo "FAILED: $mode: $what"
+    sed 's/^/    /' "out.$mode"
+    bad=1
+  fi
+}
+
+one_line_says() {
+  test "$(grep -c '^pneuma:' "out.$mode")" -eq 1 && grep -qE -- "^pneuma:.*$1" "out.$mode"
+}
+
+fresh whole # nothing is broken: the way of starting works
+train
+expect "trains" test $code -eq 0
+expect "writes its files" test -f run/run.json
+
+fresh missing
+rm "bad/shards/$last"
+train
+expect "exit code 1" test $code -eq 1
+expect "ends within 10 s" test $took -lt 10
+expect "one line with rank and file" one_line_says "rank 2.*$last"
+expect "leaves no run" test ! -e run/run.json
+
+fresh short
+truncate -s 1000 "bad/shards/$last"
+train
+expect "exit code 1" test $code -eq 1
+expect "ends within 10 s" test $took -lt 10
+expect "one line with rank and file" one_line_says "rank 2.*$last"
+
+fresh folder # no data at all on that host
+rm -r bad/shards
+train
+expect "exit code 1" test $code -eq 1
+expect "ends within 10 s" test $took -lt 10
+expect "one line with rank and the way out" one_line_says "rank 2.*pneuma ingest"
+
+fresh pixels # seen in the middle of a step: the others wait for gradients that will not come
+for f in bad/shards/shard-*.h5; do
+  head -c 400000 /dev/zero | tr '\0' '\252' | dd of="$f" bs=1000 seek=60 conv=notrunc status=none
+done
+train
+expect "exit code 1" test $code -eq 1
+expect "ends within 10 s" test $took -lt 10
+expect "one line with rank, file and cause" one_line_says "rank 2.*shard-.*damaged"
+
+exit $bad

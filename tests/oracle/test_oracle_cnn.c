@@ -1,0 +1,198 @@
+/* test_oracle_cnn.c -- logits, losses, all gradients and ten optimizer steps of the custom CNN
+ * against PyTorch's (computed in double), on every device of the build. */
+#include "oracle_case.h"
+
+/* One device working on one case. */
+typedef struct {
+  oracle o;
+  pn_device *device;
+  pn_plan *plan;
+  const pn_param_map *map;
+  pn_optim *optim;
+  float *params, *grads, *state[2], *start; /* arenas */
+} job;
+
+static void job_make(job *j, const char *name, pn_device *d) {
+  size_t bytes;
+
+  memset(j, 0, sizeof *j);
+  oracle_open(&j->o, name);
+  j->device = d;
+  pn_plan_spec spec = {.graph = j->o.graph, .device = d, .batch = j->o.batch, .training = true};
+  if (pn_plan_create(&spec, &j->plan) != PN_OK) fail_msg("%s", pn_last_error());
+  j->map = pn_plan_param_map(j->plan);
+  j->optim = oracle_optim(&j->o);
+  bytes = (size_t)j->map->total * sizeof(float);
+  float **arena[] = {&j->params, &j->grads, &j->state[0], &j->state[1], &j->start};
+  for (int i = 0; i < 5; i++) assert_int_equal(d->ops->alloc(d, bytes, (void **)arena[i]), PN_OK);
+  for (int i = 0; i < j->map->n; i++) {
+    int64_t n = pn_shape_count(pn_graph_param(j->o.graph, i)->shape);
+    float *w = malloc((size_t)n * sizeof *w);
+    pn_graph_init_param(j->o.graph, i, j->o.seed, w);
+    assert_int_equal(pn_layout_pack(&j->map->slot[i].layout, w, j->params + j->map->slot[i].offset),
+                     PN_OK);
+    free(w);
+  }
+  memcpy(j->start, j->params, bytes);
+  pn_plan_bind(j->plan, j->params, j->grads);
+  oracle_batch(&j->o, j->plan);
+}
+
+static void job_free(job *j) {
+  float *arena[] = {j->params, j->grads, j->state[0], j->state[1], j->start};
+  pn_plan_destroy(j->plan);
+  for (int i = 0; i < 5; i++) j->device->ops->free(j->device, arena[i]);
+  pn_optim_destroy(j->optim);
+  oracle_close(&j->o);
+}
+
+static double mean_loss(const job *j) {
+  double sum = 0;
+  for (int64_t i = 0; i < j->o.batch; i++) sum += (double)pn_plan_losses(j->plan)[i];
+  return sum / (double)j->o.batch;
+}
+
+static void compute(job *j) {
+  pn_step_ctx ctx = {.seed = j->o.seed, .sample_scale = j->o.scale};
+  assert_int_equal(pn_plan_forward(j->plan, &ctx, NULL), PN_OK);
+  assert_int_equal(pn_plan_backward(j->plan, &ctx, NULL), PN_OK);
+}
+
+static void update(job *j, int64_t t) {
+  for (int i = 0; i < j->map->n; i++) {
+    int64_t at = j->map->slot[i].offset;
+    pn_optim_range r = {.param = j->params + at,
+                        .state = {j->state[0] + at, j->state[1] + at},
+                        .grad = j->grads + at,
+                        .count = j->map->slot[i].count,
+                        .decay = pn_graph_param(j->o.graph, i)->decay};
+    pn_optim_update(j->optim, t, number(j->o.json, "lr"), &r, j->device->threads);
+  }
+}
+
+static void check_row(const job *j, const char *key, const float *got) {
+  const json_t *row = field(j->o.json, key);
+  assert_true(json_array_size(row) > 0);
+  for (size_t i = 0; i < json_array_size(row); i++) {
+    double want = json_number_value(json_array_get(row, i));
+    if (!(fabs((double)got[i] - want) < 2e-6))
+      fail_msg("%s, %s[%zu]: %.8g, PyTorch says %.8g", j->device->ops->name, key, i, (double)got[i],
+               want);
+  }
+}
+
+/* Tolerances: `entry` for one number, `sum` relative to the sum of absolute values. */
+struct tolerance {
+  double entry, sum;
+};
+
+static void check_entry(const job *j, int param, int64_t at, double got, double want, double tol) {
+  if (fabs(got - want) <= tol) return;
+  fail_msg("%s, %s[%lld]: %.8g, PyTorch says %.8g (tolerance %g)", j->device->ops->name,
+           pn_graph_param(j->o.graph, param)->name, (long long)at, got, want, tol);
+}
+
+static void check_summary(const job *j, int param, const float *got, const json_t *want,
+                          struct tolerance tol) {
+  const json_t *index = field(want, "index"), *value = field(want, "value");
+  int64_t n = pn_shape_count(pn_graph_param(j->o.graph, param)->shape);
+  double sum = 0, absolute = 0;
+
+  for (int64_t i = 0; i < n; i++) {
+    sum += (double)got[i];
+    absolute += fabs((double)got[i]);
+  }
+  check_entry(j, param, -1, sum, number(want, "sum"), tol.sum * number(want, "abs"));
+  check_entry(j, param, -2, absolute, number(want, "abs"), tol.sum * number(want, "abs"));
+  assert_true(json_array_size(index) > 0);
+  for (size_t i = 0; i < json_array_size(index); i++) {
+    int64_t at = json_integer_value(json_array_get(index, i));
+    check_entry(j, param, at, (double)got[at], json_number_value(json_array_get(value, i)),
+                tol.entry);
+  }
+}
+
+/* An arena (minus another) against "grad" or "delta"; whole: all entries of the .bin, if any. */
+static void check_arena(const job *j, const char *key, const float *arena, const float *minus,
+                        const float *whole, struct tolerance tol) {
+  const json_t *params = field(j->o.json, "params");
+
+  assert_int_equal(json_array_size(params), j->map->n);
+  for (int i = 0; i < j->map->n; i++) {
+    const struct pn_slot *s = &j->map->slot[i];
+    int64_t n = pn_shape_count(s->layout.shape);
+    float *x = malloc((size_t)n * sizeof *x), *y = calloc((size_t)n, sizeof *y);
+    const json_t *p = json_array_get(params, (size_t)i);
+    assert_string_equal(json_string_value(field(p, "name")), pn_graph_param(j->o.graph, i)->name);
+    assert_int_equal(pn_layout_unpack(&s->layout, arena + s->offset, x), PN_OK);
+    if (minus) assert_int_equal(pn_layout_unpack(&s->layout, minus + s->offset, y), PN_OK);
+    for (int64_t k = 0; k < n; k++) x[k] -= y[k];
+    check_summary(j, i, x, field(p, key), tol);
+    for (int64_t k = 0; whole && k < n; k++)
+      check_entry(j, i, k, (double)x[k], (double)whole[k], tol.entry);
+    whole = whole ? whole + n : NULL;
+    free(x);
+    free(y);
+  }
+}
+
+static void check_case(const char *name, pn_device *d, int steps) {
+  const struct tolerance grad = {2e-6, 2e-5}, delta = {2e-5, 1e-3};
+  job j;
+
+  job_make(&j, name, d);
+  for (int t = 1; t <= (steps ? steps : 1); t++) {
+    double want = json_number_value(json_array_get(field(j.o.json, "step_loss"), (size_t)t - 1));
+    compute(&j);
+    if (!(fabs(mean_loss(&j) - want) < 5e-6))
+      fail_msg("%s on %s, step %d: loss %.8g, PyTorch says %.8g", name, d->ops->name, t,
+               mean_loss(&j), want);
+    if (t == 1) {
+      check_row(&j, "logits", pn_plan_logits(j.plan));
+      check_row(&j, "losses", pn_plan_losses(j.plan));
+      check_arena(&j, "grad", j.grads, NULL, j.o.grad, grad);
+    }
+    if (steps) update(&j, t);
+  }
+  if (steps) check_arena(&j, "delta", j.params, j.start, j.o.delta, delta);
+  job_free(&j);
+}
+
+static void on_each_device(const char *name, int steps_ref) {
+  static const char *const devices[] = {"ref", "onednn"};
+
+  for (int i = 0; i < 2; i++)
+    for (int threads = 1; threads <= (i ? 2 : 1); threads++) {
+      pn_device *d;
+      pn_status st = pn_device_create(devices[i], threads, &d);
+      if (st == PN_ERR_UNSUPPORTED) continue; /* not in this build */
+      assert_int_equal(st, PN_OK);
+      check_case(name, d, i ? 10 : steps_ref);
+      pn_device_destroy(d);
+    }
+}
+
+static void test_bce(void **state) {
+  (void)state;
+  on_each_device("cnn_bce", 10);
+}
+
+static void test_softmax(void **state) {
+  (void)state;
+  on_each_device("cnn_softmax", 10);
+}
+
+/* 8,407,681 parameters; on `ref` one step, it is slow. */
+static void test_full(void **state) {
+  (void)state;
+  on_each_device("cnn_full", 0);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_bce),
+      cmocka_unit_test(test_softmax),
+      cmocka_unit_test(test_full),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
