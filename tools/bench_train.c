@@ -4,17 +4,16 @@
 #include "models/models.h"
 #include "nn/plan.h"
 #include "optim/optim.h"
+#include "peer_process.h"
 #include "pn_version.h"
 
 #include <inttypes.h>
 #include <jansson.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { MAX_REPS = 101, N_MODES = 2 };
@@ -46,15 +45,6 @@ struct job {
   uint64_t *id;
   float *scale;
   int64_t step;
-};
-
-/* PyTorch's side: a child that answers line by line. */
-struct peer {
-  pid_t pid;
-  FILE *to, *from;
-  char version[32];
-  int64_t parameters;
-  long peak;
 };
 
 static int by_value(const void *a, const void *b) {
@@ -168,66 +158,34 @@ static pn_status run_ours(const struct options *o, struct job *j, double *second
   return PN_OK;
 }
 
-/* ---- the peer ---- */
+/* ---- PyTorch ---- */
 
-static void peer_child(const struct options *o, const int in[2], const int out[2]) {
-  char batch[24], threads[24];
+struct peer {
+  peer_process process;
+  char version[32];
+  int64_t parameters;
+  int64_t peak; /* bytes */
+};
+
+/* False where there is no PyTorch: the reason is on stderr, from the child. */
+static bool start_pytorch(const struct options *o, struct peer *p) {
+  char batch[16], threads[16], line[128];
+  char *argv[] = {(char *)o->python, (char *)o->script, "--batch", batch,
+                  "--threads",       threads,           NULL};
   snprintf(batch, sizeof batch, "%d", o->batch);
   snprintf(threads, sizeof threads, "%d", o->threads);
   setenv("OMP_NUM_THREADS", threads, 1);
-  if (dup2(in[0], STDIN_FILENO) < 0 || dup2(out[1], STDOUT_FILENO) < 0) _exit(126);
-  close(in[1]);
-  close(out[0]);
-  execlp(o->python, o->python, o->script, "--batch", batch, "--threads", threads, (char *)NULL);
-  _exit(127);
-}
-
-/* One line of the peer's answer; false when it has ended. */
-static bool peer_line(struct peer *p, char *line, size_t bytes) {
-  return fgets(line, (int)bytes, p->from) != NULL;
-}
-
-static void peer_end(struct peer *p) {
-  if (p->to) {
-    fprintf(p->to, "quit\n");
-    fclose(p->to);
-  }
-  if (p->from) fclose(p->from);
-  if (p->pid > 0) waitpid(p->pid, NULL, 0);
-  *p = (struct peer){.pid = 0};
-}
-
-/* False where there is no PyTorch: the message is on stderr, from the child. */
-static bool peer_start(const struct options *o, struct peer *p) {
-  int in[2], out[2];
-  char line[128];
-
-  *p = (struct peer){.pid = 0};
-  if (pipe(in) != 0) return false;
-  if (pipe(out) != 0) return false;
-  signal(SIGPIPE, SIG_IGN);
-  p->pid = fork();
-  if (p->pid == 0) peer_child(o, in, out);
-  close(in[0]);
-  close(out[1]);
-  p->to = fdopen(in[1], "w");
-  p->from = fdopen(out[0], "r");
-  if (p->pid > 0 && p->to && p->from && peer_line(p, line, sizeof line) &&
-      sscanf(line, "ready %31s %" SCNd64, p->version, &p->parameters) == 2)
-    return true;
-  peer_end(p);
+  if (!peer_start(argv, &p->process, line, sizeof line)) return false;
+  if (sscanf(line, "ready %31s %" SCNd64, p->version, &p->parameters) == 2) return true;
+  peer_end(&p->process);
   return false;
-}
-
-static bool peer_ask(struct peer *p, const char *question, char *line, size_t bytes) {
-  return fprintf(p->to, "%s\n", question) > 0 && fflush(p->to) == 0 && peer_line(p, line, bytes);
 }
 
 static pn_status run_peer(const struct options *o, struct peer *p, const char *mode,
                           double *seconds) {
   char question[64], line[128];
   snprintf(question, sizeof question, "run %s %d", mode, o->steps);
-  if (!peer_ask(p, question, line, sizeof line) || (*seconds = strtod(line, NULL)) <= 0.0)
+  if (!peer_ask(&p->process, question, line, sizeof line) || (*seconds = strtod(line, NULL)) <= 0.0)
     return PN_FAIL(PN_ERR_PEER, "PyTorch did not answer '%s'", question);
   return PN_OK;
 }
@@ -242,13 +200,14 @@ static pn_status measure(const struct options *o, struct job *j, struct peer *p,
   for (int r = -1; r < o->reps; r++) {
     double seconds[1 + N_MODES] = {0};
     PN_TRY(run_ours(o, j, &seconds[0]));
-    for (int m = 0; p->pid && m < N_MODES; m++)
+    for (int m = 0; p->process.pid && m < N_MODES; m++)
       PN_TRY(run_peer(o, p, modes[m].key, &seconds[1 + m]));
     if (r < 0) continue;
     ours->s[ours->n++] = seconds[0];
     for (int m = 0; m < N_MODES; m++) peers[m].s[peers[m].n++] = seconds[1 + m];
   }
-  if (p->pid && peer_ask(p, "peak", line, sizeof line)) p->peak = strtol(line, NULL, 10);
+  if (p->process.pid && peer_ask(&p->process, "peak", line, sizeof line))
+    p->peak = strtoll(line, NULL, 10);
 done:
   return st;
 }
@@ -266,7 +225,7 @@ static void print_text(const struct options *o, const struct peer *p, const stru
                        const struct series peers[N_MODES]) {
   char name[64];
   print_row(o, "pneuma " PN_VERSION, ours);
-  if (!p->pid) return;
+  if (!p->process.pid) return;
   for (int m = 0; m < N_MODES; m++) {
     snprintf(name, sizeof name, "PyTorch %s %s", p->version, modes[m].text);
     print_row(o, name, &peers[m]);
@@ -279,7 +238,7 @@ static json_t *peer_json(const struct options *o, const struct peer *p,
                          const struct series peers[N_MODES]) {
   char name[64];
   int m = best_mode(peers);
-  if (!p->pid) return json_null();
+  if (!p->process.pid) return json_null();
   snprintf(name, sizeof name, "PyTorch %s %s", p->version, modes[m].text);
   return json_pack("{s:s, s:f, s:I}", "name", name, "images_per_s",
                    rate(o, quantile(&peers[m], 0.5)), "peak_bytes", (json_int_t)p->peak);
@@ -296,10 +255,11 @@ static void print_json(const struct options *o, const struct peer *p, const stru
                   "threads", o->threads, "batch", (json_int_t)o->batch, "images_per_s", speed,
                   "peak_bytes", (json_int_t)usage.ru_maxrss * 1024, "peer", peer_json(o, p, peers));
   json_object_set_new(row, "ratio",
-                      p->pid
+                      p->process.pid
                           ? json_real(quantile(&peers[best_mode(peers)], 0.5) / quantile(ours, 0.5))
                           : json_null());
-  root = json_pack("{s:[o]}", "rows", row);
+  root = json_pack("{s:[o], s:s, s:s}", "rows", row, "library", pn_device_library(), "isa",
+                   pn_device_isa());
   json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
   printf("\n");
   json_decref(root);
@@ -330,7 +290,7 @@ static pn_status bind_cores(int threads, char *text, size_t bytes) {
 
 static pn_status bench(const struct options *o) {
   struct job job = {.step = 0};
-  struct peer peer = {.pid = 0};
+  struct peer peer = {.peak = 0};
   struct series ours = {.n = 0}, peers[N_MODES] = {{.n = 0}};
   char cores[256];
   pn_status st = PN_OK;
@@ -338,20 +298,20 @@ static pn_status bench(const struct options *o) {
   PN_TRY(bind_cores(o->threads, cores, sizeof cores));
   PN_TRY(job_create(o, &job));
   fprintf(stderr,
-          "custom_cnn 128x128x1, %" PRId64 " parameters, batch %d
-          ", Adam, f32; %d x %d steps; threads %d on cores%s; %s, %s\n",
+          "custom_cnn 128x128x1, %" PRId64
+          " parameters, batch %d, Adam, f32; %d x %d steps; threads %d on cores%s; %s, %s\n",
           pn_graph_param_count(job.graph), o->batch, o->reps, o->steps, o->threads, cores,
           pn_device_library(), pn_device_isa());
-  if (!o->no_peer && !peer_start(o, &peer))
+  if (!o->no_peer && !start_pytorch(o, &peer))
     fprintf(stderr, "no PyTorch from '%s': only our figure\n", o->python);
-  if (peer.pid && peer.parameters != pn_graph_param_count(job.graph)) {
+  if (peer.process.pid && peer.parameters != pn_graph_param_count(job.graph)) {
     st = PN_FAIL(PN_ERR_PEER, "PyTorch's network has %" PRId64 " parameters", peer.parameters);
     goto done;
   }
   PN_TRY(measure(o, &job, &peer, &ours, peers));
   (o->json ? print_json : print_text)(o, &peer, &ours, peers);
 done:
-  peer_end(&peer);
+  peer_end(&peer.process);
   job_destroy(&job);
   return st;
 }

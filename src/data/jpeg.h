@@ -41,6 +41,8 @@ typedef struct {
 pn_status pn_jpeg_decode_gray(pn_jpeg_decoder *d, const pn_jpeg_stream *in, pn_gray *out,
                               pn_reject *why);
 
+const char *pn_jpeg_library(void); /* "libjpeg-turbo 2.1.5" */
+
 #ifdef __cplusplus
 }
 #endif

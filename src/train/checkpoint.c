@@ -165,10 +165,16 @@ done:
   return st;
 }
 
-static bool has_param(hid_t file, const char *name) {
+/* Each level of the path is looked up: H5Lexists wants that. */
+static pn_status has_param(hid_t file, const char *part, const char *name, bool *has) {
   char path[2 * PN_NAME_BYTES];
+  htri_t there = H5Lexists(file, "param", H5P_DEFAULT);
+
   snprintf(path, sizeof path, "param/%s", name);
-  return H5Lexists(file, "param", H5P_DEFAULT) > 0 && H5Lexists(file, path, H5P_DEFAULT) > 0;
+  if (there > 0) there = H5Lexists(file, path, H5P_DEFAULT);
+  *has = there > 0;
+  if (there >= 0) return PN_OK;
+  return PN_FAIL(PN_ERR_FORMAT, "%s is damaged: HDF5 cannot look up %s", part, path);
 }
 
 pn_status pn_part_read(const char *path, const pn_graph *g, const pn_param_map *map, float *params,
@@ -181,7 +187,9 @@ pn_status pn_part_read(const char *path, const pn_graph *g, const pn_param_map *
     return PN_FAIL(PN_ERR_IO, "cannot open %s", path);
   for (int i = 0; i < map->n; i++) {
     const pn_param *p = pn_graph_param(g, i);
-    if (!has_param(file, p->name)) continue;
+    bool has;
+    PN_TRY(has_param(file, path, p->name, &has));
+    if (!has) continue;
     PN_TRY(read_param(file, path, p, &map->slot[i], params));
     found[i] = true;
   }

@@ -81,7 +81,8 @@ static void check_row(const job *j, const char *key, const float *got) {
   }
 }
 
-/* Tolerances: `entry` for one number, `sum` relative to the sum of absolute values. */
+/* Tolerances: `entry` of one number relative to the tensor's largest, `sum` of sums relative to the
+ * sum of absolute values. */
 struct tolerance {
   double entry, sum;
 };
@@ -108,7 +109,7 @@ static void check_summary(const job *j, int param, const float *got, const json_
   for (size_t i = 0; i < json_array_size(index); i++) {
     int64_t at = json_integer_value(json_array_get(index, i));
     check_entry(j, param, at, (double)got[at], json_number_value(json_array_get(value, i)),
-                tol.entry);
+                tol.entry * number(want, "max"));
   }
 }
 
@@ -129,22 +130,24 @@ static void check_arena(const job *j, const char *key, const float *arena, const
     for (int64_t k = 0; k < n; k++) x[k] -= y[k];
     check_summary(j, i, x, field(p, key), tol);
     for (int64_t k = 0; whole && k < n; k++)
-      check_entry(j, i, k, (double)x[k], (double)whole[k], tol.entry);
+      check_entry(j, i, k, (double)x[k], (double)whole[k],
+                  tol.entry * number(field(p, key), "max"));
     whole = whole ? whole + n : NULL;
     free(x);
     free(y);
   }
 }
 
+/* Updates may differ more than gradients: Adam turns a gradient near 0 into a full step. */
 static void check_case(const char *name, pn_device *d, int steps) {
-  const struct tolerance grad = {2e-6, 2e-5}, delta = {2e-5, 1e-3};
+  const struct tolerance grad = {2e-5, 2e-5}, delta = {2e-3, 1e-4};
   job j;
 
   job_make(&j, name, d);
   for (int t = 1; t <= (steps ? steps : 1); t++) {
     double want = json_number_value(json_array_get(field(j.o.json, "step_loss"), (size_t)t - 1));
     compute(&j);
-    if (!(fabs(mean_loss(&j) - want) < 5e-6))
+    if (!(fabs(mean_loss(&j) - want) < 1e-6))
       fail_msg("%s on %s, step %d: loss %.8g, PyTorch says %.8g", name, d->ops->name, t,
                mean_loss(&j), want);
     if (t == 1) {
