@@ -122,7 +122,9 @@ static pn_status job_create(const struct options *o, struct job *j) {
   PN_TRY(pn_optim_create(&adam, &j->optim));
   for (int i = 0; i < 4; i++) {
     size_t bytes = (size_t)pn_plan_param_map(j->plan)->total * sizeof(float);
-    PN_TRY(j->device->ops->alloc(j->device, bytes, (void **)&j->arena[i]));
+    void *arena = NULL;
+    PN_TRY(j->device->ops->alloc(j->device, bytes, &arena));
+    j->arena[i] = arena;
   }
   PN_TRY(init_params(j));
   pn_plan_bind(j->plan, j->arena[0], j->arena[1]);

@@ -319,16 +319,11 @@ static void remove_data(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(make_data),
-      cmocka_unit_test(test_train),
-      cmocka_unit_test(test_eval_any_ranks),
-      cmocka_unit_test(test_checkpoint),
-      cmocka_unit_test(test_damaged_checkpoint),
-      cmocka_unit_test(test_uneven),
-      cmocka_unit_test(test_refusals),
-      cmocka_unit_test(test_not_finite),
-      cmocka_unit_test(test_different_data),
-      cmocka_unit_test(test_missing_shard),
+      cmocka_unit_test(make_data),           cmocka_unit_test(test_train),
+      cmocka_unit_test(test_eval_any_ranks), cmocka_unit_test(test_checkpoint),
+      cmocka_unit_test(test_uneven),         cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_not_finite),     cmocka_unit_test(test_different_data),
+      cmocka_unit_test(test_missing_shard),  cmocka_unit_test(test_damaged_checkpoint),
       cmocka_unit_test(remove_data),
   };
   if (pn_test_start(60) != PN_OK) return 3;

@@ -79,6 +79,43 @@ static void test_gradients(void **state) {
   }
 }
 
+/* One output of a convolution straight from its definition. */
+static double conv_at(const pn_op_desc *op, const op_data *d, const int64_t at[4]) {
+  const pn_window *w = &op->window;
+  int64_t ci = op->in.dim[1], h = op->in.dim[2], width = op->in.dim[3];
+  double sum = (double)d->plain[PN_BIAS][at[1]];
+
+  for (int64_t i = 0; i < ci * w->kernel[0] * w->kernel[1]; i++) {
+    int64_t c = i / (w->kernel[0] * w->kernel[1]), kh = i / w->kernel[1] % w->kernel[0];
+    int64_t y = at[2] * w->stride[0] + kh - w->pad_before[0];
+    int64_t x = at[3] * w->stride[1] + i % w->kernel[1] - w->pad_before[1];
+    int64_t weight = at[1] * ci * w->kernel[0] * w->kernel[1] + i;
+    if (y < 0 || y >= h || x < 0 || x >= width) continue;
+    sum += (double)d->plain[PN_WEIGHT][weight] *
+           (double)d->plain[PN_SRC][((at[0] * ci + c) * h + y) * width + x];
+  }
+  return sum;
+}
+
+static void test_conv_definition(void **state) {
+  (void)state;
+  for (int i = 0; i < N_OP_CASES; i++) {
+    pn_op_desc op[CASE_CHAIN];
+    op_data d;
+    if (op_cases[i].n_ops > 1 || op_cases[i].op[0] != PN_OP_CONV) continue;
+    case_ops(&op_cases[i], op);
+    op_data_make(&op_cases[i], op, &d);
+    pass(op, PN_FORWARD, &d);
+    for (int64_t k = 0, n = pn_shape_count(op->out); k < n; k++) {
+      int64_t ow = op->out.dim[3], oh = op->out.dim[2], co = op->out.dim[1];
+      const int64_t at[4] = {k / ow / oh / co, k / ow / oh % co, k / ow % oh, k % ow};
+      double want = conv_at(op, &d, at);
+      assert_true(fabs((double)d.plain[PN_DST][k] - want) < 1e-6 * (1 + fabs(want)));
+    }
+    op_data_free(&d);
+  }
+}
+
 /* The mask is the stream of (seed, sample, epoch and node), whatever piece is asked for. */
 static void test_dropout_mask(void **state) {
   enum { N = 5000 };
@@ -148,6 +185,7 @@ static int teardown(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_gradients),
+      cmocka_unit_test(test_conv_definition),
       cmocka_unit_test(test_dropout_mask),
       cmocka_unit_test(test_loss_extremes),
   };

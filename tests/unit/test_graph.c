@@ -128,6 +128,14 @@ static void test_custom_cnn_options(void **state) {
   assert_int_equal(pn_graph_n_units(g), 3);
   pn_graph_destroy(g);
   c.softmax = false;
+  c.kernel = 4; /* an even kernel: the odd column of padding comes after, as in Keras */
+  c.classes = 2;
+  assert_int_equal(pn_model_build("custom_cnn", &c, &g), PN_OK);
+  assert_int_equal(pn_graph_node(g, 1)->op.window.pad_before[0], 1);
+  assert_int_equal(pn_graph_node(g, 1)->op.window.pad_after[0], 2);
+  assert_shape(pn_graph_node(g, 1)->op.out, "1x32x30x128");
+  pn_graph_destroy(g);
+  c.classes = 5;
   assert_int_equal(pn_model_build("custom_cnn", &c, &g), PN_ERR_ARG);
   assert_null(g);
 }

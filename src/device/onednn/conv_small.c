@@ -1,6 +1,6 @@
 /* conv_small.c -- the first convolution of a network, with ReLU and pool, by our own kernels. */
 #include "device/onednn/api.h"
-#include "device/simd/small_conv.h"
+#include "device/simd/vector.h"
 
 #include <omp.h>
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 struct small {
-  const pn_small_conv_code *code;
+  const pn_vector_code *code;
   pn_small_conv shape;
   pn_op_desc op; /* the convolution */
   int threads;
@@ -73,7 +73,7 @@ static pn_status forward_run(void *state, void *const ptr[PN_ROLE_COUNT], const 
                            .bias = shared + s->packed,
                            .y = y + n * s->out,
                            .code = code + n * s->out};
-      s->code->forward(&s->shape, &im);
+      s->code->conv_forward(&s->shape, &im);
     }
   }
   return PN_OK;
@@ -118,7 +118,7 @@ static pn_status weight_run(void *state, void *const ptr[PN_ROLE_COUNT], const p
                            .code = code + n * s->out,
                            .dw = dw,
                            .db = dw + s->packed};
-      s->code->gradient(&s->shape, &im);
+      s->code->conv_gradient(&s->shape, &im);
     }
   }
   unpack(s, parts, ptr[PN_DWEIGHT], ptr[PN_DBIAS]);
@@ -137,7 +137,7 @@ bool dnn_small_conv_fits(const pn_task *t) {
   pool = &t->op[2]->window;
   return window_is(&conv->window, 3, 1) && window_is(pool, 2, 2) && pool->pad_before[0] == 0 &&
          pool->pad_before[1] == 0 && pool->pad_after[0] == 0 && pool->pad_after[1] == 0 &&
-         pn_small_conv_find(dnn_lanes()) != NULL;
+         pn_vector_find(dnn_lanes()) != NULL;
 }
 
 static struct small *make(const pn_device *d, const pn_task *t) {
@@ -145,7 +145,7 @@ static struct small *make(const pn_device *d, const pn_task *t) {
   const int64_t *before = conv->window.pad_before, *after = conv->window.pad_after;
   struct small *s = calloc(1, sizeof *s);
   if (!s) return NULL;
-  s->code = pn_small_conv_find(dnn_lanes());
+  s->code = pn_vector_find(dnn_lanes());
   s->op = *conv;
   s->threads = d->threads;
   s->shape = (pn_small_conv){.channels = conv->in.dim[1],

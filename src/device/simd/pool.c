@@ -1,5 +1,6 @@
 /* pool.c -- max-pooling over planes whose channels lie side by side, forward and backward. */
 #include "device/simd/simd.h"
+#include "device/simd/vector.h"
 
 #include <math.h>
 #include <string.h>
@@ -80,43 +81,12 @@ __attribute__((always_inline)) static inline void pool_one(const struct plane *p
     }
 }
 
-/* The common window, 2x2 stride 2 without padding: no clipping, one pass over the lanes. */
-__attribute__((always_inline)) static inline void pool_2x2(int64_t lanes, const float *x,
-                                                           int64_t row, float *y, uint8_t *code) {
-  for (int64_t l = 0; l < lanes; l++) {
-    float best = x[l], v;
-    uint8_t k = 0;
-    v = x[lanes + l];
-    k = v > best || v != v ? 1 : k;
-    best = v > best || v != v ? v : best;
-    v = x[row + l];
-    k = v > best || v != v ? 2 : k;
-    best = v > best || v != v ? v : best;
-    v = x[row + lanes + l];
-    k = v > best || v != v ? 3 : k;
-    best = v > best || v != v ? v : best;
-    y[l] = best;
-    code[l] = k;
-  }
-}
-
-static bool is_2x2(const struct plane *p) {
-  static const int64_t two[2] = {2, 2}, none[2] = {0, 0};
-  return memcmp(p->w->kernel, two, sizeof two) == 0 && memcmp(p->w->stride, two, sizeof two) == 0 &&
-         memcmp(p->w->pad_before, none, sizeof none) == 0 && 2 * p->out[0] <= p->in[0] &&
-         2 * p->out[1] <= p->in[1];
-}
-
 __attribute__((always_inline)) static inline void
 forward_body(const struct plane *p, int64_t lanes, const float *x, float *y, uint8_t *code) {
-  bool small = is_2x2(p);
   for (int64_t h = 0; h < p->out[0]; h++)
     for (int64_t w = 0; w < p->out[1]; w++) {
       int64_t o = (h * p->out[1] + w) * lanes, at[2] = {h, w};
-      if (small)
-        pool_2x2(lanes, x + (2 * h * p->in[1] + 2 * w) * lanes, p->in[1] * lanes, y + o, code + o);
-      else
-        pool_one(p, lanes, x, at, y + o, code + o);
+      pool_one(p, lanes, x, at, y + o, code + o);
     }
 }
 
@@ -154,30 +124,13 @@ __attribute__((always_inline)) static inline void back_one(const struct plane *p
     }
 }
 
-__attribute__((always_inline)) static inline void back_2x2(int64_t lanes, const struct grads *g,
-                                                           int64_t o, int64_t row, float *dx) {
-  for (int64_t l = 0; l < lanes; l++) {
-    float d = routed(true, g->relu, g->dy[o + l], g->y[o + l]);
-    uint8_t k = g->code[o + l];
-    dx[l] = k == 0 ? d : 0.0f;
-    dx[lanes + l] = k == 1 ? d : 0.0f;
-    dx[row + l] = k == 2 ? d : 0.0f;
-    dx[row + lanes + l] = k == 3 ? d : 0.0f;
-  }
-}
-
 __attribute__((always_inline)) static inline void
 backward_body(const struct plane *p, int64_t lanes, const struct grads *g) {
-  bool small = is_2x2(p);
-  bool tiled = small && 2 * p->out[0] == p->in[0] && 2 * p->out[1] == p->in[1];
-  if (!tiled) memset(g->dx, 0, (size_t)(p->in[0] * p->in[1] * lanes) * sizeof *g->dx);
+  memset(g->dx, 0, (size_t)(p->in[0] * p->in[1] * lanes) * sizeof *g->dx);
   for (int64_t h = 0; h < p->out[0]; h++)
     for (int64_t w = 0; w < p->out[1]; w++) {
       int64_t o = (h * p->out[1] + w) * lanes, at[2] = {h, w};
-      if (small)
-        back_2x2(lanes, g, o, p->in[1] * lanes, g->dx + (2 * h * p->in[1] + 2 * w) * lanes);
-      else
-        back_one(p, lanes, g, o, at);
+      back_one(p, lanes, g, o, at);
     }
 }
 
@@ -194,22 +147,52 @@ static struct plane plane_of(const pn_pool *p) {
   return (struct plane){{p->in[0], p->in[1]}, {p->out[0], p->out[1]}, &p->window};
 }
 
+/* Vector code for the common window: 2x2, stride 2, no padding; NULL: the general loops. */
+static const pn_vector_code *fast_code(const pn_pool *p) {
+  const pn_window *w = &p->window;
+  for (int i = 0; i < 2; i++)
+    if (w->kernel[i] != 2 || w->stride[i] != 2 || w->pad_before[i] != 0 || 2 * p->out[i] > p->in[i])
+      return NULL;
+  return pn_vector_find(p->lanes);
+}
+
+static pn_pool2 pool2_of(const pn_pool *p) {
+  return (pn_pool2){.cols = p->in[1], .out = {p->out[0], p->out[1]}};
+}
+
 void pn_pool_forward(const pn_pool *p, const float *x, float *y, uint8_t *code, int threads) {
+  const pn_vector_code *fast = fast_code(p);
   struct plane one = plane_of(p);
+  pn_pool2 two = pool2_of(p);
   int64_t in = p->in[0] * p->in[1] * p->lanes, out = p->out[0] * p->out[1] * p->lanes;
 #pragma omp parallel for schedule(static) num_threads(threads)
-  for (int64_t i = 0; i < p->outer; i++)
-    forward_plane(&one, p->lanes, x + i * in, y + i * out, code + i * out);
+  for (int64_t i = 0; i < p->outer; i++) {
+    if (fast)
+      fast->pool_forward(&two, x + i * in, y + i * out, code + i * out);
+    else
+      forward_plane(&one, p->lanes, x + i * in, y + i * out, code + i * out);
+  }
+}
+
+static void fast_backward(const pn_vector_code *fast, const pn_pool *p, const struct grads *g) {
+  pn_pool2 two = pool2_of(p);
+  bool tiled = 2 * p->out[0] == p->in[0] && 2 * p->out[1] == p->in[1];
+  if (!tiled) memset(g->dx, 0, (size_t)(p->in[0] * p->in[1] * p->lanes) * sizeof *g->dx);
+  fast->pool_backward(&two, g->dy, g->code, g->relu ? g->y : NULL, g->dx);
 }
 
 void pn_pool_backward(const pn_pool *p, const float *dy, const uint8_t *code, const float *y,
                       float *dx, int threads) {
+  const pn_vector_code *fast = fast_code(p);
   struct plane one = plane_of(p);
   int64_t in = p->in[0] * p->in[1] * p->lanes, out = p->out[0] * p->out[1] * p->lanes;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t i = 0; i < p->outer; i++) {
     /* without a ReLU y is never looked at: dy stands in, so that reads stay legal */
     struct grads g = {dy + i * out, (y ? y : dy) + i * out, code + i * out, dx + i * in, y != NULL};
-    backward_plane(&one, p->lanes, &g);
+    if (fast)
+      fast_backward(fast, p, &g);
+    else
+      backward_plane(&one, p->lanes, &g);
   }
 }

@@ -25,15 +25,4 @@ typedef struct {
   float *dw, *db; /* gradient adds this image's share */
 } pn_small_image;
 
-/* The two kernels for one vector width. */
-typedef struct {
-  int lanes;
-  void (*forward)(const pn_small_conv *c, const pn_small_image *im);
-  void (*gradient)(const pn_small_conv *c, const pn_small_image *im);
-} pn_small_conv_code;
-
-/* Code for vectors of `lanes` floats; NULL where there is none. */
-const pn_small_conv_code *pn_small_conv_find(int lanes);
-extern const pn_small_conv_code pn_small_conv_avx2, pn_small_conv_avx512;
-
 #endif

@@ -1,4 +1,4 @@
-/* small_conv_body.h -- the loops of small_conv_avx2.c and small_conv_avx512.c, which define before:
+/* small_conv_body.h -- the loops of vector_avx2.c and vector_avx512.c, which define before:
  * LANES, the types vec, ivec and bytes (LANES floats, int32s, uint8s) and vec_max.
  * No include guard: each of the two includes it once. */
 

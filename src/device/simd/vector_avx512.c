@@ -1,5 +1,5 @@
-/* small_conv_avx512.c -- small_conv.h with vectors of 16. */
-#include "device/simd/small_conv.h"
+/* vector_avx512.c -- vector.h with vectors of 16. */
+#include "device/simd/vector.h"
 
 #ifdef __x86_64__
 #pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")
@@ -15,7 +15,8 @@ static inline vec vec_max(vec a, vec b) {
   return (vec)_mm512_max_ps((__m512)a, (__m512)b);
 }
 
+#include "device/simd/pool2_body.h"
 #include "device/simd/small_conv_body.h"
 
-const pn_small_conv_code pn_small_conv_avx512 = {LANES, forward, gradient};
+const pn_vector_code pn_vector_avx512 = {LANES, forward, gradient, pool_forward, pool_backward};
 #endif

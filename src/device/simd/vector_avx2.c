@@ -1,5 +1,5 @@
-/* small_conv_avx2.c -- small_conv.h with vectors of 8. */
-#include "device/simd/small_conv.h"
+/* vector_avx2.c -- vector.h with vectors of 8. */
+#include "device/simd/vector.h"
 
 #ifdef __x86_64__
 #pragma GCC target("avx2,fma")
@@ -15,7 +15,8 @@ static inline vec vec_max(vec a, vec b) {
   return (vec)_mm256_max_ps((__m256)a, (__m256)b);
 }
 
+#include "device/simd/pool2_body.h"
 #include "device/simd/small_conv_body.h"
 
-const pn_small_conv_code pn_small_conv_avx2 = {LANES, forward, gradient};
+const pn_vector_code pn_vector_avx2 = {LANES, forward, gradient, pool_forward, pool_backward};
 #endif

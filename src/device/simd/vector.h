@@ -1,0 +1,29 @@
+/* vector.h -- the kernels written for one vector width, and which of them this processor may run.
+ */
+#ifndef PN_DEVICE_SIMD_VECTOR_H
+#define PN_DEVICE_SIMD_VECTOR_H
+
+#include "device/simd/small_conv.h"
+
+/* One plane of a 2x2 max-pool with stride 2, `lanes` channels side by side: big [2 * out0 or more]
+ * [cols][lanes], small and code [out0][out1][lanes]. */
+typedef struct {
+  int64_t cols, out[2];
+} pn_pool2;
+
+typedef struct {
+  int lanes;
+  void (*conv_forward)(const pn_small_conv *c, const pn_small_image *im);
+  void (*conv_gradient)(const pn_small_conv *c, const pn_small_image *im);
+  /* code: place of the first maximum, row-major; NaN wins. */
+  void (*pool_forward)(const pn_pool2 *p, const float *big, float *small, uint8_t *code);
+  /* Writes the four places under each output.  y: see pn_pool_backward. */
+  void (*pool_backward)(const pn_pool2 *p, const float *dy, const uint8_t *code, const float *y,
+                        float *big);
+} pn_vector_code;
+
+/* Code for vectors of `lanes` floats; NULL where there is none. */
+const pn_vector_code *pn_vector_find(int64_t lanes);
+extern const pn_vector_code pn_vector_avx2, pn_vector_avx512;
+
+#endif
