@@ -18,6 +18,8 @@ void pn_model_setup(const pn_options *o, pn_model_config *m) {
   m->hidden = pn_options_int(o, "model.hidden");
   m->padding = strcmp(pn_options_text(o, "model.padding"), "same") == 0;
   m->dropout = (float)pn_options_float(o, "model.dropout");
+  m->input_mean = (float)pn_options_float(o, "model.input_mean");
+  m->input_sd = (float)pn_options_float(o, "model.input_sd");
   m->softmax = strcmp(pn_options_text(o, "model.head"), "softmax") == 0;
 }
 

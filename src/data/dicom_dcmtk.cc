@@ -28,6 +28,14 @@ struct pn_dicom_parser {
 
 namespace {
 
+bool encapsulated(E_TransferSyntax syntax) {
+#if PACKAGE_VERSION_NUMBER >= 368 // renamed in DCMTK 3.6.8
+  return DcmXfer(syntax).usesEncapsulatedFormat();
+#else
+  return DcmXfer(syntax).isEncapsulated();
+#endif
+}
+
 const char *const kPixelTag = "(7fe0,0010)";
 const size_t kMaxPixelsPerByte = 2048; // of compressed data: more is a bomb or a broken header
 
@@ -238,7 +246,7 @@ void encapsulated_pixels(pn_dicom_parser *p, DcmPixelData *pixels, E_TransferSyn
   DcmPixelSequence *sequence = nullptr;
 
   pixels->getOriginalRepresentationKey(stored, parameter);
-  if (!DcmXfer(stored).isEncapsulated() ||
+  if (!encapsulated(stored) ||
       pixels->getEncapsulatedRepresentation(stored, parameter, sequence).bad() || !sequence)
     pn_reject_set(why, "encapsulation_conflict", kPixelTag,
                   "compressed transfer syntax, uncompressed data");
@@ -293,7 +301,7 @@ extern "C" pn_status pn_dicom_parser_pixels(pn_dicom_parser *p, pn_dicom_raw *ra
   }
   try {
     DcmPixelData *pixels = static_cast<DcmPixelData *>(e);
-    if (DcmXfer(syntax).isEncapsulated())
+    if (encapsulated(syntax))
       encapsulated_pixels(p, pixels, syntax, raw, why);
     else
       native_pixels(pixels, raw, why);

@@ -46,7 +46,9 @@ enum { PN_MAX_CHAIN = 4, PN_IMPL_BYTES = 64 };
  *  - an input in a layout the kernel does not want: the device overwrites the tag, the planner puts
  * a reorder before the kernel (WEIGHT too, but then each step pays for it: avoid);
  *  - an output with a fixed tag that the kernel cannot write: overwrite it, a reorder follows.
- * BIAS, DBIAS and LABEL are plain. */
+ * BIAS, DBIAS and LABEL are plain.  A device may give WEIGHT another shape of as many elements in
+ * the same row-major order: a dense matrix O I as O C H W, stored like the activations it
+ * multiplies. */
 typedef struct {
   pn_pass pass;
   const pn_op_desc *op[PN_MAX_CHAIN];

@@ -10,6 +10,8 @@ typedef struct {
   int64_t filters[2], kernel, hidden; /* custom_cnn: 32, 64, 3, 128 */
   bool padding;                       /* custom_cnn: same (true) or valid */
   float dropout;                      /* before the last dense layer; 0 = none */
+  float input_mean,
+      input_sd; /* of pixels / 255: the input is (pixel / 255 - mean) / sd; 0.5, 0.25 */
   bool softmax; /* head: softmax over `classes` logits instead of one sigmoid */
 } pn_model_config;
 

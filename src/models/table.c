@@ -20,6 +20,8 @@ void pn_model_defaults(pn_model_config *cfg) {
                            .filters = {32, 64},
                            .kernel = 3,
                            .hidden = 128,
+                           .input_mean = 0.5f,
+                           .input_sd = 0.25f,
                            .padding = true};
 }
 

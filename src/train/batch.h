@@ -3,6 +3,7 @@
 #define PN_TRAIN_BATCH_H
 
 #include "data/dataset.h"
+#include "models/models.h"
 #include "nn/plan.h"
 
 /* How an epoch is cut: every image once, the same number of steps on all ranks. */
@@ -34,11 +35,12 @@ typedef struct {
 pn_status pn_batch_create(int64_t capacity, pn_batch *out);
 void pn_batch_free(pn_batch *b);
 
-/* Fill the plan's input (pixels / 255) and labels with images index[0 .. n) of the split, and
- * b->id; rows from n to the plan's batch become zero.  n <= capacity.  Errors: those of
- * pn_dataset_get. */
+/* Fill the plan's input ((pixel / 255 - input_mean) / input_sd) and labels with images index[0 ..
+ * n) of the split, and b->id; rows from n to the plan's batch become zero.  n <= capacity.  Errors:
+ * those of pn_dataset_get. */
 typedef struct {
-  pn_dataset *data; /* borrowed */
+  pn_dataset *data;             /* borrowed */
+  const pn_model_config *model; /* input_mean, input_sd; borrowed */
   pn_split split;
   const int64_t *index; /* [n]; borrowed */
   int64_t n, plan_batch;

@@ -65,6 +65,7 @@ static pn_status open_run(eval_run *r, const char *run_path, const char *data_pa
   spec.graph = r->graph;
   spec.device = r->device;
   spec.data = r->data;
+  spec.model = &r->saved.config;
   PN_TRY(pn_evaluator_create(&spec, &r->eval));
   PN_TRY(load_params(r));
 done:

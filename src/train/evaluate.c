@@ -125,7 +125,13 @@ static void to_probs(const float *logits, int64_t n, int k, float *probs) {
 static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
   float scale[PN_EVAL_BATCH] = {0};
   int64_t index[PN_EVAL_BATCH], n = chunk_images(pn_dataset_count(e->spec.data, split), j);
-  pn_batch_source src = {e->spec.data, split, index, n, PN_EVAL_BATCH, e->spec.device->threads};
+  pn_batch_source src = {.data = e->spec.data,
+                         .model = e->spec.model,
+                         .split = split,
+                         .index = index,
+                         .n = n,
+                         .plan_batch = PN_EVAL_BATCH,
+                         .threads = e->spec.device->threads};
   pn_step_ctx ctx = {.sample_id = e->batch.id, .sample_scale = scale};
   pn_status st = PN_OK;
 

@@ -8,6 +8,7 @@
 
 #include "comm/comm.h"
 #include "data/dataset.h"
+#include "models/models.h"
 #include "nn/plan.h"
 #include "train/metrics.h"
 
@@ -19,6 +20,7 @@ typedef struct {
   const pn_param_map *map; /* NULL: choose one (see pn_evaluator_map) */
   pn_comm *comm;
   pn_dataset *data;
+  const pn_model_config *model;
 } pn_eval_spec;
 
 typedef struct pn_evaluator pn_evaluator;

@@ -135,13 +135,13 @@ static json_t *parts_json(const int64_t *counts, int size) {
 
 static json_t *manifest_json(const pn_checkpoint *k, const int64_t *counts) {
   const pn_train_config *c = k->cfg;
-  return json_pack(
-      "{s:s, s:i, s:{s:s, s:s, s:o}, s:o, s:o, s:I, s:I, s:I, s:s, s:i, s:s, s:O?}", "format",
-      PN_CHECKPOINT_FORMAT, "version", PN_CHECKPOINT_VERSION, "model", "name", c->model, "input",
-      "pixels / 255", "config", pn_model_config_json(k->model), "tensors", tensors_json(k), "parts",
-      parts_json(counts, pn_comm_size(k->comm)), "step", (json_int_t)k->step, "epoch",
-      (json_int_t)k->epoch, "seed", (json_int_t)c->seed, "strategy", c->strategy, "ranks",
-      pn_comm_size(k->comm), "optimizer", c->optim.name, "options", c->options);
+  return json_pack("{s:s, s:i, s:{s:s, s:o}, s:o, s:o, s:I, s:I, s:I, s:s, s:i, s:s, s:O?}",
+                   "format", PN_CHECKPOINT_FORMAT, "version", PN_CHECKPOINT_VERSION, "model",
+                   "name", c->model, "config", pn_model_config_json(k->model), "tensors",
+                   tensors_json(k), "parts", parts_json(counts, pn_comm_size(k->comm)), "step",
+                   (json_int_t)k->step, "epoch", (json_int_t)k->epoch, "seed", (json_int_t)c->seed,
+                   "strategy", c->strategy, "ranks", pn_comm_size(k->comm), "optimizer",
+                   c->optim.name, "options", c->options);
 }
 
 static pn_status write_manifest(const pn_checkpoint *k, const folders *f, const int64_t *counts) {

@@ -97,7 +97,7 @@ static pn_status make_buffers(pn_run *r) {
 }
 
 static pn_status setup_local(pn_run *r) {
-  pn_eval_spec eval = {r->graph, r->device, &r->plans.map, r->comm, r->data};
+  pn_eval_spec eval = {r->graph, r->device, &r->plans.map, r->comm, r->data, &r->model};
   const char *folder = pn_comm_rank(r->comm) == 0 ? r->cfg->out_path : NULL;
   pn_status st = PN_OK;
 

@@ -4,8 +4,13 @@
 #include <math.h>
 
 static pn_status load(pn_run *r, pn_plan *plan, const pn_share *share) {
-  pn_batch_source src = {r->data,      PN_TRAIN,     r->order + share->first,
-                         share->count, share->count, r->device->threads};
+  pn_batch_source src = {.data = r->data,
+                         .model = &r->model,
+                         .split = PN_TRAIN,
+                         .index = r->order + share->first,
+                         .n = share->count,
+                         .plan_batch = share->count,
+                         .threads = r->device->threads};
 
   for (int64_t i = 0; i < share->count; i++) r->batch.scale[i] = 1.0f / (float)share->global;
   return pn_batch_load(&r->batch, &src, plan);
