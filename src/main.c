@@ -25,6 +25,7 @@ void _exit(int code) {
 int main(int argc, char **argv) {
   int rc, level;
 
+  pn_comm_prepare();
   starting = true; /* only the main thread calls MPI: reader and watchdog threads never do */
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS) _exit(EXIT_NO_MPI);
   starting = false;

@@ -4,7 +4,6 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1                        # Open MPI 4
 export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe       # Open MPI 5
 export OMPI_MCA_mpi_yield_when_idle=1                             # waiting ranks leave the core to others
-export OMPI_MCA_btl_vader_single_copy_mechanism=none              # often forbidden in containers
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -16,6 +16,9 @@ typedef struct pn_comm pn_comm;
 typedef struct pn_request pn_request;
 typedef enum { PN_SUM, PN_MIN, PN_MAX } pn_redop;
 
+/* Settings in the environment that MPI reads when it starts; call it before MPI_Init. */
+void pn_comm_prepare(void);
+
 /* Communicator of all ranks: backend `mpi` when MPI has more than one rank, else `self`. MPI must
  * be initialised.  watchdog_s: a collective that takes longer ends the job with exit code 4; 0 =
  * off. Collective.  *out owned by the caller. */

@@ -35,6 +35,12 @@ done:
   return st;
 }
 
+/* Time that the rank's own thread spends on communication, waiting or moving data, is time that it
+ * does not compute: all of it counts as exposed. */
+static void note_exposed(pn_strategy *s, double t0) {
+  s->comm_exposed_s += pn_now() - t0;
+}
+
 /* Nothing known to be in flight any more: close the interval that counts as communication. */
 static void note_complete(pn_strategy *s, struct ddp *d, int n) {
   if (n <= d->tested) return;
@@ -44,13 +50,15 @@ static void note_complete(pn_strategy *s, struct ddp *d, int n) {
 
 static pn_status start_bucket(pn_strategy *s, struct ddp *d) {
   const pn_bucket *b = &d->plan.bucket[d->started];
+  double t0 = pn_now();
   pn_status st;
 
   if (d->started == 0) s->comm_total_s = s->comm_exposed_s = 0;
-  if (d->tested == d->started) d->t_open = pn_now();
+  if (d->tested == d->started) d->t_open = t0;
   st = pn_iallreduce_sum(s->spec.data, "sum of gradients", s->grads + b->first, b->count,
                          &d->request[d->started]);
   if (st == PN_OK) d->started++;
+  note_exposed(s, t0);
   return st;
 }
 
@@ -68,23 +76,23 @@ static pn_status ddp_grad_ready(void *ctx, int param) {
 static pn_status ddp_tick(void *ctx) {
   pn_strategy *s = ctx;
   struct ddp *d = s->impl;
+  bool complete = true;
+  double t0 = pn_now();
+  pn_status st = PN_OK;
 
-  while (d->tested < d->started) {
-    bool complete = false;
-    pn_status st = pn_request_test(d->request[d->tested], &complete);
-    if (st != PN_OK) return st;
-    if (!complete) break;
-    note_complete(s, d, d->tested + 1);
+  while (st == PN_OK && complete && d->tested < d->started) {
+    st = pn_request_test(d->request[d->tested], &complete);
+    if (st == PN_OK && complete) note_complete(s, d, d->tested + 1);
   }
-  return PN_OK;
+  note_exposed(s, t0);
+  return st;
 }
 
 static pn_status wait_bucket(pn_strategy *s, struct ddp *d) {
-  bool in_flight = d->waited >= d->tested; /* else: complete, nothing to wait for */
   double t0 = pn_now();
   pn_status st = pn_request_wait(d->request[d->waited]);
 
-  if (in_flight) s->comm_exposed_s += pn_now() - t0;
+  note_exposed(s, t0);
   d->waited++;
   note_complete(s, d, d->waited);
   return st;

@@ -44,7 +44,8 @@ struct pn_strategy {
   const pn_strategy_ops *ops;
   pn_strategy_spec spec;
   float *params, *grads, *state[2];    /* arenas of map->total elements (single, ddp), owned */
-  double comm_total_s, comm_exposed_s; /* of the last step: time in flight; time the rank waited */
+  double comm_total_s, comm_exposed_s; /* of the last step: time in flight; time of it that the rank
+                                        * spent waiting or moving data instead of computing */
   size_t bytes_params, bytes_grads, bytes_state;
   void *impl;
 };

@@ -126,7 +126,7 @@ static void say_columns(const notes *n, const pn_study *s) {
       s->repeats, s->repeats == 1 ? "" : "s");
   say(n, "speedup: images/s over the base's; eff: speedup / (cores / cores of the base); "
          "K-F: Karp-Flatt serial fraction (strong rows).");
-  say(n, "comm: share of the step spent waiting for other ranks (communication not hidden). "
+  say(n, "comm: share of the step spent on communication instead of computing (not hidden). "
          "acc, prec, recall: val split after the last epoch.");
 }
 

@@ -42,17 +42,19 @@ static pn_status pass(pn_run *r, pn_plan *plan, uint32_t epoch, const pn_share *
   note_loss(r, plan, share, k);
   pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
+  pn_phases_move(r->phases, PN_PHASE_BACKWARD, PN_PHASE_COMM, r->strategy->comm_exposed_s);
 done:
   return st;
 }
 
 static pn_status update(pn_run *r) {
   pn_strategy *s = r->strategy;
+  double before = s->comm_exposed_s; /* in the backward pass */
   pn_status st;
 
   pn_phases_enter(r->phases, PN_PHASE_UPDATE);
   st = s->ops->step(s, r->done + 1, r->cfg->optim.lr, NULL);
-  pn_phases_move(r->phases, PN_PHASE_UPDATE, PN_PHASE_COMM, s->comm_exposed_s);
+  pn_phases_move(r->phases, PN_PHASE_UPDATE, PN_PHASE_COMM, s->comm_exposed_s - before);
   return st;
 }
 

@@ -27,6 +27,7 @@ static inline pn_status pn_test_start(double watchdog_s) {
   int level;
   pn_status st;
 
+  pn_comm_prepare();
   if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS) return PN_ERR_COMM;
   if ((st = pn_comm_world(watchdog_s, &world)) != PN_OK) return st;
   rank = pn_comm_rank(world);
