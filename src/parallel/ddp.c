@@ -35,17 +35,20 @@ done:
   return st;
 }
 
-/* Time that the rank's own thread spends on communication, waiting or moving data, is time that it
- * does not compute: all of it counts as exposed. */
-static void note_exposed(pn_strategy *s, double t0) {
-  s->comm_exposed_s += pn_now() - t0;
+static bool in_flight(const struct ddp *d) {
+  return d->tested < d->started;
 }
 
-/* Nothing known to be in flight any more: close the interval that counts as communication. */
-static void note_complete(pn_strategy *s, struct ddp *d, int n) {
+/* Time that the rank's own thread spends on communication, waiting or moving data, since t0 is time
+ * that it does not compute: all of it counts as exposed. The first n are known to be complete: with
+ * none in flight any more the interval that counts as communication is closed. */
+static void note(pn_strategy *s, struct ddp *d, double t0, int n) {
+  double now = pn_now();
+
+  s->comm_exposed_s += now - t0;
   if (n <= d->tested) return;
   d->tested = n;
-  if (d->tested == d->started) s->comm_total_s += pn_now() - d->t_open;
+  if (!in_flight(d)) s->comm_total_s += now - d->t_open;
 }
 
 static pn_status start_bucket(pn_strategy *s, struct ddp *d) {
@@ -54,11 +57,11 @@ static pn_status start_bucket(pn_strategy *s, struct ddp *d) {
   pn_status st;
 
   if (d->started == 0) s->comm_total_s = s->comm_exposed_s = 0;
-  if (d->tested == d->started) d->t_open = t0;
+  if (!in_flight(d)) d->t_open = t0;
   st = pn_iallreduce_sum(s->spec.data, "sum of gradients", s->grads + b->first, b->count,
                          &d->request[d->started]);
   if (st == PN_OK) d->started++;
-  note_exposed(s, t0);
+  note(s, d, t0, d->tested);
   return st;
 }
 
@@ -77,24 +80,26 @@ static pn_status ddp_tick(void *ctx) {
   pn_strategy *s = ctx;
   struct ddp *d = s->impl;
   bool complete = true;
+  int n = d->tested;
   double t0 = pn_now();
   pn_status st = PN_OK;
 
-  while (st == PN_OK && complete && d->tested < d->started) {
-    st = pn_request_test(d->request[d->tested], &complete);
-    if (st == PN_OK && complete) note_complete(s, d, d->tested + 1);
+  if (!in_flight(d)) return PN_OK;
+  while (st == PN_OK && complete && n < d->started) {
+    st = pn_request_test(d->request[n], &complete);
+    if (st == PN_OK && complete) n++;
   }
-  note_exposed(s, t0);
+  note(s, d, t0, n);
   return st;
 }
 
 static pn_status wait_bucket(pn_strategy *s, struct ddp *d) {
+  bool counts = in_flight(d);
   double t0 = pn_now();
   pn_status st = pn_request_wait(d->request[d->waited]);
 
-  note_exposed(s, t0);
   d->waited++;
-  note_complete(s, d, d->waited);
+  if (counts) note(s, d, t0, d->waited);
   return st;
 }
 

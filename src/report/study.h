@@ -43,7 +43,8 @@ typedef struct {
 
   /* what follows from comparing; see pn_study_compare */
   double speedup, efficiency, karp_flatt; /* NaN where not defined */
-  bool other_batch;                       /* its batch is not the base's: shown, not fitted */
+  double over_one_rank; /* images/s over those of one rank with as many threads; NaN: no such row */
+  bool other_batch;     /* its batch is not the base's: shown, not fitted */
 } pn_study_row;
 
 /* One fit and what it stands on. */

@@ -61,21 +61,23 @@ static int find_fit_base(const pn_study *s, const pn_study_row *family) {
   return best;
 }
 
-/* Karp-Flatt tells what more ranks cost: against the row it would be with one rank. */
-static double karp_flatt(const pn_study *s, const pn_study_row *r) {
-  int at = r->weak ? -1 : find_fit_base(s, r);
+/* What more ranks bring and cost: against the row it would be with one rank. */
+static void compare_ranks(const pn_study *s, pn_study_row *r) {
+  int at = find_fit_base(s, r);
   const pn_study_row *one = at < 0 ? NULL : &s->rows[at];
 
-  if (!one || r->ranks == 1) return NAN;
-  return pn_karp_flatt(r->images_per_s / one->images_per_s, (double)r->cores / one->cores);
+  if (!one) return;
+  r->over_one_rank = r->images_per_s / one->images_per_s;
+  if (r->ranks > 1 && !r->weak)
+    r->karp_flatt = pn_karp_flatt(r->over_one_rank, (double)r->cores / one->cores);
 }
 
 static void compare_row(const pn_study *s, pn_study_row *r, const pn_study_row *base) {
-  r->speedup = r->efficiency = r->karp_flatt = NAN;
+  r->speedup = r->efficiency = r->karp_flatt = r->over_one_rank = NAN;
   if (!r->ok || !base) return;
   r->speedup = r->images_per_s / base->images_per_s;
   r->efficiency = pn_efficiency(r->speedup, (double)r->cores / base->cores);
-  r->karp_flatt = karp_flatt(s, r);
+  compare_ranks(s, r);
   r->other_batch = fixed_batch(r) != fixed_batch(base);
 }
 

@@ -3,25 +3,45 @@
 #include "report/study.h"
 #include "report/tables.h"
 
-static const pn_table_column csv_columns[] = {
-    {"name", "", false},          {"status", "", false},        {"strategy", "", false},
-    {"scaling", "", false},       {"batch_rule", "", false},    {"device", "", false},
-    {"precision", "", false},     {"ranks", "", true},          {"threads", "", true},
-    {"cores", "", true},          {"oversubscribed", "", true}, {"other_batch", "", true},
-    {"global_batch", "", true},   {"runs", "", true},           {"steps_timed", "", true},
-    {"step", "ms", true},         {"step_ci95_lo", "ms", true}, {"step_ci95_hi", "ms", true},
-    {"step_p95", "ms", true},     {"images_per_s", "", true},   {"speedup", "", true},
-    {"efficiency", "", true},     {"karp_flatt", "", true},     {"comm_exposed_share", "", true},
-    {"seconds", "", true},        {"loss", "", true},           {"val_loss", "", true},
-    {"val_accuracy", "", true},   {"val_precision", "", true},  {"val_recall", "", true},
-    {"weights_sha256", "", false}};
+static const pn_table_column csv_columns[] = {{"name", "", false},
+                                              {"status", "", false},
+                                              {"strategy", "", false},
+                                              {"scaling", "", false},
+                                              {"batch_rule", "", false},
+                                              {"device", "", false},
+                                              {"precision", "", false},
+                                              {"ranks", "", true},
+                                              {"threads", "", true},
+                                              {"cores", "", true},
+                                              {"oversubscribed", "", true},
+                                              {"other_batch", "", true},
+                                              {"global_batch", "", true},
+                                              {"runs", "", true},
+                                              {"steps_timed", "", true},
+                                              {"step", "ms", true},
+                                              {"step_ci95_lo", "ms", true},
+                                              {"step_ci95_hi", "ms", true},
+                                              {"step_p95", "ms", true},
+                                              {"images_per_s", "", true},
+                                              {"over_one_rank", "", true},
+                                              {"speedup", "", true},
+                                              {"efficiency", "", true},
+                                              {"karp_flatt", "", true},
+                                              {"comm_exposed_share", "", true},
+                                              {"seconds", "", true},
+                                              {"loss", "", true},
+                                              {"val_loss", "", true},
+                                              {"val_accuracy", "", true},
+                                              {"val_precision", "", true},
+                                              {"val_recall", "", true},
+                                              {"weights_sha256", "", false}};
 enum { CSV_COLUMNS = sizeof csv_columns / sizeof *csv_columns };
 
 static void csv_line(const pn_study_row *r, pn_cells *l) {
-  const double measured[] = {r->step.median,  r->step.ci95[0], r->step.ci95[1], r->step.p95,
-                             r->images_per_s, r->speedup,      r->efficiency,   r->karp_flatt,
-                             r->comm_share,   r->seconds,      r->loss,         r->val_loss,
-                             r->accuracy,     r->precision,    r->recall};
+  const double measured[] = {r->step.median,  r->step.ci95[0],  r->step.ci95[1], r->step.p95,
+                             r->images_per_s, r->over_one_rank, r->speedup,      r->efficiency,
+                             r->karp_flatt,   r->comm_share,    r->seconds,      r->loss,
+                             r->val_loss,     r->accuracy,      r->precision,    r->recall};
   l->n = 0;
   pn_cells_put(l, "%s", r->name);
   pn_cells_put(l, "%s", r->status);

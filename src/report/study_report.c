@@ -16,12 +16,13 @@ static int time_decimals(double ms) {
 }
 
 static const pn_table_column short_columns[] = {
-    {"row", "", false},     {"strategy", "", false}, {"scaling", "", false},
-    {"ranks", "", true},    {"thr", "/rank", true},  {"batch", "images", true},
-    {"step", "ms", true},   {"95 % CI", "ms", true}, {"images/s", "", true},
-    {"speedup", "x", true}, {"eff", "%", true},      {"K-F", "", true},
-    {"comm", "%", true},    {"loss", "train", true}, {"loss", "val", true},
-    {"acc", "%", true},     {"prec", "%", true},     {"recall", "%", true}};
+    {"row", "", false},       {"strategy", "", false}, {"scaling", "", false},
+    {"ranks", "", true},      {"thr", "/rank", true},  {"batch", "images", true},
+    {"step", "ms", true},     {"95 % CI", "ms", true}, {"images/s", "", true},
+    {"vs 1", "rank", true}, {"speedup", "x", true},  {"eff", "%", true},
+    {"K-F", "", true},        {"comm", "%", true},     {"loss", "train", true},
+    {"loss", "val", true},    {"acc", "%", true},      {"prec", "%", true},
+    {"recall", "%", true}};
 enum {
   SHORT_COLUMNS = sizeof short_columns / sizeof *short_columns,
   MIN_STEPS = 6 /* fewer order statistics give no 95 % interval */
@@ -47,12 +48,13 @@ static void short_line(const pn_study_row *r, pn_cells *l) {
   else
     pn_cells_put(l, "-");
   pn_cells_number(l, r->images_per_s < 1000 ? 1 : 0, r->images_per_s, 1);
+  pn_cells_number(l, 2, r->over_one_rank, 1);
   pn_cells_number(l, 2, r->speedup, 1);
   pn_cells_number(l, 0, r->efficiency, 100);
   pn_cells_number(l, 3, r->karp_flatt, 1);
   pn_cells_number(l, 1, r->comm_share, 100);
-  pn_cells_number(l, 4, r->loss, 1);
-  pn_cells_number(l, 4, r->val_loss, 1);
+  pn_cells_number(l, 3, r->loss, 1);
+  pn_cells_number(l, 3, r->val_loss, 1);
   pn_cells_number(l, 1, r->accuracy, 100);
   pn_cells_number(l, 1, r->precision, 100);
   pn_cells_number(l, 1, r->recall, 100);
@@ -124,6 +126,7 @@ static void say_columns(const notes *n, const pn_study *s) {
       "step: slowest rank of each step after warm-up, median over steps and %d run%s; its 95 %% "
       "CI by order statistics.",
       s->repeats, s->repeats == 1 ? "" : "s");
+  say(n, "vs 1 rank: images/s over those of one rank with as many threads per rank.");
   say(n, "speedup: images/s over the base's; eff: speedup / (cores / cores of the base); "
          "K-F: Karp-Flatt serial fraction (strong rows).");
   say(n, "comm: share of the step spent on communication instead of computing (not hidden). "

@@ -170,7 +170,8 @@ static void equal_to_single(pn_comm *self, int64_t batch) {
   assert_true(one.norm > 1e-3);
   for (int t = 0; t < STEPS; t++)
     assert_true(fabs(one.loss[t] - many.loss[t]) < 1e-6 * one.loss[t]);
-  assert_true(many.strategy->comm_total_s >= many.strategy->comm_exposed_s);
+  assert_true(many.strategy->comm_exposed_s > 0);
+  assert_true(many.strategy->comm_total_s > many.strategy->comm_exposed_s - 1e-9);
   assert_true(pn_strategy_weights_sha256(many.strategy, hash) == PN_OK);
   assert_true(pn_strategy_weights_sha256(many.strategy, again) == PN_OK &&
               strcmp(hash, again) == 0);

@@ -77,9 +77,26 @@ static void rows_are_compared_with_the_best_single_rank(void **state) {
   assert_near(s->rows[3].speedup, pn_amdahl(0.1, 4), 1e-9);
   assert_near(s->rows[3].efficiency, pn_amdahl(0.1, 4) / 4, 1e-9);
   assert_near(s->rows[3].karp_flatt, 0.1, 1e-9);
+  assert_near(s->rows[3].over_one_rank, pn_amdahl(0.1, 4), 1e-9);
   assert_near(s->rows[6].speedup, pn_gustafson(0.05, 4), 1e-9);
+  assert_near(s->rows[6].over_one_rank, pn_gustafson(0.05, 4), 1e-9);
+  assert_true(isnan(s->rows[7].over_one_rank));
   assert_true(isnan(s->rows[6].karp_flatt)); /* a figure of strong scaling */
   assert_true(isnan(s->rows[7].speedup));
+  pn_study_destroy(s);
+}
+
+/* Ranks of two threads are compared with a rank of two threads, not with the base. */
+static void one_rank_has_as_many_threads(void **state) {
+  pn_study *s = make();
+  (void)state;
+  s->rows[0].threads = s->rows[2].threads = 2;
+  assert_int_equal(pn_study_compare(s), PN_OK);
+  assert_near(s->rows[2].over_one_rank, 1.5 * s->rows[2].speedup, 1e-9);
+  assert_near(s->rows[3].over_one_rank, s->rows[3].speedup, 1e-9);
+  s->rows[3].threads = 3; /* no single-rank row has */
+  assert_int_equal(pn_study_compare(s), PN_OK);
+  assert_true(isnan(s->rows[3].over_one_rank));
   pn_study_destroy(s);
 }
 
@@ -236,7 +253,8 @@ static void files_hold_what_was_measured(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_compared_with_the_best_single_rank),
-                                     cmocka_unit_test(fits_use_the_rows_that_qualify),
+                                     cmocka_unit_test(one_rank_has_as_many_threads),
+      cmocka_unit_test(fits_use_the_rows_that_qualify),
                                      cmocka_unit_test(too_few_rows_refuse_and_say_what_is_missing),
                                      cmocka_unit_test(another_batch_is_marked_and_not_fitted),
                                      cmocka_unit_test(the_fit_has_a_base_of_its_family),
