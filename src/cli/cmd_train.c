@@ -11,7 +11,7 @@ enum { PATH_BYTES = 1024, LABEL = 12 };
 
 static void print_header(const pn_cli *x, const pn_train_config *c, const pn_dataset *d) {
   int ranks = pn_comm_size(x->comm);
-  const char *rule = c->batch_global ? "over all ranks" : "on each rank";
+  const char *rule = c->batch_global ? " over all ranks" : " on each rank";
 
   pn_info("%-*s %s, %lld x %lld x %lld", LABEL, "model", c->model,
           (long long)c->model_config.size[0], (long long)c->model_config.size[1],
@@ -23,7 +23,7 @@ static void print_header(const pn_cli *x, const pn_train_config *c, const pn_dat
   pn_info("%-*s %s on %d rank%s with %d thread%s each, device %s, %s", LABEL, "strategy",
           c->strategy, ranks, ranks == 1 ? "" : "s", c->threads, c->threads == 1 ? "" : "s",
           c->device, c->precision);
-  pn_info("%-*s %lld images per step %s, %s with learning rate %g", LABEL, "batch",
+  pn_info("%-*s %lld images per step%s, %s with learning rate %g", LABEL, "batch",
           (long long)c->batch, ranks > 1 ? rule : "", c->optim.name, c->optim.lr);
   pn_info("%-*s %s", LABEL, "results in", c->out_path);
   pn_info("options");

@@ -94,20 +94,28 @@ static const char *last_part(const char *key) {
   return dot ? dot + 1 : key;
 }
 
+/* "epochs" or "optim.epochs" for "train.epochs", "out" for "out.path". */
+static bool same_part(const char *given, const char *key) {
+  size_t section = strcspn(key, ".");
+
+  return strcmp(last_part(given), last_part(key)) == 0 ||
+         (strlen(given) == section && strncmp(given, key, section) == 0);
+}
+
 static pn_status unknown_key(const pn_options *o, const char *key, const char *where) {
   pn_nearest near = {.word = key};
-  char hint[KEY_BYTES] = "; see `pneuma COMMAND --help`";
+  const char *best = NULL;
 
   for (int i = 0; i < o->n; i++) {
     if (!(o->row[i].commands & o->command)) continue;
-    if (strcmp(last_part(o->row[i].key), key) == 0) { /* "epochs" for "train.epochs" */
-      near.best = o->row[i].key;
-      break;
-    }
     pn_nearest_offer(&near, o->row[i].key);
+    if (!best && same_part(key, o->row[i].key)) best = o->row[i].key;
   }
-  if (near.best) snprintf(hint, sizeof hint, "; did you mean '%s'?", near.best);
-  return PN_FAIL(PN_ERR_ARG, "%sunknown option '%s'%s", where, key, hint);
+  if (!best) best = near.best;
+  if (!best)
+    return PN_FAIL(PN_ERR_ARG, "%sunknown option '%s'; --help after the command lists its options",
+                   where, key);
+  return PN_FAIL(PN_ERR_ARG, "%sunknown option '%s'; did you mean '%s'?", where, key, best);
 }
 
 static int index_of(const pn_options *o, const char *key) {

@@ -194,6 +194,10 @@ static void test_typo_names_the_nearest_key(void **state) {
   expect_words("unknown option 'train.bacth'", "did you mean 'train.batch'?", NULL);
   expect_refused(o, "epochs", "1");
   expect_words("did you mean 'train.epochs'?", NULL, NULL);
+  expect_refused(o, "optim.epochs", "3");
+  expect_words("did you mean 'train.epochs'?", NULL, NULL);
+  expect_refused(o, "out", "x");
+  expect_words("did you mean 'out.path'?", NULL, NULL);
   expect_refused(o, "completely.different", "1");
   assert_null(strstr(pn_last_error(), "did you mean"));
   expect_refused(o, "synth.images", "10");
