@@ -75,7 +75,8 @@ pn_status pn_ingest_list(const pn_ingest_config *cfg, pn_ingest_source *s);
 /* ingest_source.c: to all ranks, parse, plan digest. Collective. */
 pn_status pn_ingest_share(pn_ingest *x);
 void pn_ingest_source_free(pn_ingest_source *s);
-/* ingest_piece.c: this rank's pieces -> shards, events, records.  Not collective. */
+/* ingest_piece.c (walk), ingest_image.c (one file), ingest_store.c (one image): this rank's pieces
+ * -> shards, events, records.  Not collective. */
 pn_status pn_ingest_pieces(pn_ingest *x);
 /* ingest_merge.c.  Collective. */
 pn_status pn_ingest_merge(pn_ingest *x);

@@ -1,0 +1,79 @@
+/* ingest_store.c -- a readable image with a label -> row of the shard and record of the ingest. */
+#include "data/ingest_image.h"
+
+#include "base/digest.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void hash_text(const char *salt, const char *text, char hex[65]) {
+  pn_sha256 *sha = NULL;
+
+  hex[0] = 0;
+  if (pn_sha256_create(&sha) != PN_OK) return;
+  pn_sha256_update(sha, salt, strlen(salt) + 1);
+  pn_sha256_update(sha, text, strlen(text));
+  pn_sha256_hex(sha, hex);
+  pn_sha256_destroy(sha);
+}
+
+static uint64_t hex_word(const char *hex, int word) {
+  char part[17];
+  snprintf(part, sizeof part, "%.16s", hex + 16 * word);
+  return strtoull(part, NULL, 16);
+}
+
+static void fill_meta(const pn_dicom_info *info, pn_shard_meta *m) {
+  memset(m, 0, sizeof *m);
+  m->height = (int32_t)info->rows;
+  m->width = (int32_t)info->columns;
+  m->spacing_mm[0] = info->spacing_mm[0];
+  m->spacing_mm[1] = info->spacing_mm[1];
+  m->age = (int16_t)info->age_years;
+  m->warnings = (uint16_t)info->warnings;
+  m->sex = (uint8_t)info->sex;
+  m->inverted = info->inverted;
+  snprintf(m->view, sizeof m->view, "%s", info->view);
+}
+
+static void fill_record(const pn_ingest_worker *w, int64_t file, const pn_ingest_image *image,
+                        pn_ingest_record *r) {
+  const pn_dicom_info *info = image->info;
+  size_t bytes =
+      (size_t)w->image.height * (size_t)w->image.width * (size_t)w->image.bytes_per_pixel;
+  char hex[65];
+
+  memset(r, 0, sizeof *r);
+  r->file = file;
+  r->piece = w->piece;
+  r->row = pn_shard_writer_count(w->writer);
+  r->label = image->label;
+  r->height = (int32_t)info->rows;
+  r->width = (int32_t)info->columns;
+  r->frame_crc = pn_crc32c(0, w->image.data, bytes);
+  r->warnings = info->warnings;
+  hash_text("pneuma group", image->id, hex);
+  r->group = hex_word(hex, 0);
+  if (!info->sop_uid[0]) return;
+  hash_text("pneuma uid", info->sop_uid, hex);
+  r->uid[0] = hex_word(hex, 0);
+  r->uid[1] = hex_word(hex, 1);
+}
+
+pn_status pn_ingest_store(pn_ingest_worker *w, int64_t file, const pn_ingest_image *image) {
+  pn_shard_row row = {.label = image->label, .boxes = w->boxes, .n_boxes = image->n_boxes};
+  pn_ingest_record record;
+  char hex[65];
+  pn_status st;
+
+  fill_record(w, file, image, &record);
+  fill_meta(image->info, &row.meta);
+  hash_text(w->x->cfg->salt, image->id, hex);
+  hex[PN_SHARD_ID_BYTES - 1] = 0;
+  row.id = hex;
+  if ((st = pn_resizer_run(w->resizer, &w->image, pn_shard_writer_next(w->writer))) != PN_OK)
+    return st;
+  if ((st = pn_shard_writer_append(w->writer, &row, record.sha256)) != PN_OK) return st;
+  return pn_ingest_array_add(&w->x->records, &record);
+}
