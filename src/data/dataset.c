@@ -17,7 +17,7 @@ enum { DIGEST_BYTES = 65, MAX_CLASSES = 256 };
 struct pn_dataset {
   char *path; /* folder */
   char digest[DIGEST_BYTES];
-  int64_t channels, height, width;
+  int64_t channels, height, width, bits;
   int n_classes;
   char **class_name; /* [n_classes] */
   int n_shards;
@@ -96,14 +96,14 @@ done:
 }
 
 static pn_status read_shape(pn_dataset *d, json_t *index) {
-  int64_t *to[] = {&d->channels, &d->height, &d->width};
-  static const char *const keys[] = {"channels", "height", "width"};
+  int64_t *to[] = {&d->channels, &d->height, &d->width, &d->bits};
+  static const char *const keys[] = {"channels", "height", "width", "bits"};
 
-  for (int k = 0; k < 3; k++) {
+  for (int k = 0; k < 4; k++) {
     *to[k] = json_integer_value(json_object_get(index, keys[k]));
     if (*to[k] < 1 || *to[k] > INT16_MAX) return bad_index(d, "bad image shape");
   }
-  return PN_OK;
+  return d->bits == 8 || d->bits == 16 ? PN_OK : bad_index(d, "bits is not 8 or 16");
 }
 
 static pn_status read_classes(pn_dataset *d, json_t *index) {
@@ -133,11 +133,14 @@ static pn_status check_shard(const pn_dataset *d, const pn_shard_map *m, const c
                    "%s: %lld images in %zu bytes, the index says %lld in %lld: not the file that "
                    "was ingested; ingest again",
                    path, (long long)m->images, m->map_bytes, (long long)images, (long long)bytes);
-  if (m->channels != d->channels || m->height != d->height || m->width != d->width)
+  if (m->channels != d->channels || m->height != d->height || m->width != d->width ||
+      m->bits != d->bits)
     return PN_FAIL(PN_ERR_FORMAT,
-                   "%s: images of %lld x %lld x %lld, the index says %lld x %lld x %lld", path,
-                   (long long)m->channels, (long long)m->height, (long long)m->width,
-                   (long long)d->channels, (long long)d->height, (long long)d->width);
+                   "%s: images of %lld x %lld x %lld, %d bits; the index says %lld x %lld x %lld, "
+                   "%lld bits",
+                   path, (long long)m->channels, (long long)m->height, (long long)m->width, m->bits,
+                   (long long)d->channels, (long long)d->height, (long long)d->width,
+                   (long long)d->bits);
   for (int64_t i = 0; i < images; i++)
     if (m->label[i] >= d->n_classes)
       return PN_FAIL(PN_ERR_FORMAT, "%s: image %lld has label %d of %d classes", path, (long long)i,
@@ -274,6 +277,10 @@ void pn_dataset_shape(const pn_dataset *d, int64_t *channels, int64_t *height, i
   *width = d->width;
 }
 
+int pn_dataset_bits(const pn_dataset *d) {
+  return (int)d->bits;
+}
+
 int pn_dataset_n_classes(const pn_dataset *d) {
   return d->n_classes;
 }
@@ -301,7 +308,7 @@ static int shard_of(const pn_dataset *d, int64_t number) {
 }
 
 static pn_status check_pixels(pn_dataset *d, int k, int64_t row, int64_t number) {
-  size_t bytes = (size_t)(d->channels * d->height * d->width);
+  size_t bytes = d->shard[k].image_bytes;
   uint32_t is = pn_crc32c(0, d->shard[k].pixels + (size_t)row * bytes, bytes);
 
   if (is != d->shard[k].crc[row])
@@ -315,7 +322,6 @@ static pn_status check_pixels(pn_dataset *d, int k, int64_t row, int64_t number)
 }
 
 pn_status pn_dataset_get(pn_dataset *d, pn_split s, int64_t i, pn_sample *out) {
-  size_t bytes = (size_t)(d->channels * d->height * d->width);
   int64_t number, row;
   int k;
 
@@ -329,7 +335,7 @@ pn_status pn_dataset_get(pn_dataset *d, pn_split s, int64_t i, pn_sample *out) {
     pn_status st = check_pixels(d, k, row, number);
     if (st != PN_OK) return st;
   }
-  *out = (pn_sample){.pixels = d->shard[k].pixels + (size_t)row * bytes,
+  *out = (pn_sample){.pixels = d->shard[k].pixels + (size_t)row * d->shard[k].image_bytes,
                      .label = d->shard[k].label[row],
                      .id = (uint64_t)number};
   return PN_OK;

@@ -14,7 +14,7 @@ const char *pn_split_name(pn_split s); /* "train", "val", "test" */
 
 /* One image: a view into the mapped shard. */
 typedef struct {
-  const uint8_t *pixels; /* channels x height x width, 0..255 */
+  const uint8_t *pixels; /* channels x height x width; u8, or native u16 when the set has 16 bits */
   int label;             /* class index */
   uint64_t id;           /* 0 .. number of images - 1 over all splits: stable, keys the RNG */
 } pn_sample;
@@ -26,6 +26,7 @@ void pn_dataset_close(pn_dataset *d);
 
 int64_t pn_dataset_count(const pn_dataset *d, pn_split s);
 void pn_dataset_shape(const pn_dataset *d, int64_t *channels, int64_t *height, int64_t *width);
+int pn_dataset_bits(const pn_dataset *d); /* of a pixel: 8 or 16 */
 int pn_dataset_n_classes(const pn_dataset *d);
 const char *pn_dataset_class_name(const pn_dataset *d, int i);
 const char *pn_dataset_digest(const pn_dataset *d); /* SHA-256 hex of index and pixels */

@@ -6,12 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-pn_status pn_gray_reserve(pn_gray *g, int64_t height, int64_t width, int bytes_per_pixel) {
+static pn_status reserve(pn_gray *g, int64_t height, int64_t width, int channels,
+                         int bytes_per_pixel) {
   size_t need;
 
   if (height < 1 || width < 1 || height > INT32_MAX || width > INT32_MAX)
     return PN_FAIL(PN_ERR_ARG, "image of %lld x %lld pixels", (long long)height, (long long)width);
-  need = (size_t)height * (size_t)width * (size_t)bytes_per_pixel;
+  need = (size_t)height * (size_t)width * (size_t)(channels * bytes_per_pixel);
   if (need > g->capacity) {
     void *data = malloc(need);
     if (!data) return PN_FAIL(PN_ERR_NOMEM, "image of %zu bytes: out of memory", need);
@@ -21,8 +22,17 @@ pn_status pn_gray_reserve(pn_gray *g, int64_t height, int64_t width, int bytes_p
   }
   g->height = height;
   g->width = width;
+  g->channels = channels;
   g->bytes_per_pixel = bytes_per_pixel;
   return PN_OK;
+}
+
+pn_status pn_gray_reserve(pn_gray *g, int64_t height, int64_t width, int bytes_per_pixel) {
+  return reserve(g, height, width, 1, bytes_per_pixel);
+}
+
+pn_status pn_gray_reserve_rgb(pn_gray *g, int64_t height, int64_t width, int bytes_per_pixel) {
+  return reserve(g, height, width, 3, bytes_per_pixel);
 }
 
 void pn_gray_free(pn_gray *g) {

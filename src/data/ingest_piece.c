@@ -30,7 +30,7 @@ static pn_status take_piece(pn_ingest_worker *w, int64_t piece, pn_progress *bar
 pn_status pn_ingest_pieces(pn_ingest *x) {
   const pn_ingest_config *cfg = x->cfg;
   pn_ingest_worker w = {.x = x};
-  pn_shard_format format = {1, cfg->height, cfg->width, x->classes, x->decoder, x->source.plan};
+  pn_shard_format format = {1, cfg->height, cfg->width, 8, x->classes, x->decoder, x->source.plan};
   pn_progress bar;
   pn_status st = PN_OK;
 

@@ -1,17 +1,19 @@
 /* shard.h -- one HDF5 file of images: schema and writer.  docs/shards.md is the full contract;
  * the reader is in shard_read.c.
  *
- *   /images     u8  [N, H, W] (one channel) or [N, C, H, W]; contiguous, so that pixels can be
- *                   mapped at H5Dget_offset
+ *   /images     u8 or u16 [N, H, W] (one channel) or [N, C, H, W]; contiguous, so that pixels can
+ *                   be mapped at H5Dget_offset
  *   /label      u8  [N]     class index
  *   /crc32c     u32 [N]     CRC-32C of each image's pixels
  *   /sha256     u8  [N, 32] SHA-256 of each image's pixels
  *   /box_start  u32 [N+1]   boxes of image i are rows box_start[i] .. box_start[i+1]-1 of /boxes
  *   /boxes      f32 [M, 5]  x, y, width, height (pixels of the stored image, x,y upper left
- * corner), class index; M = 0: dataset of 0 rows /id         string [N]  fixed 32 characters,
- * salted hash of the source id /meta       compound [N] pn_shard_meta root attributes: format
- * (string), version (i32), number (i32, of this shard), classes (one comma-separated string),
- * decoder (string), plan (string: SHA-256 of the inputs and options)
+ *                   corner), class index; M = 0: dataset of 0 rows
+ *   /id         string [N]   fixed 32 characters, salted hash of the source id
+ *   /meta       compound [N] pn_shard_meta
+ *
+ * Root attributes: format (string), version (i32), number (i32, of this shard), classes (one
+ * comma-separated string), decoder (string), plan (string: SHA-256 of the inputs and options).
  *
  * No time, host or rank is stored: the same input and options give the same bytes. */
 #ifndef PN_DATA_SHARD_H
@@ -26,8 +28,8 @@
 #define PN_INDEX_FORMAT "pneuma-shards"
 #define PN_INDEX_NAME   "index.json"
 enum {
-  PN_SHARD_VERSION = 1,
-  PN_INDEX_VERSION = 1,
+  PN_SHARD_VERSION = 2,
+  PN_INDEX_VERSION = 2,
   PN_SHARD_ID_BYTES = 33, /* 32 hex digits and NUL */
   PN_SHARD_NAME_BYTES = 32,
   PN_SHARD_VIEW_BYTES = 10 /* leaves no padding in pn_shard_meta */
@@ -55,6 +57,7 @@ typedef struct {
 /* What all images of a data set share; strings borrowed. */
 typedef struct {
   int64_t channels, height, width;
+  int bits;                             /* of a pixel: 8 or 16 */
   const char *classes, *decoder, *plan; /* root attributes */
 } pn_shard_format;
 
@@ -70,7 +73,7 @@ typedef struct {
 typedef struct {
   char file[PN_SHARD_NAME_BYTES]; /* "shard-00042.h5" */
   int64_t images, bytes;          /* bytes of the file */
-  char sha256[65]; /* SHA-256 of the concatenated rows of /sha256, /label and boxes */
+  char sha256[65]; /* of the bytes of /sha256, /label, /box_start, /boxes, /id, /meta */
 } pn_shard_summary;
 
 /* A shard is collected in memory and written in one go.  Not collective: one rank writes one file.
@@ -79,8 +82,9 @@ typedef struct pn_shard_writer pn_shard_writer;
 pn_status pn_shard_writer_create(const pn_shard_format *format, int64_t capacity,
                                  pn_shard_writer **out);
 void pn_shard_writer_destroy(pn_shard_writer *w);
-/* Room of the next image (channels x height x width bytes): fill it, then append.  NULL: full. */
-uint8_t *pn_shard_writer_next(pn_shard_writer *w);
+/* Room of the next image (channels x height x width u8 or u16): fill it, then append.  NULL: full.
+ */
+void *pn_shard_writer_next(pn_shard_writer *w);
 /* sha256 (may be NULL): receives the SHA-256 of the pixels.  Errors: ARG (full), NOMEM. */
 pn_status pn_shard_writer_append(pn_shard_writer *w, const pn_shard_row *row, uint8_t sha256[32]);
 int64_t pn_shard_writer_count(const pn_shard_writer *w);

@@ -77,10 +77,13 @@ static pn_status locate_images(hid_t file, const char *path, pn_shard_map *out, 
   if (set < 0) return PN_FAIL(PN_ERR_FORMAT, "%s: dataset /images is missing", path);
   PN_TRY(set_shape(path, read_dims(set, dims), dims, out));
   type = H5Dget_type(set);
-  if (type < 0 || H5Tequal(type, H5T_NATIVE_UINT8) <= 0)
-    PN_TRY(PN_FAIL(PN_ERR_FORMAT, "%s: /images is not of 8-bit unsigned pixels", path));
+  if (type >= 0 && H5Tequal(type, H5T_NATIVE_UINT8) > 0) out->bits = 8;
+  if (type >= 0 && H5Tequal(type, H5T_NATIVE_UINT16) > 0) out->bits = 16;
+  if (out->bits == 0)
+    PN_TRY(PN_FAIL(PN_ERR_FORMAT, "%s: /images is not of 8 or 16-bit unsigned pixels", path));
+  out->image_bytes = (size_t)(out->channels * out->height * out->width * (out->bits / 8));
   *offset = H5Dget_offset(set);
-  if (*offset == HADDR_UNDEF)
+  if (*offset == HADDR_UNDEF || *offset % sizeof(uint16_t) != 0)
     st = PN_FAIL(PN_ERR_FORMAT, "%s: /images is not contiguous: it cannot be mapped", path);
 done:
   if (type >= 0) H5Tclose(type);
@@ -105,7 +108,7 @@ static pn_status read_column(hid_t file, const char *path, const char *name, hid
 }
 
 static pn_status map_pixels(const char *path, haddr_t offset, pn_shard_map *out) {
-  size_t need = (size_t)out->images * (size_t)(out->channels * out->height * out->width);
+  size_t need = (size_t)out->images * out->image_bytes;
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   struct stat info;
   pn_status st = PN_OK;

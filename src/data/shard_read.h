@@ -10,7 +10,9 @@
 
 typedef struct {
   int64_t images, channels, height, width;
-  const uint8_t *pixels; /* [images][channels][height][width], a view into the map */
+  int bits;              /* of a pixel: 8 or 16 (native u16) */
+  size_t image_bytes;    /* channels * height * width * bits / 8 */
+  const uint8_t *pixels; /* [images][image_bytes], a view into the map, aligned for u16 */
   uint8_t *label;        /* [images], owned */
   uint32_t *crc;         /* [images], owned */
   void *map;             /* owned: unmapped by close */

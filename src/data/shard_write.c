@@ -18,6 +18,7 @@ enum { ALIGN_BYTES = 4096, SHA_BYTES = 32, ID_CHARS = PN_SHARD_ID_BYTES - 1 };
 
 struct pn_shard_writer {
   int64_t channels, height, width;
+  int bits;
   char *classes, *decoder, *plan;
   int64_t capacity, n;
   size_t image_bytes;
@@ -55,15 +56,18 @@ pn_status pn_shard_writer_create(const pn_shard_format *f, int64_t capacity,
   pn_status st = PN_OK;
 
   *out = NULL;
-  if (capacity < 1 || f->channels < 1 || f->height < 1 || f->width < 1)
-    return PN_FAIL(PN_ERR_ARG, "shard of %lld images of %lld x %lld x %lld", (long long)capacity,
-                   (long long)f->channels, (long long)f->height, (long long)f->width);
+  if (capacity < 1 || f->channels < 1 || f->height < 1 || f->width < 1 ||
+      (f->bits != 8 && f->bits != 16))
+    return PN_FAIL(PN_ERR_ARG, "shard of %lld images of %lld x %lld x %lld, %d bits",
+                   (long long)capacity, (long long)f->channels, (long long)f->height,
+                   (long long)f->width, f->bits);
   if (!(w = calloc(1, sizeof *w))) return PN_FAIL(PN_ERR_NOMEM, "shard writer: out of memory");
   w->channels = f->channels;
   w->height = f->height;
   w->width = f->width;
+  w->bits = f->bits;
   w->capacity = capacity;
-  w->image_bytes = (size_t)(f->channels * f->height * f->width);
+  w->image_bytes = (size_t)(f->channels * f->height * f->width * (f->bits / 8));
   PN_TRY(writer_alloc(w, f));
   *out = w;
   w = NULL;
@@ -88,7 +92,7 @@ void pn_shard_writer_destroy(pn_shard_writer *w) {
   free(w);
 }
 
-uint8_t *pn_shard_writer_next(pn_shard_writer *w) {
+void *pn_shard_writer_next(pn_shard_writer *w) {
   return w->n < w->capacity ? w->pixels + (size_t)w->n * w->image_bytes : NULL;
 }
 
@@ -275,8 +279,9 @@ done:
 }
 
 static pn_status write_images(const pn_shard_writer *w, hid_t file, const char *path) {
-  struct dataset d = {.name = "images", .type = H5T_NATIVE_UINT8, .data = w->pixels};
+  struct dataset d = {.name = "images", .data = w->pixels};
 
+  d.type = w->bits == 8 ? H5T_NATIVE_UINT8 : H5T_NATIVE_UINT16;
   d.dims[d.rank++] = (hsize_t)w->n;
   if (w->channels > 1) d.dims[d.rank++] = (hsize_t)w->channels;
   d.dims[d.rank++] = (hsize_t)w->height;
@@ -346,6 +351,8 @@ static pn_status summarize(const pn_shard_writer *w, const char *path, pn_shard_
   pn_sha256_update(sha, w->label, (size_t)w->n);
   pn_sha256_update(sha, w->box_start, (size_t)(w->n + 1) * sizeof *w->box_start);
   if (w->n_boxes > 0) pn_sha256_update(sha, w->box, (size_t)w->n_boxes * sizeof *w->box);
+  pn_sha256_update(sha, w->id, (size_t)w->n * ID_CHARS);
+  pn_sha256_update(sha, w->meta, (size_t)w->n * sizeof *w->meta);
   pn_sha256_hex(sha, out->sha256);
   pn_sha256_destroy(sha);
   if (stat(path, &info) != 0) return PN_FAIL(PN_ERR_IO, "%s: %s", path, strerror(errno));

@@ -51,10 +51,15 @@ static void to_float(const uint8_t *in, const float table[256], float *out, int6
   for (int64_t i = 0; i < n; i++) out[i] = table[in[i]];
 }
 
+static void to_float16(const pn_model_config *m, const uint16_t *in, float *out, int64_t n) {
+  for (int64_t i = 0; i < n; i++) out[i] = ((float)in[i] / 65535.0f - m->input_mean) / m->input_sd;
+}
+
 pn_status pn_batch_load(pn_batch *b, const pn_batch_source *src, pn_plan *plan) {
   int64_t c, h, w, pixels;
   float *input = pn_plan_input(plan);
   int32_t *labels = pn_plan_labels(plan);
+  bool wide = pn_dataset_bits(src->data) == 16;
   float table[256];
 
   if (src->n > b->capacity)
@@ -71,7 +76,10 @@ pn_status pn_batch_load(pn_batch *b, const pn_batch_source *src, pn_plan *plan) 
   }
 #pragma omp parallel for num_threads(src->threads) if (src->threads > 1)
   for (int64_t i = 0; i < src->n; i++)
-    to_float(b->sample[i].pixels, table, input + i * pixels, pixels);
+    if (wide) /* the shard's pixels are aligned for it */
+      to_float16(src->model, (const void *)b->sample[i].pixels, input + i * pixels, pixels);
+    else
+      to_float(b->sample[i].pixels, table, input + i * pixels, pixels);
   if (src->plan_batch > src->n) {
     size_t empty = (size_t)(src->plan_batch - src->n);
     memset(input + src->n * pixels, 0, empty * (size_t)pixels * sizeof *input);

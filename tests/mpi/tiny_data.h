@@ -52,10 +52,10 @@ static inline json_t *tiny_shard(pn_shard_writer *w, const char *folder, uint64_
 /* Digest as dataset.c checks it: of the index without it. */
 static inline void tiny_index(const char *folder, json_t *shards) {
   json_t *index =
-      json_pack("{s:s, s:i, s:i, s:i, s:i, s:[s,s], s:{s:i, s:i, s:i}, s:o}", "format",
+      json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:[s,s], s:{s:i, s:i, s:i}, s:o}", "format",
                 PN_INDEX_FORMAT, "version", PN_INDEX_VERSION, "channels", 1, "height", TINY_SIDE,
-                "width", TINY_SIDE, "classes", "normal", "opacity", "splits", "train", TINY_TRAIN,
-                "val", TINY_VAL, "test", TINY_TEST, "shards", shards);
+                "width", TINY_SIDE, "bits", 8, "classes", "normal", "opacity", "splits", "train",
+                TINY_TRAIN, "val", TINY_VAL, "test", TINY_TEST, "shards", shards);
   char *text = json_dumps(index, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
   char hex[65], path[4096];
   pn_sha256 *sha = NULL;
@@ -78,6 +78,7 @@ static inline void tiny_write(const char *folder, uint64_t seed) {
   pn_shard_format format = {.channels = 1,
                             .height = TINY_SIDE,
                             .width = TINY_SIDE,
+                            .bits = 8,
                             .classes = "normal,opacity",
                             .decoder = "test",
                             .plan = "test"};

@@ -29,7 +29,7 @@ static int label_of(int number) {
 }
 
 static void write_shard(const char *dir, int shard, pn_shard_summary *out) {
-  pn_shard_format format = {CHANNELS, HEIGHT, WIDTH, "normal,opacity", "test", "plan"};
+  pn_shard_format format = {CHANNELS, HEIGHT, WIDTH, 8, "normal,opacity", "test", "plan"};
   pn_shard_writer *w = NULL;
   char id[PN_SHARD_ID_BYTES];
   assert_int_equal(pn_shard_writer_create(&format, PER_SHARD, &w), PN_OK);
@@ -66,10 +66,10 @@ static void write_index(const char *dir, json_t *index) {
 
 static json_t *make_index(const pn_shard_summary *shard) {
   json_t *index =
-      json_pack("{s:s, s:i, s:i, s:i, s:i, s:[ss], s:{s:i, s:i, s:i}, s:f, s:[]}", "format",
+      json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:[ss], s:{s:i, s:i, s:i}, s:f, s:[]}", "format",
                 PN_INDEX_FORMAT, "version", PN_INDEX_VERSION, "channels", CHANNELS, "height",
-                HEIGHT, "width", WIDTH, "classes", "normal", "opacity", "splits", "train", 6, "val",
-                2, "test", 1, "val_share", 0.15, "shards");
+                HEIGHT, "width", WIDTH, "bits", 8, "classes", "normal", "opacity", "splits",
+                "train", 6, "val", 2, "test", 1, "val_share", 0.15, "shards");
   assert_non_null(index);
   for (int k = 0; k < SHARDS; k++)
     json_array_append_new(json_object_get(index, "shards"),
@@ -141,6 +141,39 @@ static void test_read(void **state) {
   assert_string_equal(pn_split_name(PN_VAL), "val");
   pn_dataset_close(d);
   pn_dataset_close(NULL);
+}
+
+/* 16-bit pixels come back as they went in. */
+static void test_16_bits(void **state) {
+  fixture *f = *state;
+  json_t *index;
+  pn_shard_format format = {1, 2, 3, 16, "normal,opacity", "test", "plan"};
+  pn_shard_row row = {.label = 1, .id = "0123456789abcdef0123456789abcdef"};
+  pn_shard_writer *w = NULL;
+  pn_shard_summary s;
+  pn_dataset *d = NULL;
+  pn_sample x;
+  static const uint16_t pixels[6] = {0, 1, 255, 256, 65534, 65535};
+  assert_int_equal(pn_shard_writer_create(&format, 1, &w), PN_OK);
+  memcpy(pn_shard_writer_next(w), pixels, sizeof pixels);
+  assert_int_equal(pn_shard_writer_append(w, &row, NULL), PN_OK);
+  assert_null(pn_shard_writer_next(w));
+  assert_int_equal(pn_shard_writer_publish(w, f->dir, 7, &s), PN_OK);
+  pn_shard_writer_destroy(w);
+  index = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:[ss], s:{s:i, s:i, s:i}, "
+                    "s:[{s:s, s:I, s:I, s:s, s:s}]}",
+                    "format", PN_INDEX_FORMAT, "version", PN_INDEX_VERSION, "channels", 1, "height",
+                    2, "width", 3, "bits", 16, "classes", "normal", "opacity", "splits", "train", 1,
+                    "val", 0, "test", 0, "shards", "file", s.file, "images", (json_int_t)s.images,
+                    "bytes", (json_int_t)s.bytes, "sha256", s.sha256, "split", "t");
+  write_index(f->dir, index);
+  assert_int_equal(pn_dataset_open(f->dir, &d), PN_OK);
+  assert_int_equal(pn_dataset_bits(d), 16);
+  assert_int_equal(pn_dataset_get(d, PN_TRAIN, 0, &x), PN_OK);
+  assert_memory_equal(x.pixels, pixels, sizeof pixels);
+  pn_dataset_close(d);
+  format.bits = 12;
+  assert_int_equal(pn_shard_writer_create(&format, 1, &w), PN_ERR_ARG);
 }
 
 static void path_of(const fixture *f, int shard, char path[256]) {
@@ -251,9 +284,11 @@ static void test_bad_index(void **state) {
   static const struct {
     const char *key, *value, *message;
   } bad[] = {
-      {"version", "2", "this build reads 1"},
+      {"version", "1", "this build reads 2"},
       {"format", "\"pneuma-shard\"", "not an index"},
       {"channels", "0", "shape"},
+      {"bits", "12", "bits is not 8 or 16"},
+      {"bits", "16", "8 bits; the index says"},
       {"classes", "[]", "classes"},
       {"classes", "[\"one\"]", "label 1 of 1"},
       {"shards", "[]", "no shards"},
@@ -286,7 +321,7 @@ int main(void) {
       WITH_FILES(test_missing),      WITH_FILES(test_cut_short),
       WITH_FILES(test_not_a_shard),  WITH_FILES(test_swapped_shape),
       WITH_FILES(test_edited_index), WITH_FILES(test_bad_index),
-      WITH_FILES(test_not_json),
+      WITH_FILES(test_not_json),     WITH_FILES(test_16_bits),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
