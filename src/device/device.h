@@ -60,12 +60,15 @@ typedef struct {
   size_t scratch_bytes; /* out */
 } pn_task;
 
-/* What changes from step to step. */
+/* What changes from step to step.  Mixed targets (mixup): where `mix` is not NULL, the loss of
+ * image i is mix[i] * loss(label[i]) + (1 - mix[i]) * loss(label2[i]). */
 typedef struct {
   uint64_t seed; /* of the run */
   uint32_t epoch;
   const uint64_t *sample_id; /* [N] keys dropout; never depends on the rank */
   const float *sample_scale; /* [N] backward of a loss: diff = scale[i] * dloss_i; 0 = padding */
+  const int32_t *label2;     /* [N], used where mix is given */
+  const float *mix;          /* [N] in [0, 1], or NULL: each image has its label only */
 } pn_step_ctx;
 
 /* A prepared kernel.  run touches only ptr[role] of the roles in `uses`. */

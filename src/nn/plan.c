@@ -44,8 +44,11 @@ static pn_status allocate(pn_plan *p) {
   p->map.slot = calloc(params, sizeof *p->map.slot);
   p->last_id = calloc(batch, sizeof *p->last_id);
   p->last_scale = calloc(batch, sizeof *p->last_scale);
+  p->last_label2 = calloc(batch, sizeof *p->last_label2);
+  p->last_mix = calloc(batch, sizeof *p->last_mix);
   if (!p->op || !p->source || !p->consumers || !p->needs_grad || !p->longest || !p->chain ||
-      !p->value || !p->diff || !p->weight || !p->map.slot || !p->last_id || !p->last_scale)
+      !p->value || !p->diff || !p->weight || !p->map.slot || !p->last_id || !p->last_scale ||
+      !p->last_label2 || !p->last_mix)
     return PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
   return PN_OK;
 }
@@ -155,9 +158,9 @@ void pn_plan_destroy(pn_plan *p) {
   if (p->arena) p->spec.device->ops->free(p->spec.device, p->arena);
   pn_device_destroy(p->host);
   pn_param_map_free(&p->map);
-  void *owned[] = {p->op,     p->source, p->consumers, p->needs_grad, p->longest,
-                   p->chain,  p->value,  p->diff,      p->weight,     p->step,
-                   p->buffer, p->bound,  p->last_id,   p->last_scale};
+  void *owned[] = {p->op,      p->source,     p->consumers,   p->needs_grad, p->longest, p->chain,
+                   p->value,   p->diff,       p->weight,      p->step,       p->buffer,  p->bound,
+                   p->last_id, p->last_scale, p->last_label2, p->last_mix};
   for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
   free(p);
 }

@@ -88,8 +88,10 @@ struct pn_plan {
 
   /* copy of the last run's context, for pn_plan_find_nonfinite */
   pn_step_ctx last;
-  uint64_t *last_id; /* [batch] */
-  float *last_scale; /* [batch] */
+  uint64_t *last_id;    /* [batch] */
+  float *last_scale;    /* [batch] */
+  int32_t *last_label2; /* [batch] */
+  float *last_mix;      /* [batch] */
   bool ran_backward;
 };
 

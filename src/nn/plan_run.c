@@ -53,6 +53,9 @@ static void remember(pn_plan *p, const pn_step_ctx *ctx, bool backward) {
   if (ctx->sample_id) p->last.sample_id = memcpy(p->last_id, ctx->sample_id, n * sizeof(uint64_t));
   if (ctx->sample_scale)
     p->last.sample_scale = memcpy(p->last_scale, ctx->sample_scale, n * sizeof(float));
+  if (!ctx->mix) return;
+  p->last.label2 = memcpy(p->last_label2, ctx->label2, n * sizeof(int32_t));
+  p->last.mix = memcpy(p->last_mix, ctx->mix, n * sizeof(float));
 }
 
 static pn_status run_step(pn_plan *p, int i, const pn_step_ctx *ctx) {

@@ -1,4 +1,5 @@
-/* ref_loss.c -- the losses of small_cnns 3.4, per sample; backward scales by sample_scale. */
+/* ref_loss.c -- the losses of small_cnns 3.4, per sample; backward scales by sample_scale.  Both
+ * are linear in the target, so a mixed target is two labels with shares that sum to 1. */
 #include "device/ref/ref.h"
 
 #include <math.h>
@@ -9,18 +10,43 @@ static pn_status check_label(int32_t label, int64_t sample, int64_t classes) {
                  label, (long long)sample, (long long)classes);
 }
 
+/* What image n is to become: `share` of class label[0], the rest of label[1]. */
+typedef struct {
+  int32_t label[2];
+  double share[2];
+} target;
+
+static target target_of(const int32_t *label, const pn_step_ctx *ctx, int64_t n) {
+  target t = {{label[n], label[n]}, {1.0, 0.0}};
+
+  if (!ctx || !ctx->mix || ctx->mix[n] >= 1.0f) return t;
+  t.label[1] = ctx->label2[n];
+  t.share[0] = (double)ctx->mix[n];
+  t.share[1] = 1.0 - t.share[0];
+  return t;
+}
+
+static pn_status check_target(const target *t, int64_t sample, int64_t classes) {
+  pn_status st = check_label(t->label[0], sample, classes);
+  return st == PN_OK ? check_label(t->label[1], sample, classes) : st;
+}
+
+/* Share of class k. */
+static double share_of(const target *t, int64_t k) {
+  return (k == t->label[0] ? t->share[0] : 0.0) + (k == t->label[1] ? t->share[1] : 0.0);
+}
+
 static pn_status bce_forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
   const pn_op_desc *op = &((ref_state *)state)->op;
   const float *logit = ptr[PN_SRC];
-  const int32_t *label = ptr[PN_LABEL];
   float *loss = ptr[PN_DST];
-  (void)ctx;
 
   for (int64_t n = 0; n < op->in.dim[0]; n++) {
-    pn_status st = check_label(label[n], n, 2);
+    target t = target_of(ptr[PN_LABEL], ctx, n);
+    pn_status st = check_target(&t, n, 2);
     double x = (double)logit[n];
     if (st != PN_OK) return st;
-    loss[n] = (float)((x > 0 ? x : 0) - x * label[n] + log1p(exp(-fabs(x))));
+    loss[n] = (float)((x > 0 ? x : 0) - x * share_of(&t, 1) + log1p(exp(-fabs(x))));
   }
   return PN_OK;
 }
@@ -29,14 +55,14 @@ static pn_status bce_forward(void *state, void *const ptr[PN_ROLE_COUNT], const 
 static pn_status bce_data(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
   const pn_op_desc *op = &((ref_state *)state)->op;
   const float *logit = ptr[PN_SRC];
-  const int32_t *label = ptr[PN_LABEL];
   float *dsrc = ptr[PN_DSRC];
 
   if (!ctx || !ctx->sample_scale) return PN_FAIL(PN_ERR_ARG, "bce: backward needs sample_scale");
   for (int64_t n = 0; n < op->in.dim[0]; n++) {
+    target t = target_of(ptr[PN_LABEL], ctx, n);
     double scale = (double)ctx->sample_scale[n];
     double sigmoid = 1.0 / (1.0 + exp(-(double)logit[n]));
-    dsrc[n] = scale == 0.0 ? 0.0f : (float)(scale * (sigmoid - label[n]));
+    dsrc[n] = scale == 0.0 ? 0.0f : (float)(scale * (sigmoid - share_of(&t, 1)));
   }
   return PN_OK;
 }
@@ -55,15 +81,17 @@ static pn_status softmax_forward(void *state, void *const ptr[PN_ROLE_COUNT],
                                  const pn_step_ctx *ctx) {
   const pn_op_desc *op = &((ref_state *)state)->op;
   int64_t classes = op->in.dim[1];
-  const int32_t *label = ptr[PN_LABEL];
   float *loss = ptr[PN_DST];
-  (void)ctx;
 
   for (int64_t n = 0; n < op->in.dim[0]; n++) {
     const float *x = (const float *)ptr[PN_SRC] + n * classes;
-    pn_status st = check_label(label[n], n, classes);
+    target t = target_of(ptr[PN_LABEL], ctx, n);
+    pn_status st = check_target(&t, n, classes);
+    double at;
     if (st != PN_OK) return st;
-    loss[n] = (float)(log_sum_exp(x, classes) - (double)x[label[n]]);
+    at = (double)x[t.label[0]];
+    if (t.share[1] > 0) at = t.share[0] * at + t.share[1] * (double)x[t.label[1]];
+    loss[n] = (float)(log_sum_exp(x, classes) - at);
   }
   return PN_OK;
 }
@@ -71,17 +99,17 @@ static pn_status softmax_forward(void *state, void *const ptr[PN_ROLE_COUNT],
 static pn_status softmax_data(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
   const pn_op_desc *op = &((ref_state *)state)->op;
   int64_t classes = op->in.dim[1];
-  const int32_t *label = ptr[PN_LABEL];
 
   if (!ctx || !ctx->sample_scale)
     return PN_FAIL(PN_ERR_ARG, "softmax_ce: backward needs sample_scale");
   for (int64_t n = 0; n < op->in.dim[0]; n++) {
     const float *x = (const float *)ptr[PN_SRC] + n * classes;
     float *d = (float *)ptr[PN_DSRC] + n * classes;
+    target t = target_of(ptr[PN_LABEL], ctx, n);
     double scale = (double)ctx->sample_scale[n], lse = log_sum_exp(x, classes);
     for (int64_t k = 0; k < classes; k++) {
       double p = exp((double)x[k] - lse);
-      d[k] = scale == 0.0 ? 0.0f : (float)(scale * (p - (k == label[n] ? 1.0 : 0.0)));
+      d[k] = scale == 0.0 ? 0.0f : (float)(scale * (p - share_of(&t, k)));
     }
   }
   return PN_OK;
