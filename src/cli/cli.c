@@ -13,13 +13,14 @@ enum { EXIT_MPI_START = 3, USAGE_WATCHDOG_S = 300 };
 
 static const pn_command commands[] = {
     {"info", "[MODEL|CONFIG.yaml]", "this build and machine; a model's layers and plan",
-     PN_CMD_INFO, PN_CMD_INFO | PN_CMD_TRAIN | PN_CMD_STUDY, "train", 0, 1, true, pn_cmd_info},
+     PN_CMD_INFO, PN_CMD_INFO | PN_CMD_TRAIN | PN_CMD_RUN | PN_CMD_STUDY, "train", 0, 1, true,
+     pn_cmd_info},
     {"synth", "OUT", "draw phantom chest X-rays as DICOM files with labels", PN_CMD_SYNTH,
      PN_CMD_SYNTH, NULL, 1, 1, false, pn_cmd_synth},
     {"ingest", "IN OUT", "turn a folder of DICOM files into shards", PN_CMD_INGEST, PN_CMD_INGEST,
      NULL, 2, 2, false, pn_cmd_ingest},
-    {"train", "[CONFIG.yaml]", "train a model on shards", PN_CMD_TRAIN, PN_CMD_TRAIN, NULL, 0, 1,
-     true, pn_cmd_train},
+    {"train", "[CONFIG.yaml]", "train a model on shards", PN_CMD_TRAIN | PN_CMD_RUN,
+     PN_CMD_TRAIN | PN_CMD_RUN, NULL, 0, 1, true, pn_cmd_train},
     {"eval", "RUN", "evaluate the checkpoint of a run folder", PN_CMD_EVAL, PN_CMD_EVAL, NULL, 1, 1,
      false, pn_cmd_eval},
     {"study", "CONFIG.yaml", "run a table of trainings; speedup, efficiency, fits", PN_CMD_STUDY,

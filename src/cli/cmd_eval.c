@@ -49,21 +49,24 @@ static json_t *result_json(const char *run, const char *data, pn_split split, co
 
 pn_status pn_cmd_eval(pn_cli *x) {
   char data[PATH_BYTES] = "", title[PATH_BYTES];
-  pn_split split = split_of(pn_options_text(x->opt, "eval.split"));
+  pn_eval_job job = {.run_path = x->args[0],
+                     .data_path = data,
+                     .checkpoint = pn_options_text(x->opt, "eval.checkpoint"),
+                     .split = split_of(pn_options_text(x->opt, "eval.split"))};
   pn_place_map places = {0};
   pn_metrics m = {0};
   pn_dataset *d = NULL;
-  int threads = 1;
   pn_status st = PN_OK;
 
   PN_TRY(pn_agree(x->comm, data_path(x, data, sizeof data)));
   PN_TRY(pn_agree(x->comm, pn_dataset_open(data, &d)));
-  PN_TRY(pn_place_setup(x->opt, x->comm, &places, &threads));
-  PN_TRY(pn_eval_run(x->args[0], data, split, threads, x->comm, &m));
-  snprintf(title, sizeof title, "%.500s on %s of %.400s", x->args[0], pn_split_name(split), data);
+  PN_TRY(pn_place_setup(x->opt, x->comm, &places, &job.threads));
+  PN_TRY(pn_eval_run(&job, x->comm, &m));
+  snprintf(title, sizeof title, "%.500s on %s of %.400s", x->args[0], pn_split_name(job.split),
+           data);
   if (pn_cli_speaks(x)) st = pn_metrics_print(title, &m, d);
   PN_TRY(pn_agree(x->comm, st));
-  x->result = result_json(x->args[0], data, split, &m, d);
+  x->result = result_json(x->args[0], data, job.split, &m, d);
 done:
   pn_metrics_free(&m);
   pn_place_free(&places);

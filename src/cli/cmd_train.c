@@ -111,14 +111,16 @@ pn_status pn_cmd_train(pn_cli *x) {
   pn_train_config cfg = {0};
   pn_dataset *d = NULL;
   pn_place_map places = {0};
-  json_t *options = pn_options_json(x->opt), *versions = pn_versions_json();
+  json_t *options = NULL, *versions = pn_versions_json();
   int threads = 1;
   pn_status st = PN_OK;
 
+  PN_TRY(pn_agree(x->comm, pn_resume_options(x->opt)));
   PN_TRY(pn_data_open(x->opt, x->comm, &d));
   PN_TRY(pn_agree(x->comm, pn_train_setup(x->opt, d, pn_comm_size(x->comm), &cfg)));
   PN_TRY(pn_place_setup(x->opt, x->comm, &places, &threads));
   PN_TRY(pn_out_setup(x->opt, cfg.model, x->comm, out, sizeof out));
+  options = pn_options_json(x->opt);
   cfg.threads = threads;
   cfg.out_path = out;
   cfg.options = options;

@@ -11,6 +11,7 @@ enum {
   T = PN_CMD_TRAIN,
   E = PN_CMD_EVAL,
   U = PN_CMD_STUDY,
+  R = PN_CMD_RUN,
   ALL = I | S | G | T | E | U
 };
 
@@ -65,6 +66,19 @@ static const pn_option table[] = {
     {"train.validate", PN_T_BOOL, 0, 1, "true", NULL, "",
      "evaluate on val after each epoch and on test at the end", T},
 
+    {"train.resume", PN_T_BOOL, 0, 1, "false", NULL, "",
+     "go on from the newest checkpoint in out.path, bit by bit; its options count where none are "
+     "given",
+     R},
+    {"train.checkpoint_steps", PN_T_INT, 0, 1e12, "0", NULL, "steps",
+     "save after so many; with both at 0: at the end of the first epoch after a minute, and at the "
+     "end",
+     R},
+    {"train.checkpoint_epochs", PN_T_INT, 0, 1e9, "0", NULL, "epochs", "save after so many", R},
+    {"train.keep", PN_T_INT, 1, 1e6, "2", NULL, "checkpoints", "newest ones that stay", R},
+    {"train.keep_best", PN_T_BOOL, 0, 1, "true", NULL, "",
+     "save after each best validation, and keep that one too", R},
+
     {"optim.name", PN_T_CHOICE, WORD, "adam", "adam|sgd", "", "update rule", T},
     {"optim.lr", PN_T_FLOAT, 0, 100, "0.001", NULL, "", "learning rate", T},
     {"optim.momentum", PN_T_FLOAT, 0, 0.9999, "0", NULL, "", "sgd", T},
@@ -85,6 +99,7 @@ static const pn_option table[] = {
     {"study.plots", PN_T_BOOL, 0, 1, "true", NULL, "", "draw speedup and efficiency with gnuplot",
      U},
 
+    {"eval.checkpoint", PN_T_TEXT, 1, 31, "last", NULL, "", "last, best, or a step's number", E},
     {"eval.split", PN_T_CHOICE, WORD, "test", "train|val|test", "", "images to evaluate on", E},
 
     {"synth.images", PN_T_INT, 1, 1e7, "400", NULL, "images", "how many to draw", S},

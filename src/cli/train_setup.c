@@ -86,6 +86,11 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   cfg->seed = (uint64_t)pn_options_int(o, "train.seed");
   cfg->bucket_mb = pn_options_float(o, "train.bucket_mb");
   cfg->validate = pn_options_bool(o, "train.validate");
+  cfg->resume = pn_options_bool(o, "train.resume");
+  cfg->checkpoint_steps = pn_options_int(o, "train.checkpoint_steps");
+  cfg->checkpoint_epochs = pn_options_int(o, "train.checkpoint_epochs");
+  cfg->keep = pn_options_int(o, "train.keep");
+  cfg->keep_best = pn_options_bool(o, "train.keep_best");
   if (cfg->epochs == 0 && cfg->steps == 0)
     return PN_FAIL(PN_ERR_ARG, "train.epochs=0 and train.steps=0 would never stop: set one");
   return PN_OK;
@@ -152,21 +157,24 @@ static pn_status check_unused(const char *path) {
   closedir(dir);
   if (!*found) return PN_OK;
   return PN_FAIL(PN_ERR_ARG,
-                 "out.path=%s is in use (it holds %s): choose another folder, or remove "
-                 "this one first",
+                 "out.path=%s is in use (it holds %s): choose another folder, go on with the run "
+                 "in it by train.resume=true, or remove it first",
                  path, found);
 }
 
 static pn_status decide_out(const pn_options *o, const char *name, char *out, size_t out_bytes) {
   const char *path = pn_options_text(o, "out.path");
+  bool resume = pn_options_bool(o, "train.resume");
   pn_status st = PN_OK;
 
   if (!*path) return PN_FAIL(PN_ERR_ARG, "out.path is empty: name a folder, or auto");
+  if (resume && strcmp(path, "auto") == 0)
+    return PN_FAIL(PN_ERR_ARG, "train.resume=true needs the folder of the run: set out.path");
   if (strcmp(path, "auto") == 0)
     PN_TRY(free_name(name, out, out_bytes));
   else
     copy(out, out_bytes, path);
-  PN_TRY(check_unused(out));
+  if (!resume) PN_TRY(check_unused(out));
   PN_TRY(pn_make_dirs(out));
 done:
   return st;

@@ -28,4 +28,9 @@ pn_status pn_place_setup(const pn_options *o, pn_comm *c, pn_place_map *map, int
 pn_status pn_out_setup(const pn_options *o, const char *name, pn_comm *c, char *out,
                        size_t out_bytes);
 
+/* With train.resume: options that are not given get the values of the newest checkpoint in
+ * out.path. Not collective (each rank reads).  No checkpoint: nothing changes.  Errors: ARG, IO,
+ * FORMAT. */
+pn_status pn_resume_options(pn_options *o);
+
 #endif

@@ -144,6 +144,7 @@ const pn_strategy_ops pn_strategy_ddp_ops = {
     .setup = ddp_setup,
     .hooks = {.grad_ready = ddp_grad_ready, .tick = ddp_tick},
     .step = ddp_step,
-    .visit_owned = pn_replica_visit,
+    .visit_owned = pn_replica_visit_owned,
+    .visit_held = pn_replica_visit_held,
     .destroy = ddp_destroy,
 };

@@ -97,13 +97,16 @@ static pn_status visit_arena(pn_strategy *s, const char *what, float *arena, pn_
   return st;
 }
 
-pn_status pn_replica_visit(pn_strategy *s, pn_visit_fn fn, void *ctx) {
+pn_status pn_replica_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   pn_status st = PN_OK;
 
-  if (pn_comm_rank(s->spec.data) != 0) return PN_OK;
   PN_TRY(visit_arena(s, "param", s->params, fn, ctx));
   for (int i = 0; i < pn_optim_n_states(s->spec.optim); i++)
     PN_TRY(visit_arena(s, pn_optim_state_name(s->spec.optim, i), s->state[i], fn, ctx));
 done:
   return st;
+}
+
+pn_status pn_replica_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
+  return pn_comm_rank(s->spec.data) == 0 ? pn_replica_visit_held(s, fn, ctx) : PN_OK;
 }

@@ -15,6 +15,8 @@ void pn_replica_update(pn_strategy *s, int64_t first, int64_t count, int64_t t, 
 double pn_replica_grad_norm(const pn_strategy *s);
 
 /* Rank 0 visits every parameter, then every optimizer state; other ranks nothing. */
-pn_status pn_replica_visit(pn_strategy *s, pn_visit_fn fn, void *ctx);
+pn_status pn_replica_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx);
+/* Every rank visits all of it. */
+pn_status pn_replica_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx);
 
 #endif

@@ -21,6 +21,7 @@ const pn_strategy_ops pn_strategy_single_ops = {
     .help = "one rank, no communication",
     .setup = single_setup,
     .step = single_step,
-    .visit_owned = pn_replica_visit,
+    .visit_owned = pn_replica_visit_owned,
+    .visit_held = pn_replica_visit_held,
     .destroy = pn_replica_free,
 };

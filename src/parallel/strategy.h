@@ -36,7 +36,10 @@ typedef struct {
   /* Wait for gradients, update parameters.  Collective.  A rank without samples calls zero_grads
    * and then reports every gradient ready through the hooks (pn_strategy_skip does both). */
   pn_status (*step)(pn_strategy *s, int64_t t, double lr, double *grad_norm);
-  pn_status (*visit_owned)(pn_strategy *s, pn_visit_fn fn, void *ctx); /* not collective */
+  /* Each logical tensor once over all ranks, to be saved; and all that this rank has a copy of, to
+   * be filled when a checkpoint is read.  Not collective. */
+  pn_status (*visit_owned)(pn_strategy *s, pn_visit_fn fn, void *ctx);
+  pn_status (*visit_held)(pn_strategy *s, pn_visit_fn fn, void *ctx);
   void (*destroy)(pn_strategy *s);
 } pn_strategy_ops;
 

@@ -1,9 +1,10 @@
-/* checkpoint.c -- parts of a checkpoint in HDF5: the only HDF5 calls of src/train. */
+/* checkpoint.c -- writes the parts of a checkpoint in HDF5. */
 #include "base/digest.h"
 #include "base/file.h"
 #include "train/checkpoint_file.h"
 
 #include <hdf5.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,17 @@ static pn_status open_part(part_writer *w) {
   return w->file < 0 ? PN_FAIL(PN_ERR_IO, "cannot create %s", w->path) : PN_OK;
 }
 
+/* What is saved must be worth going on from. */
+static pn_status check_finite(const part_writer *w, const char *tensor, const float *x, int64_t n) {
+  for (int64_t i = 0; i < n; i++)
+    if (!isfinite(x[i]))
+      return PN_FAIL(PN_ERR_NUMERIC,
+                     "%s is not written: %s has %g at %lld; the checkpoint before it stays; a "
+                     "smaller optim.lr may help",
+                     w->path, tensor, (double)x[i], (long long)i);
+  return PN_OK;
+}
+
 /* Visitor: one whole tensor, from its storage layout to logical order, into the file. */
 static pn_status save_range(void *ctx, const pn_owned *range) {
   part_writer *w = ctx;
@@ -83,8 +95,9 @@ static pn_status save_range(void *ctx, const pn_owned *range) {
     goto done;
   }
   PN_TRY(pn_layout_unpack(range->layout, range->data, logical));
-  PN_TRY(open_part(w));
   snprintf(path, sizeof path, "%s/%s", range->what, name);
+  PN_TRY(check_finite(w, path, logical, pn_shape_count(shape)));
+  PN_TRY(open_part(w));
   PN_TRY(write_tensor(w, path, shape, logical));
   w->n++;
 done:
@@ -108,92 +121,5 @@ done:
   if (st == PN_OK && w.n > 0) st = pn_file_publish(tmp, path);
   if (st != PN_OK) unlink(tmp);
   if (st == PN_OK) *n = w.n;
-  return st;
-}
-
-static bool read_crc(hid_t set, uint32_t *crc) {
-  hid_t attr = H5Aopen(set, CRC_NAME, H5P_DEFAULT);
-  bool good = attr >= 0 && H5Aread(attr, H5T_NATIVE_UINT32, crc) >= 0;
-  if (attr >= 0) H5Aclose(attr);
-  return good;
-}
-
-static bool shape_is(hid_t set, pn_shape want) {
-  hsize_t dim[H5S_MAX_RANK], expected[PN_MAX_DIMS];
-  hid_t space = H5Dget_space(set);
-  int n = space < 0 ? -1 : H5Sget_simple_extent_dims(space, dim, NULL);
-
-  dims_of(want, expected);
-  if (space >= 0) H5Sclose(space);
-  return n == want.n_dims && memcmp(dim, expected, (size_t)n * sizeof *dim) == 0;
-}
-
-/* set: open dataset of the parameter; logical: room for its shape. */
-static pn_status read_logical(hid_t set, const char *path, const pn_param *p, float *logical) {
-  size_t bytes = (size_t)pn_shape_count(p->shape) * sizeof *logical;
-  uint32_t crc = 0;
-  char text[64];
-
-  pn_shape_text(p->shape, text, sizeof text);
-  if (!shape_is(set, p->shape))
-    return PN_FAIL(PN_ERR_FORMAT, "%s: %s is not %s as in the model", path, p->name, text);
-  if (H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, logical) < 0)
-    return PN_FAIL(PN_ERR_IO, "%s: cannot read %s", path, p->name);
-  if (!read_crc(set, &crc) || crc != pn_crc32c(0, logical, bytes))
-    return PN_FAIL(PN_ERR_FORMAT, "%s: %s is damaged (CRC32C differs)", path, p->name);
-  return PN_OK;
-}
-
-static pn_status read_param(hid_t file, const char *path, const pn_param *p,
-                            const struct pn_slot *slot, float *params) {
-  char name[2 * PN_NAME_BYTES];
-  float *logical = malloc((size_t)pn_shape_count(p->shape) * sizeof *logical);
-  hid_t set = -1;
-  pn_status st = PN_OK;
-
-  snprintf(name, sizeof name, "param/%s", p->name);
-  if (!logical) return PN_FAIL(PN_ERR_NOMEM, "%s: out of memory", path);
-  if ((set = H5Dopen2(file, name, H5P_DEFAULT)) < 0) {
-    st = PN_FAIL(PN_ERR_FORMAT, "%s: cannot open %s", path, name);
-    goto done;
-  }
-  PN_TRY(read_logical(set, path, p, logical));
-  PN_TRY(pn_layout_pack(&slot->layout, logical, params + slot->offset));
-done:
-  if (set >= 0) H5Dclose(set);
-  free(logical);
-  return st;
-}
-
-/* Each level of the path is looked up: H5Lexists wants that. */
-static pn_status has_param(hid_t file, const char *part, const char *name, bool *has) {
-  char path[2 * PN_NAME_BYTES];
-  htri_t there = H5Lexists(file, "param", H5P_DEFAULT);
-
-  snprintf(path, sizeof path, "param/%s", name);
-  if (there > 0) there = H5Lexists(file, path, H5P_DEFAULT);
-  *has = there > 0;
-  if (there >= 0) return PN_OK;
-  return PN_FAIL(PN_ERR_FORMAT, "%s is damaged: HDF5 cannot look up %s", part, path);
-}
-
-pn_status pn_part_read(const char *path, const pn_graph *g, const pn_param_map *map, float *params,
-                       bool *found) {
-  hid_t file;
-  pn_status st = PN_OK;
-
-  H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-  if ((file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT)) < 0)
-    return PN_FAIL(PN_ERR_IO, "cannot open %s", path);
-  for (int i = 0; i < map->n; i++) {
-    const pn_param *p = pn_graph_param(g, i);
-    bool has;
-    PN_TRY(has_param(file, path, p->name, &has));
-    if (!has) continue;
-    PN_TRY(read_param(file, path, p, &map->slot[i], params));
-    found[i] = true;
-  }
-done:
-  H5Fclose(file);
   return st;
 }

@@ -1,11 +1,12 @@
 /* checkpoint.h -- what a run leaves behind to go on from: RUN/checkpoints/step_N.
  *
- *   manifest.json   format, model, tensors (name, shape, kinds), parts, step, epoch, seed, options
+ *   manifest.json   format, model, data, tensors (name, shape, kinds), parts, step, epoch, state of
+ *                   the run (sums of the epoch, epochs so far, best, ...), options
  *   part_RRRR.h5    what rank R owns: /KIND/NAME, f32 in the logical order (N C H W, O I H W, O I),
  *                   attribute crc32c; KIND is param or an optimizer state (exp_avg, ...)
  *
- * Written as step_N.tmp, synced, renamed: a folder without .tmp is complete.  The file does not
- * depend on the device's layouts.  Only the newest is kept. */
+ * Written as step_N.tmp, synced, renamed: a folder without .tmp is complete.  Older ones go only
+ * after that.  The files depend neither on the device's layouts nor on the number of ranks. */
 #ifndef PN_TRAIN_CHECKPOINT_H
 #define PN_TRAIN_CHECKPOINT_H
 
@@ -18,29 +19,37 @@ enum { PN_CHECKPOINT_VERSION = 1, PN_RUN_PATH_BYTES = 4096 };
 typedef struct {
   const pn_train_config *cfg;   /* all borrowed; cfg->out_path names the run */
   const pn_model_config *model; /* as built */
+  const pn_dataset *data;
   const pn_graph *graph;
   pn_strategy *strategy;
   pn_comm *comm;
   int64_t step, epoch; /* steps and epochs done */
+  int64_t best;        /* step of the best checkpoint, which stays; -1: none */
+  json_t *state;       /* of the trainer (state.c); may be NULL */
 } pn_checkpoint;
 
-/* Collective; errors are agreed upon. */
+/* Collective; errors are agreed upon: IO, NUMERIC (a parameter is not finite).  The cfg->keep
+ * newest (at least one) and the best stay. */
 pn_status pn_checkpoint_save(const pn_checkpoint *k);
 
 typedef struct {
-  char folder[PN_RUN_PATH_BYTES]; /* of the newest complete checkpoint */
+  char folder[PN_RUN_PATH_BYTES]; /* of the checkpoint */
   char model[32];
+  int64_t step;
   pn_model_config config;
   json_t *manifest; /* owned */
 } pn_saved_run;
 
-/* Not collective.  Errors: IO (no run, no checkpoint: says what to do), FORMAT. */
-pn_status pn_saved_run_open(const char *run_path, pn_saved_run *out);
+/* which: "last" (the newest), "best" (of the validations) or a step's number.  Not collective.
+ * Errors: IO (no run, no such checkpoint: says what to do), FORMAT. */
+pn_status pn_saved_run_open(const char *run_path, const char *which, pn_saved_run *out);
 void pn_saved_run_close(pn_saved_run *s);
 
 /* Read all parameters into an arena of map->total elements.  Errors: IO, FORMAT (missing tensor,
  * shape, CRC). */
 pn_status pn_saved_run_load(const pn_saved_run *s, const pn_graph *g, const pn_param_map *map,
                             float *params);
+/* Read all that this rank holds: parameters and optimizer state.  Not collective. */
+pn_status pn_saved_run_restore(const pn_saved_run *s, const pn_graph *g, pn_strategy *to);
 
 #endif

@@ -1,6 +1,7 @@
 /* epoch.c -- what the ranks tell each other at the end of an epoch. */
 #include "train/run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* This rank's seconds of the epoch's steps, one row of columns per step. */
@@ -24,60 +25,70 @@ static void fill_columns(pn_run *r, int64_t n) {
   }
 }
 
+/* The order of the sums is that of the steps, wherever they were cut. */
 static void append_rows(pn_run *r, int64_t epoch, int64_t n) {
-  int64_t first = r->done - n;
+  int64_t first = r->done - n, in_epoch = first - (epoch - 1) * r->batches.steps;
 
   for (int64_t k = 0; k < n; k++) {
-    pn_step_row *row = &r->rows[first + k];
+    pn_step_row *row = &r->rows[r->n_rows++];
     *row = (pn_step_row){.step = first + k + 1,
                          .epoch = epoch,
-                         .images = pn_batches_share(&r->batches, k).global,
+                         .images = pn_batches_share(&r->batches, in_epoch + k).global,
                          .loss = r->loss[k]};
     for (int c = 0; c < PN_COL_COUNT; c++) row->seconds[c] = r->columns[k * PN_COL_COUNT + c];
+    r->part.loss_sum += row->loss * (double)row->images;
+    r->part.images += row->images;
+    r->part.seconds += row->seconds[PN_COL_STEP];
   }
 }
 
 static pn_status grow_rows(pn_run *r) {
-  pn_step_row *rows = realloc(r->rows, (size_t)r->done * sizeof *rows);
-  if (!rows) return PN_FAIL(PN_ERR_NOMEM, "times of %lld steps: out of memory", (long long)r->done);
+  size_t n = (size_t)(r->n_rows + r->pending);
+  pn_step_row *rows = realloc(r->rows, n * sizeof *rows);
+  if (!rows) return PN_FAIL(PN_ERR_NOMEM, "times of %zu steps: out of memory", n);
   r->rows = rows;
   return PN_OK;
 }
 
-pn_status pn_run_reduce(pn_run *r, int64_t epoch, int64_t n) {
+pn_status pn_run_reduce(pn_run *r, int64_t epoch) {
+  int64_t n = r->pending;
   pn_comm *c = r->comm;
   pn_status st = PN_OK;
 
+  if (n == 0) return PN_OK;
   PN_TRY(pn_agree(c, grow_rows(r)));
   fill_columns(r, n);
   PN_TRY(pn_allreduce(c, "times of the epoch", r->columns, n * PN_COL_COUNT, PN_F64, PN_MAX));
   PN_TRY(pn_allreduce(c, "losses of the epoch", r->loss, n, PN_F64, PN_SUM));
   append_rows(r, epoch, n);
+  r->pending = 0;
   pn_phases_reset(r->phases);
-  PN_TRY(pn_agree(c, pn_record_steps(&r->record, r->rows + r->done - n, n)));
+  PN_TRY(pn_agree(c, pn_record_steps(&r->record, r->rows + r->n_rows - n, n)));
 done:
   return st;
 }
 
+/* " the last good checkpoint is RUN/checkpoints/step_N;" */
+static void last_good(const pn_run *r, char *out, size_t out_bytes) {
+  out[0] = '\0';
+  if (r->cfg->out_path && r->saved_step >= 0)
+    snprintf(out, out_bytes, " the last good checkpoint is %s/checkpoints/step_%lld;",
+             r->cfg->out_path, (long long)r->saved_step);
+  else
+    snprintf(out, out_bytes, " there is no checkpoint yet;");
+}
+
 pn_status pn_run_check_finite(pn_run *r) {
   int64_t first = r->bad_step;
+  char good[1200];
   pn_status st = pn_allreduce(r->comm, "check of the losses", &first, 1, PN_I64, PN_MIN);
 
   if (st != PN_OK || first == INT64_MAX) return st;
+  last_good(r, good, sizeof good);
   if (r->bad_step == first)
     st = PN_FAIL(PN_ERR_NUMERIC,
-                 "the loss of step %lld is not finite%s%s; a smaller optim.lr than %g may help",
-                 (long long)first, r->bad_where[0] ? ", first seen in " : "", r->bad_where,
+                 "the loss of step %lld is not finite%s%s;%s a smaller optim.lr than %g may help",
+                 (long long)first, r->bad_where[0] ? ", first seen in " : "", r->bad_where, good,
                  r->cfg->optim.lr);
   return pn_agree(r->comm, st);
-}
-
-double pn_run_mean_loss(const pn_run *r, int64_t first) {
-  double sum = 0, images = 0;
-
-  for (int64_t i = first; i < r->done; i++) {
-    sum += r->rows[i].loss * (double)r->rows[i].images;
-    images += (double)r->rows[i].images;
-  }
-  return images > 0 ? sum / images : 0;
 }

@@ -52,16 +52,15 @@ done:
   return st;
 }
 
-static pn_status open_run(eval_run *r, const char *run_path, const char *data_path, int threads,
-                          pn_comm *c) {
+static pn_status open_run(eval_run *r, const pn_eval_job *job, pn_comm *c) {
   pn_eval_spec spec = {.comm = c};
   pn_status st = PN_OK;
 
-  PN_TRY(pn_saved_run_open(run_path, &r->saved));
-  PN_TRY(pn_dataset_open(data_path, &r->data));
-  PN_TRY(check_data(r, run_path, data_path));
+  PN_TRY(pn_saved_run_open(job->run_path, job->checkpoint ? job->checkpoint : "last", &r->saved));
+  PN_TRY(pn_dataset_open(job->data_path, &r->data));
+  PN_TRY(check_data(r, job->run_path, job->data_path));
   PN_TRY(pn_model_build(r->saved.model, &r->saved.config, &r->graph));
-  PN_TRY(pn_device_create("auto", threads, &r->device));
+  PN_TRY(pn_device_create("auto", job->threads, &r->device));
   spec.graph = r->graph;
   spec.device = r->device;
   spec.data = r->data;
@@ -72,14 +71,13 @@ done:
   return st;
 }
 
-pn_status pn_eval_run(const char *run_path, const char *data_path, pn_split split, int threads,
-                      pn_comm *c, pn_metrics *out) {
+pn_status pn_eval_run(const pn_eval_job *job, pn_comm *c, pn_metrics *out) {
   eval_run r = {.data = NULL};
   pn_status st = PN_OK;
 
   *out = (pn_metrics){0};
-  PN_TRY(pn_agree(c, open_run(&r, run_path, data_path, threads, c)));
-  PN_TRY(pn_evaluator_run(r.eval, split, out));
+  PN_TRY(pn_agree(c, open_run(&r, job, c)));
+  PN_TRY(pn_evaluator_run(r.eval, job->split, out));
 done:
   close_run(&r);
   return st;

@@ -7,15 +7,50 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-static pn_status create_csv(const char *folder, const char *name, const char *header, FILE **out) {
+static pn_status create_csv(const char *path, const char *header, FILE **out) {
+  if (!(*out = fopen(path, "w")) || fprintf(*out, "%s\n", header) < 0)
+    return PN_FAIL(PN_ERR_IO, "cannot create %s: %s", path, strerror(errno));
+  return PN_OK;
+}
+
+/* Length of the text with the header and the whole lines that start with a number <= last. */
+static size_t length_up_to(const char *text, int64_t last) {
+  const char *line = text, *end;
+
+  while ((end = strchr(line, '\n')) != NULL) {
+    if (line != text && strtoll(line, NULL, 10) > last) break;
+    line = end + 1;
+  }
+  return (size_t)(line - text);
+}
+
+/* A run that goes on: what came after its checkpoint is computed again. */
+static pn_status reopen_csv(const char *path, const char *header, int64_t last, FILE **out) {
+  char *text = NULL;
+  size_t n = strlen(header);
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_file_read(path, &text, NULL));
+  if (strncmp(text, header, n) != 0 || text[n] != '\n')
+    PN_TRY(
+        PN_FAIL(PN_ERR_FORMAT, "%s has other columns than this version writes: %s", path, header));
+  if (truncate(path, (off_t)length_up_to(text, last)) != 0 || !(*out = fopen(path, "a")))
+    st = PN_FAIL(PN_ERR_IO, "cannot go on with %s: %s", path, strerror(errno));
+done:
+  free(text);
+  return st;
+}
+
+static pn_status open_csv(const char *folder, const char *name, const char *header, int64_t last,
+                          FILE **out) {
   char path[sizeof((pn_record *)0)->folder];
   pn_status st = pn_path_join(path, sizeof path, folder, name);
 
   if (st != PN_OK) return st;
-  if (!(*out = fopen(path, "w")) || fprintf(*out, "%s\n", header) < 0)
-    return PN_FAIL(PN_ERR_IO, "cannot create %s: %s", path, strerror(errno));
-  return PN_OK;
+  return last > 0 && pn_file_exists(path) ? reopen_csv(path, header, last, out)
+                                          : create_csv(path, header, out);
 }
 
 static pn_status check_free(const char *folder) {
@@ -27,38 +62,54 @@ static pn_status check_free(const char *folder) {
     if (st != PN_OK) return st;
     if (pn_file_exists(path))
       return PN_FAIL(PN_ERR_ARG,
-                     "%s holds another run (%s): give another out.path, or delete it first", folder,
-                     signs[i]);
+                     "%s holds another run (%s): go on with it by train.resume=true, or give "
+                     "another out.path",
+                     folder, signs[i]);
   }
   return PN_OK;
 }
 
-static pn_status open_files(pn_record *r) {
+static pn_status open_files(pn_record *r, const pn_record_spec *spec) {
   pn_status st = PN_OK;
 
-  PN_TRY(check_free(r->folder));
+  if (!spec->resume) PN_TRY(check_free(r->folder));
   PN_TRY(pn_make_dirs(r->folder));
-  PN_TRY(create_csv(r->folder, "epochs.csv",
-                    "epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,"
-                    "images_per_s,seconds",
-                    &r->epochs_csv));
-  PN_TRY(create_csv(r->folder, "steps.csv",
-                    "step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,"
-                    "comm_hidden_ms,update_ms,step_ms",
-                    &r->steps_csv));
+  PN_TRY(open_csv(r->folder, "epochs.csv",
+                  "epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,"
+                  "images_per_s,seconds",
+                  spec->step > 0 ? spec->epoch : 0, &r->epochs_csv));
+  PN_TRY(open_csv(r->folder, "steps.csv",
+                  "step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,"
+                  "comm_hidden_ms,update_ms,step_ms",
+                  spec->step, &r->steps_csv));
 done:
   return st;
 }
 
-pn_status pn_record_open(const char *folder, const pn_dataset *data, pn_record *out) {
+/* Rows of complete epochs. */
+static pn_status take_epochs(pn_record *r, const pn_record_spec *spec) {
+  json_t *row;
+  size_t i;
+
+  if (!(r->epochs = json_array())) return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
+  json_array_foreach(spec->epochs, i, row) {
+    if (json_integer_value(json_object_get(row, "epoch")) > spec->epoch) break;
+    if (json_array_append(r->epochs, row) != 0)
+      return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
+  }
+  return PN_OK;
+}
+
+pn_status pn_record_open(const pn_record_spec *spec, pn_record *out) {
   pn_status st = PN_OK;
 
-  *out = (pn_record){.data = data, .epochs = json_array()};
-  if (!out->epochs) return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
-  if (!folder) return PN_OK;
-  if ((size_t)snprintf(out->folder, sizeof out->folder, "%s", folder) >= sizeof out->folder)
-    st = PN_FAIL(PN_ERR_ARG, "path too long: %s", folder);
-  if (st == PN_OK) st = open_files(out);
+  *out = (pn_record){.data = spec->data};
+  PN_TRY(take_epochs(out, spec));
+  if (!spec->folder) return PN_OK;
+  if ((size_t)snprintf(out->folder, sizeof out->folder, "%s", spec->folder) >= sizeof out->folder)
+    PN_TRY(PN_FAIL(PN_ERR_ARG, "path too long: %s", spec->folder));
+  PN_TRY(open_files(out, spec));
+done:
   if (st != PN_OK) pn_record_close(out);
   return st;
 }

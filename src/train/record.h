@@ -38,9 +38,17 @@ typedef struct {
   const pn_dataset *data;       /* borrowed: names of the classes */
 } pn_record;
 
-/* Makes the folder.  Not collective: folder is NULL on ranks that do not write.
- * Errors: ARG (the folder holds another run: says what to do), IO. */
-pn_status pn_record_open(const char *folder, const pn_dataset *data, pn_record *out);
+typedef struct {
+  const char *folder; /* NULL on ranks that do not write; borrowed, like the others */
+  const pn_dataset *data;
+  bool resume;         /* the folder may hold a run: go on after `step` and `epoch` */
+  int64_t step, epoch; /* 0: from the beginning */
+  json_t *epochs;      /* rows of the epochs so far; NULL: none */
+} pn_record_spec;
+
+/* Makes the folder.  Lines of the CSV files after spec->step and spec->epoch are cut off.
+ * Errors: ARG (the folder holds another run: says what to do), IO, FORMAT (other columns). */
+pn_status pn_record_open(const pn_record_spec *spec, pn_record *out);
 void pn_record_close(pn_record *r);
 pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n);
 pn_status pn_record_epoch(pn_record *r, const pn_epoch_row *row);

@@ -2,9 +2,11 @@
 #ifndef PN_TRAIN_RUN_H
 #define PN_TRAIN_RUN_H
 
+#include "base/clock.h"
 #include "parallel/strategy.h"
 #include "prof/phases.h"
 #include "train/batch.h"
+#include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/plan_set.h"
 #include "train/record.h"
@@ -27,10 +29,23 @@ typedef struct {
   pn_batches batches;
   int64_t n_steps; /* of the whole run */
   int64_t done;    /* steps finished */
+  int64_t epoch;   /* epochs complete */
+  int64_t pending; /* of the steps finished: not reduced yet */
+  struct {
+    double loss_sum, seconds;
+    int64_t images;
+  } part; /* of the epoch that runs: what is reduced */
+  struct {
+    int64_t step, epoch; /* -1: none yet */
+    double value;
+  } best;
+  int64_t stale;         /* epochs since the best */
+  double seconds_before; /* of the processes before this one */
+  json_t *epochs_before; /* NULL: a new run; owned */
   pn_batch batch;
   int64_t *order; /* [images of the split]: this epoch's */
 
-  /* Of the epoch that runs; [steps per epoch]. */
+  /* Of the pending steps; [steps per epoch]. */
   pn_phases *phases;
   double *hidden;   /* seconds of communication that the rank did not wait for */
   double *loss;     /* this rank's part of the step's mean loss */
@@ -39,7 +54,8 @@ typedef struct {
 
   /* Reduced over the ranks. */
   double *columns;   /* [steps per epoch * PN_COL_COUNT] */
-  pn_step_row *rows; /* [done], grows at the ends of epochs */
+  pn_step_row *rows; /* [n_rows], of this process; grows when steps are reduced */
+  int64_t n_rows;
   double t_start_s, t_saved_s;
   int64_t saved_step; /* of the newest checkpoint, -1: none */
   double final_loss;
@@ -54,12 +70,27 @@ void pn_run_destroy(pn_run *r);
  * must end the job.  Allocates nothing. */
 pn_status pn_run_step(pn_run *r, uint32_t epoch, int64_t k);
 
-/* epoch.c: times and losses of the epoch's first n steps over all ranks -> rows, files. Collective.
+/* epoch.c: times and losses of the pending steps over all ranks -> part, rows, files. Collective.
  */
-pn_status pn_run_reduce(pn_run *r, int64_t epoch, int64_t n);
+pn_status pn_run_reduce(pn_run *r, int64_t epoch);
 /* Ends the run on all ranks if a loss was not finite.  Collective, agreed. */
 pn_status pn_run_check_finite(pn_run *r);
-/* Mean loss of rows [first, done), weighted by images. */
-double pn_run_mean_loss(const pn_run *r, int64_t first);
+
+/* state.c */
+json_t *pn_run_state_json(const pn_run *r); /* new reference */
+/* Errors: FORMAT, ARG (another number of images per step). */
+pn_status pn_run_state_parse(pn_run *r, const pn_saved_run *s);
+
+/* resume.c: weights, optimizer state and state of the newest checkpoint of cfg->out_path; without
+ * one nothing changes.  Collective, agreed.  Errors: ARG (other model, data or options: says which,
+ * complete already), IO, FORMAT. */
+pn_status pn_run_resume(pn_run *r);
+
+/* saving.c: collective, agreed.  A checkpoint of step r->done, unless there is one. */
+pn_status pn_run_save(pn_run *r);
+/* In the middle of an epoch: is one due?  The same answer on all ranks. */
+bool pn_run_save_due(const pn_run *r);
+/* At the end of an epoch; improved: the validation was the best so far. */
+pn_status pn_run_save_epoch(pn_run *r, bool improved);
 
 #endif

@@ -96,9 +96,18 @@ static pn_status make_buffers(pn_run *r) {
   return pn_phases_create(r->batches.steps, &r->phases);
 }
 
+static pn_status open_record(pn_run *r) {
+  pn_record_spec spec = {.folder = pn_comm_rank(r->comm) == 0 ? r->cfg->out_path : NULL,
+                         .data = r->data,
+                         .resume = r->cfg->resume,
+                         .step = r->done,
+                         .epoch = r->epoch,
+                         .epochs = r->epochs_before};
+  return pn_record_open(&spec, &r->record);
+}
+
 static pn_status setup_local(pn_run *r) {
   pn_eval_spec eval = {r->graph, r->device, &r->plans.map, r->comm, r->data, &r->model};
-  const char *folder = pn_comm_rank(r->comm) == 0 ? r->cfg->out_path : NULL;
   pn_status st = PN_OK;
 
   pn_plan_set_bind(&r->plans, r->strategy->params, r->strategy->grads);
@@ -108,7 +117,7 @@ static pn_status setup_local(pn_run *r) {
     PN_TRY(pn_evaluator_create(&eval, &r->eval));
     pn_evaluator_bind(r->eval, r->strategy->params);
   }
-  PN_TRY(pn_record_open(folder, r->data, &r->record));
+  PN_TRY(open_record(r));
 done:
   return st;
 }
@@ -123,11 +132,12 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
   r->comm = c;
   r->data = data;
   r->bad_step = INT64_MAX;
-  r->saved_step = -1;
+  r->saved_step = r->best.step = -1;
   r->t_start_s = r->t_saved_s = pn_now();
   PN_TRY(check_same_data(c, data));
   PN_TRY(pn_agree(c, setup_engine(r)));
   PN_TRY(make_strategy(r));
+  if (cfg->resume && cfg->out_path) PN_TRY(pn_run_resume(r));
   PN_TRY(pn_agree(c, setup_local(r)));
   *out = r;
   r = NULL;
@@ -147,6 +157,7 @@ void pn_run_destroy(pn_run *r) {
   pn_graph_destroy(r->graph);
   pn_phases_destroy(r->phases);
   pn_batch_free(&r->batch);
+  json_decref(r->epochs_before);
   free(r->order);
   free(r->hidden);
   free(r->loss);

@@ -17,18 +17,18 @@ static pn_status load(pn_run *r, pn_plan *plan, const pn_share *share) {
 }
 
 /* This rank's part of the mean loss; remembers the first one that is not finite. */
-static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share, int64_t k) {
+static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share) {
   const float *loss = pn_plan_losses(plan);
   double sum = 0;
 
   for (int64_t i = 0; i < share->count; i++) sum += (double)loss[i];
-  r->loss[k] = sum / (double)share->global;
+  r->loss[r->pending] = sum / (double)share->global;
   if (isfinite(sum) || r->bad_step != INT64_MAX) return;
   r->bad_step = r->done + 1;
   pn_plan_find_nonfinite(plan, r->bad_where, sizeof r->bad_where);
 }
 
-static pn_status pass(pn_run *r, pn_plan *plan, uint32_t epoch, const pn_share *share, int64_t k) {
+static pn_status pass(pn_run *r, pn_plan *plan, uint32_t epoch, const pn_share *share) {
   pn_plan_hooks hooks = pn_strategy_hooks(r->strategy);
   pn_step_ctx ctx = {.seed = r->cfg->seed,
                      .epoch = epoch,
@@ -39,7 +39,7 @@ static pn_status pass(pn_run *r, pn_plan *plan, uint32_t epoch, const pn_share *
   PN_TRY(load(r, plan, share));
   pn_phases_enter(r->phases, PN_PHASE_FORWARD);
   PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
-  note_loss(r, plan, share, k);
+  note_loss(r, plan, share);
   pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
   pn_phases_move(r->phases, PN_PHASE_BACKWARD, PN_PHASE_COMM, r->strategy->comm_exposed_s);
@@ -63,13 +63,13 @@ pn_status pn_run_step(pn_run *r, uint32_t epoch, int64_t k) {
   pn_plan *plan = pn_plan_set_get(&r->plans, share.count);
   pn_status st = PN_OK;
 
-  r->loss[k] = 0;
+  r->loss[r->pending] = 0;
   pn_phases_begin(r->phases);
   pn_phases_enter(r->phases, PN_PHASE_DATA);
-  PN_TRY(plan ? pass(r, plan, epoch, &share, k) : pn_strategy_skip(r->strategy));
+  PN_TRY(plan ? pass(r, plan, epoch, &share) : pn_strategy_skip(r->strategy));
   PN_TRY(update(r));
   pn_phases_end(r->phases);
-  r->hidden[k] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);
+  r->hidden[r->pending++] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);
   r->done++;
 done:
   return st;

@@ -4,61 +4,48 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "train/checkpoint.h"
 #include "train/memory.h"
 #include "train/run.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 
-enum { CHECK_EVERY = 50 };             /* steps between checks for losses that are not finite */
-static const double SAVE_EVERY_S = 60; /* at the end of the first epoch after that long */
+enum { CHECK_EVERY = 50 }; /* steps between checks for losses that are not finite */
 
-static pn_status train_steps(pn_run *r, int64_t epoch, int64_t n) {
+/* In the middle of an epoch: what is saved must be finite and its steps written down. */
+static pn_status checkpoint_if_due(pn_run *r, int64_t epoch) {
+  pn_status st = PN_OK;
+
+  if (!pn_run_save_due(r)) return PN_OK;
+  PN_TRY(pn_run_check_finite(r));
+  PN_TRY(pn_run_reduce(r, epoch));
+  PN_TRY(pn_run_save(r));
+done:
+  return st;
+}
+
+/* Steps [first, n) of an epoch. */
+static pn_status train_steps(pn_run *r, int64_t epoch, int64_t first, int64_t n) {
   pn_progress bar;
   char what[32], note[64];
   int64_t images = 0, total = 0;
   pn_status st = PN_OK;
 
-  for (int64_t k = 0; k < n; k++) total += pn_batches_share(&r->batches, k).global;
+  for (int64_t k = first; k < n; k++) total += pn_batches_share(&r->batches, k).global;
   snprintf(what, sizeof what, "epoch %lld", (long long)epoch);
   pn_progress_start(&bar, what, "images", total);
   pn_sampler_permute(r->cfg->seed, (uint32_t)epoch, r->batches.n, r->order);
-  for (int64_t k = 0; k < n; k++) {
+  for (int64_t k = first; k < n; k++) {
     PN_TRY(pn_run_step(r, (uint32_t)epoch, k));
     images += pn_batches_share(&r->batches, k).global;
     snprintf(note, sizeof note, "step %lld", (long long)r->done);
     if (pn_comm_rank(r->comm) == 0) pn_progress_update(&bar, images, note);
     if (k % CHECK_EVERY == CHECK_EVERY - 1) PN_TRY(pn_run_check_finite(r));
+    if (k < n - 1) PN_TRY(checkpoint_if_due(r, epoch));
   }
 done:
   pn_progress_end(&bar);
   return st;
-}
-
-static pn_status save(pn_run *r, int64_t epoch) {
-  pn_checkpoint k = {.cfg = r->cfg,
-                     .model = &r->model,
-                     .graph = r->graph,
-                     .strategy = r->strategy,
-                     .comm = r->comm,
-                     .step = r->done,
-                     .epoch = epoch};
-  pn_status st;
-
-  if (!r->cfg->out_path || r->saved_step == r->done) return PN_OK;
-  st = pn_checkpoint_save(&k);
-  r->saved_step = r->done;
-  r->t_saved_s = pn_now();
-  return st;
-}
-
-/* Rank 0's clock decides for all. */
-static pn_status save_if_due(pn_run *r, int64_t epoch) {
-  int due = pn_now() - r->t_saved_s >= SAVE_EVERY_S;
-  pn_status st = pn_bcast(r->comm, "time for a checkpoint?", &due, 1, PN_I32, 0);
-  return st == PN_OK && due ? save(r, epoch) : st;
 }
 
 static void tell_epoch(const pn_run *r, const pn_epoch_row *e) {
@@ -73,20 +60,30 @@ static void tell_epoch(const pn_run *r, const pn_epoch_row *e) {
             e->images_per_s, e->seconds);
 }
 
-/* After the steps: reduce, evaluate, write down. */
-static pn_status end_epoch(pn_run *r, int64_t epoch, int64_t n, pn_metrics *val) {
+/* A lower loss than ever: of the validation where there is one. */
+static bool note_best(pn_run *r, const pn_epoch_row *e) {
+  double value = e->val ? e->val->loss : e->loss;
+  bool improved = r->best.step < 0 || value < r->best.value;
+
+  if (improved) {
+    r->best.step = r->done;
+    r->best.epoch = e->epoch;
+    r->best.value = value;
+  }
+  r->stale = improved ? 0 : r->stale + 1;
+  return improved;
+}
+
+/* After the steps: reduce, evaluate, write down, save. */
+static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   pn_epoch_row row = {.epoch = epoch, .lr = r->cfg->optim.lr};
-  int64_t first = r->done - n, images = 0;
   pn_status st = PN_OK;
 
   PN_TRY(pn_run_check_finite(r));
-  PN_TRY(pn_run_reduce(r, epoch, n));
-  for (int64_t i = first; i < r->done; i++) {
-    images += r->rows[i].images;
-    row.seconds += r->rows[i].seconds[PN_COL_STEP];
-  }
-  row.loss = r->final_loss = pn_run_mean_loss(r, first);
-  row.images_per_s = row.seconds > 0 ? (double)images / row.seconds : 0;
+  PN_TRY(pn_run_reduce(r, epoch));
+  row.seconds = r->part.seconds;
+  row.loss = r->final_loss = r->part.images > 0 ? r->part.loss_sum / (double)r->part.images : 0;
+  row.images_per_s = row.seconds > 0 ? (double)r->part.images / row.seconds : 0;
   if (r->eval && pn_dataset_count(r->data, PN_VAL) > 0) {
     pn_metrics_free(val);
     PN_TRY(pn_evaluator_run(r->eval, PN_VAL, val));
@@ -94,20 +91,21 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, int64_t n, pn_metrics *val)
   }
   PN_TRY(pn_agree(r->comm, pn_record_epoch(&r->record, &row)));
   tell_epoch(r, &row);
+  r->epoch = r->done / r->batches.steps;
+  PN_TRY(pn_run_save_epoch(r, note_best(r, &row)));
 done:
   return st;
 }
 
-static pn_status train_epochs(pn_run *r, pn_metrics *val, int64_t *epochs) {
+static pn_status train_epochs(pn_run *r, pn_metrics *val) {
   pn_status st = PN_OK;
 
-  for (*epochs = 0; r->done < r->n_steps;) {
-    int64_t left = r->n_steps - r->done, n = left < r->batches.steps ? left : r->batches.steps;
-    int64_t epoch = *epochs + 1;
-    PN_TRY(train_steps(r, epoch, n));
-    PN_TRY(end_epoch(r, epoch, n, val));
-    *epochs = epoch;
-    if (r->done < r->n_steps) PN_TRY(save_if_due(r, epoch));
+  while (r->done < r->n_steps) {
+    int64_t first = r->done - r->epoch * r->batches.steps, left = first + r->n_steps - r->done;
+    int64_t n = left < r->batches.steps ? left : r->batches.steps, epoch = r->epoch + 1;
+    if (first == 0) memset(&r->part, 0, sizeof r->part);
+    PN_TRY(train_steps(r, epoch, first, n));
+    PN_TRY(end_epoch(r, epoch, val));
   }
 done:
   return st;
@@ -143,24 +141,36 @@ static pn_status memory_use(pn_run *r, pn_train_result *out, size_t *arena) {
   return st;
 }
 
-static pn_status finish(pn_run *r, int64_t epochs, pn_train_result *out) {
+/* On a run that was complete but for its record no epoch has been validated here. */
+static pn_status evaluate_end(pn_run *r, pn_train_result *out) {
+  pn_status st = PN_OK;
+
+  if (!r->eval) return PN_OK;
+  if (out->val.n == 0 && pn_dataset_count(r->data, PN_VAL) > 0)
+    PN_TRY(pn_evaluator_run(r->eval, PN_VAL, &out->val));
+  if (pn_dataset_count(r->data, PN_TEST) > 0)
+    PN_TRY(pn_evaluator_run(r->eval, PN_TEST, &out->test));
+done:
+  return st;
+}
+
+static pn_status finish(pn_run *r, pn_train_result *out) {
   pn_run_facts facts = {.cfg = r->cfg,
                         .device = r->device->ops->name,
                         .ranks = pn_comm_size(r->comm),
                         .steps_per_epoch = r->batches.steps};
   pn_status st = PN_OK;
 
-  PN_TRY(save(r, epochs));
-  if (r->eval && pn_dataset_count(r->data, PN_TEST) > 0)
-    PN_TRY(pn_evaluator_run(r->eval, PN_TEST, &out->test));
+  PN_TRY(pn_run_save(r));
+  PN_TRY(evaluate_end(r, out));
   PN_TRY(pn_strategy_weights_sha256(r->strategy, out->weights_sha256));
   PN_TRY(memory_use(r, out, &facts.bytes_arena));
   out->parameters = pn_graph_param_count(r->graph);
   out->global_batch = r->batches.global;
   out->steps = r->done;
   out->final_loss = r->final_loss;
-  out->seconds = pn_now() - r->t_start_s;
-  PN_TRY(pn_agree(r->comm, pn_record_times(r->rows, r->done, out)));
+  out->seconds = r->seconds_before + pn_now() - r->t_start_s;
+  PN_TRY(pn_agree(r->comm, pn_record_times(r->rows, r->n_rows, out)));
   PN_TRY(pn_agree(r->comm, pn_record_finish(&r->record, &facts, out)));
 done:
   return st;
@@ -168,14 +178,13 @@ done:
 
 pn_status pn_train(const pn_train_config *cfg, pn_comm *c, pn_dataset *data, pn_train_result *out) {
   pn_run *r = NULL;
-  int64_t epochs = 0;
   pn_status st = PN_OK;
 
   *out = (pn_train_result){.record = NULL};
   pn_memory_reset_peak();
   PN_TRY(pn_run_create(cfg, c, data, &r));
-  PN_TRY(train_epochs(r, &out->val, &epochs));
-  PN_TRY(finish(r, epochs, out));
+  PN_TRY(train_epochs(r, &out->val));
+  PN_TRY(finish(r, out));
 done:
   pn_run_destroy(r);
   if (st != PN_OK) pn_train_result_free(out);

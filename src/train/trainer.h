@@ -22,7 +22,11 @@ typedef struct {
   int threads;       /* per rank, >= 1 (resolved) */
   uint64_t seed;
   double bucket_mb;
-  bool validate;        /* evaluate on val after each epoch, on test at the end */
+  bool validate; /* evaluate on val after each epoch, on test at the end */
+  bool resume;   /* go on from the newest checkpoint of out_path, if there is one */
+  int64_t checkpoint_steps, checkpoint_epochs; /* save after so many; both 0: now and then */
+  int64_t keep;                                /* newest checkpoints that stay; 0: one */
+  bool keep_best;                              /* and the one of the best validation */
   const char *out_path; /* run folder (checkpoint, epochs.csv, steps.csv, run.json); NULL = none;
                            borrowed */
   json_t *options;  /* effective options with origin, stored in run.json; may be NULL; borrowed */
@@ -52,10 +56,14 @@ typedef struct {
 pn_status pn_train(const pn_train_config *cfg, pn_comm *c, pn_dataset *data, pn_train_result *out);
 void pn_train_result_free(pn_train_result *r);
 
-/* Evaluate the last checkpoint of a run folder on a split.  Collective. Same numbers at any size.
- */
-pn_status pn_eval_run(const char *run_path, const char *data_path, pn_split split, int threads,
-                      pn_comm *c, pn_metrics *out);
+/* Evaluate a checkpoint of a run folder on a split.  Collective. Same numbers at any size. */
+typedef struct {
+  const char *run_path, *data_path; /* borrowed */
+  const char *checkpoint;           /* "last", "best" or a step's number; NULL: last */
+  pn_split split;
+  int threads;
+} pn_eval_job;
+pn_status pn_eval_run(const pn_eval_job *job, pn_comm *c, pn_metrics *out);
 json_t *pn_metrics_json(const pn_metrics *m,
                         const pn_dataset *d); /* METRICS of outputs.md; new reference */
 

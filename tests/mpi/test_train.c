@@ -40,6 +40,12 @@ static pn_train_config config(const char *strategy) {
   return c;
 }
 
+static pn_status evaluate(const char *run, const char *data, pn_split split, pn_comm *c,
+                          pn_metrics *out) {
+  pn_eval_job job = {.run_path = run, .data_path = data, .split = split, .threads = 1};
+  return pn_eval_run(&job, c, out);
+}
+
 static void make_data(void **state) {
   (void)state;
   tiny_folder(root);
@@ -141,7 +147,7 @@ static void test_eval_any_ranks(void **state) {
   (void)state;
   under(run, "run");
   ok(pn_comm_self(&self));
-  ok(pn_eval_run(run, shards, PN_TEST, 1, self, &one));
+  ok(evaluate(run, shards, PN_TEST, self, &one));
   assert_int_equal(one.n, TINY_TEST);
   assert_true(one.accuracy > 0.9);
   for (int n = 1; n <= size; n++) {
@@ -149,7 +155,7 @@ static void test_eval_any_ranks(void **state) {
     pn_metrics m;
     ok(pn_comm_split(world, rank < n ? 0 : -1, rank, &some));
     if (!some) continue;
-    ok(pn_eval_run(run, shards, PN_TEST, 1, some, &m));
+    ok(evaluate(run, shards, PN_TEST, some, &m));
     assert_true(same_bits(&one, &m));
     pn_metrics_free(&m);
     pn_comm_destroy(some);
@@ -171,7 +177,14 @@ static void test_checkpoint(void **state) {
   (void)state;
   c.out_path = under(run, "twice");
   ok(pn_run_create(&c, world, d, &r));
-  pn_checkpoint k = {&c, &r->model, r->graph, r->strategy, world, 1, 1};
+  pn_checkpoint k = {.cfg = &c,
+                     .model = &r->model,
+                     .data = d,
+                     .graph = r->graph,
+                     .strategy = r->strategy,
+                     .comm = world,
+                     .step = 1,
+                     .best = -1};
   ok(pn_checkpoint_save(&k));
   r->strategy->params[0] = 0.123f;
   k.step = 10;
@@ -181,7 +194,7 @@ static void test_checkpoint(void **state) {
   ok(pn_barrier(world, "saved"));
   snprintf(path, sizeof path, "%s/checkpoints/step_1", run);
   assert_false(pn_file_exists(path));
-  ok(pn_saved_run_open(run, &saved));
+  ok(pn_saved_run_open(run, "last", &saved));
   assert_true(pn_test_contains(saved.folder, "step_10"));
   assert_string_equal(saved.model, "custom_cnn");
   back = calloc((size_t)r->plans.map.total, sizeof *back);
@@ -288,7 +301,7 @@ static void test_damaged_checkpoint(void **state) {
     assert_int_equal(fclose(f), 0);
   }
   ok(pn_barrier(world, "damaged"));
-  assert_int_not_equal(pn_eval_run(run, shards, PN_VAL, 1, world, &m), PN_OK);
+  assert_int_not_equal(evaluate(run, shards, PN_VAL, world, &m), PN_OK);
   assert_true(pn_error_agreed());
   if (!pn_test_contains(pn_last_error(), "part_0000.h5")) fail_msg("%s", pn_last_error());
 }
@@ -307,9 +320,8 @@ static void test_missing_shard(void **state) {
   ok(pn_barrier(world, "shard removed"));
   expect(pn_agree(world, pn_dataset_open(last ? other : shards, &d)), PN_ERR_IO, "shard-00001.h5");
   pn_dataset_close(d);
-  expect(pn_eval_run(run, last ? other : shards, PN_VAL, 1, world, &m), PN_ERR_IO,
-         "shard-00001.h5");
-  expect(pn_eval_run(other, shards, PN_VAL, 1, world, &m), PN_ERR_IO, "holds no checkpoint");
+  expect(evaluate(run, last ? other : shards, PN_VAL, world, &m), PN_ERR_IO, "shard-00001.h5");
+  expect(evaluate(other, shards, PN_VAL, world, &m), PN_ERR_IO, "holds no checkpoint");
 }
 
 static void remove_data(void **state) {
