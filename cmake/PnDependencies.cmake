@@ -50,6 +50,7 @@ else()
 endif()
 
 pn_pkg(jpeg libjpeg libjpeg62-turbo-dev)
+pn_pkg(png libpng libpng-dev)
 pn_pkg(yaml yaml-0.1 libyaml-dev)
 pn_pkg(jansson jansson libjansson-dev)
 pn_pkg(hwloc hwloc libhwloc-dev)

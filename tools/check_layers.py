@@ -18,7 +18,8 @@ LIBRARIES = [                 # header, files that may include it
     (r"hdf5.*\.h|H5.*\.h", r"src/data/shard_.*|src/train/checkpoint\w*\.c|src/interop/keras_h5\.c"),
     (r"hwloc.*\.h", r"src/comm/place\.c"),
     (r"yaml\.h", r"src/cli/yaml\.c"),
-    (r"jpeglib\.h", r"src/data/jpeg(_encode)?\.c"),
+    (r"jpeglib\.h", r"src/data/jpeg(_encode|_photo)?\.c"),
+    (r"png\.h", r"src/data/png\.c"),
     (r"openssl/.*", r"src/base/digest\.c"),
 ]
 SWITCHES = r"src/device/registry\.c|src/data/dicom_registry\.c|src/comm/.*registry\.c"
