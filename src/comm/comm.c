@@ -187,6 +187,14 @@ pn_status pn_recv(pn_comm *c, const char *what, void *buf, int64_t count, pn_dty
   return st;
 }
 
+pn_status pn_probe(pn_comm *c, int src, int tag, bool *there) {
+  pn_status st = PN_OK;
+
+  *there = false;
+  if (src != -1 || tag < 0 || tag > MAX_TAG) st = check_peer(c, "probe", src, tag);
+  return st == PN_OK ? c->ops->probe(c, src, tag, there) : st;
+}
+
 /* A used request, or a new one. */
 static pn_status take_request(pn_comm *c, pn_request **out) {
   pn_request *r = c->idle;

@@ -59,6 +59,8 @@ pn_status pn_send(pn_comm *c, const char *what, const void *buf, int64_t count, 
                   int tag);
 pn_status pn_recv(pn_comm *c, const char *what, void *buf, int64_t count, pn_dtype t, int src,
                   int tag, int *from);
+/* Is there a message that pn_recv would take at once?  Never waits; lets MPI move data. */
+pn_status pn_probe(pn_comm *c, int src, int tag, bool *there);
 
 /* Start an in-place SUM allreduce of f32.  Collective, started in the same order on all ranks.
  * Do not touch buf before pn_request_wait.  *out is owned by c and recycled by wait. */

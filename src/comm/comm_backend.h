@@ -25,6 +25,7 @@ typedef struct {
   pn_status (*barrier)(pn_comm *c, bool idle);
   pn_status (*send)(pn_comm *c, const pn_message *m);
   pn_status (*recv)(pn_comm *c, pn_message *m);
+  pn_status (*probe)(pn_comm *c, int peer, int tag, bool *there); /* peer -1 = any */
   pn_status (*start_sum)(pn_request *r, float *buf, int64_t count);
   pn_status (*test)(pn_request *r, bool *done);
   pn_status (*wait)(pn_request *r);

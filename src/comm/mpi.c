@@ -238,6 +238,16 @@ static pn_status mpi_recv(pn_comm *c, pn_message *m) {
   return PN_OK;
 }
 
+static pn_status mpi_probe(pn_comm *c, int peer, int tag, bool *there) {
+  int found = 0;
+  int src = peer < 0 ? MPI_ANY_SOURCE : peer;
+  pn_status st =
+      pn_mpi_check(MPI_Iprobe(src, tag, handle(c), &found, MPI_STATUS_IGNORE), "MPI_Iprobe");
+
+  *there = found != 0;
+  return st;
+}
+
 /* Room for n pieces; kept from one use of the request to the next. */
 static pn_status reserve(pn_request *r, int64_t n) {
   struct mpi_request *q = r->impl ? r->impl : calloc(1, sizeof *q);
@@ -305,6 +315,7 @@ const pn_comm_ops pn_comm_mpi_ops = {
     .barrier = pn_mpi_barrier,
     .send = mpi_send,
     .recv = mpi_recv,
+    .probe = mpi_probe,
     .start_sum = mpi_start_sum,
     .test = mpi_test,
     .wait = mpi_wait,
