@@ -1,10 +1,13 @@
 /* digest.c -- CRC32C with the SSE4.2 instruction where the CPU has it; SHA-256 by libcrypto. */
 #include "base/digest.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static uint32_t crc_bytes(uint32_t crc, const uint8_t *p, size_t n) {
   for (size_t i = 0; i < n; i++) {
@@ -40,6 +43,29 @@ static bool has_sse42(void) {
 
 uint32_t pn_crc32c(uint32_t crc, const void *data, size_t bytes) {
   return ~(has_sse42() ? crc_sse42(~crc, data, bytes) : crc_bytes(~crc, data, bytes));
+}
+
+pn_status pn_crc32c_file(const char *path, uint32_t *crc, int64_t *bytes) {
+  enum { CHUNK = 1 << 18 };
+  char *buf = malloc(CHUNK);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = -1;
+  pn_status st = PN_OK;
+
+  *crc = 0;
+  *bytes = 0;
+  while (buf && fd >= 0 && ((n = read(fd, buf, CHUNK)) > 0 || (n < 0 && errno == EINTR))) {
+    if (n < 0) continue;
+    *crc = pn_crc32c(*crc, buf, (size_t)n);
+    *bytes += n;
+  }
+  if (!buf)
+    st = PN_FAIL(PN_ERR_NOMEM, "%s: out of memory", path);
+  else if (n < 0)
+    st = PN_FAIL(PN_ERR_IO, "cannot read %s: %s", path, strerror(errno));
+  if (fd >= 0) close(fd);
+  free(buf);
+  return st;
 }
 
 struct pn_sha256 {

@@ -11,6 +11,9 @@
  * crc: result of the bytes before, 0 at the start. */
 uint32_t pn_crc32c(uint32_t crc, const void *data, size_t bytes);
 
+/* Of a whole file.  Errors: IO, NOMEM. */
+pn_status pn_crc32c_file(const char *path, uint32_t *crc, int64_t *bytes);
+
 /* Incremental SHA-256 (OpenSSL's libcrypto). */
 typedef struct pn_sha256 pn_sha256;
 pn_status pn_sha256_create(pn_sha256 **out);

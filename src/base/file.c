@@ -76,22 +76,40 @@ pn_status pn_file_publish(const char *tmp, const char *path) {
   return sync_path(slash ? dir : ".", O_RDONLY | O_DIRECTORY);
 }
 
-pn_status pn_file_write(const char *path, const void *data, size_t bytes) {
-  char tmp[PATH_BYTES];
-  FILE *f;
+static pn_status write_tmp(const char *tmp, const void *data, size_t bytes) {
+  FILE *f = fopen(tmp, "wb");
   bool good;
+
+  if (!f) return PN_FAIL(PN_ERR_IO, "cannot create %s: %s", tmp, strerror(errno));
+  good = fwrite(data, 1, bytes, f) == bytes;
+  if (fclose(f) == 0 && good) return PN_OK;
+  return PN_FAIL(PN_ERR_IO, "cannot write %s: %s", tmp, strerror(errno));
+}
+
+static pn_status write_file(const char *path, const void *data, size_t bytes, bool sync) {
+  char tmp[PATH_BYTES];
+  pn_status st;
 
   if ((size_t)snprintf(tmp, sizeof tmp, "%s.tmp.%ld", path, (long)getpid()) >= sizeof tmp)
     return PN_FAIL(PN_ERR_ARG, "path too long: %s", path);
-  if (!(f = fopen(tmp, "wb")))
-    return PN_FAIL(PN_ERR_IO, "cannot create %s: %s", tmp, strerror(errno));
-  good = fwrite(data, 1, bytes, f) == bytes;
-  if (fclose(f) != 0 || !good) {
-    pn_status st = PN_FAIL(PN_ERR_IO, "cannot write %s: %s", tmp, strerror(errno));
-    unlink(tmp);
-    return st;
-  }
-  return pn_file_publish(tmp, path);
+  st = write_tmp(tmp, data, bytes);
+  if (st == PN_OK && sync) st = pn_file_publish(tmp, path);
+  if (st == PN_OK && !sync && rename(tmp, path) != 0)
+    st = PN_FAIL(PN_ERR_IO, "cannot rename %s to %s: %s", tmp, path, strerror(errno));
+  if (st != PN_OK) unlink(tmp);
+  return st;
+}
+
+pn_status pn_file_write(const char *path, const void *data, size_t bytes) {
+  return write_file(path, data, bytes, true);
+}
+
+pn_status pn_file_write_unsynced(const char *path, const void *data, size_t bytes) {
+  return write_file(path, data, bytes, false);
+}
+
+pn_status pn_file_sync(const char *path) {
+  return sync_path(path, O_RDONLY);
 }
 
 pn_status pn_make_dirs(const char *path) {

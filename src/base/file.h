@@ -14,8 +14,12 @@ extern "C" {
  */
 pn_status pn_file_read(const char *path, char **out, size_t *bytes);
 
-/* Write path atomically: path.tmp.PID, fsync, rename, fsync of the folder. Errors: IO. */
+/* Write path atomically: path.tmp.PID, fsync, rename, fsync of the folder.  Nothing is left behind
+ * on failure. Errors: IO. */
 pn_status pn_file_write(const char *path, const void *data, size_t bytes);
+/* The same without fsync: whole after a crash of the process, perhaps not after a power cut. */
+pn_status pn_file_write_unsynced(const char *path, const void *data, size_t bytes);
+pn_status pn_file_sync(const char *path); /* fsync of a file or a folder.  Errors: IO. */
 
 /* fsync `tmp`, rename it to `path`, fsync the folder: after PN_OK it survives a power cut. */
 pn_status pn_file_publish(const char *tmp, const char *path);

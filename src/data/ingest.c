@@ -2,6 +2,7 @@
 #include "data/ingest.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "data/dicom.h"
 #include "data/ingest_internal.h"
@@ -10,9 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Small sets are cut into about PIECES shards, so that several ranks have work. */
-enum { PIECES = 16, MIN_PER_PIECE = 8 };
 
 void pn_ingest_config_init(pn_ingest_config *cfg) {
   *cfg = (pn_ingest_config){.kind = "auto",
@@ -42,21 +40,18 @@ static pn_status check_config(const pn_ingest_config *cfg) {
   return PN_OK;
 }
 
-/* Depends on the input and the options only, never on the number of ranks. */
-static void plan_pieces(pn_ingest *x) {
-  int64_t n = x->source.n, even = (n + PIECES - 1) / PIECES;
-  int64_t fit = x->cfg->shard_mb * 1000000 / (x->cfg->height * x->cfg->width);
-
-  x->per_piece = even > MIN_PER_PIECE ? even : MIN_PER_PIECE;
-  if (x->per_piece > fit) x->per_piece = fit > 1 ? fit : 1;
-  x->n_pieces = (n + x->per_piece - 1) / x->per_piece;
-}
-
 static void describe(pn_ingest *x) {
   snprintf(x->classes, sizeof x->classes, "%s,%s", pn_rsna_class_name(0), pn_rsna_class_name(1));
   snprintf(x->decoder, sizeof x->decoder,
            "8-bit JPEG: libjpeg, islow DCT; window or min..max above 8 bits; "
            "stretched, area average down, linear up");
+  x->format = (pn_shard_format){.channels = 1,
+                                .height = x->cfg->height,
+                                .width = x->cfg->width,
+                                .bits = 8,
+                                .classes = x->classes,
+                                .decoder = x->decoder,
+                                .plan = x->source.plan};
 }
 
 /* Rank 0 looks, all know.  *previous: the index that is there already, or NULL. */
@@ -70,9 +65,9 @@ static pn_status prepare(pn_ingest *x, int *lock, json_t **previous) {
   if (st == PN_OK && first) st = pn_ingest_list(x->cfg, &x->source);
   PN_TRY(pn_agree(x->comm, st));
   PN_TRY(pn_ingest_share(x));
-  plan_pieces(x);
   describe(x);
-  if (first) st = pn_ingest_lock(x->cfg->out, lock);
+  st = pn_ingest_cut(x);
+  if (st == PN_OK && first) st = pn_ingest_lock(x->cfg->out, lock);
   if (st == PN_OK && first) st = pn_ingest_previous(x, &text, &bytes);
   PN_TRY(pn_agree(x->comm, st));
   n = text ? (int64_t)bytes : 0;
@@ -88,16 +83,29 @@ done:
   return st;
 }
 
+/* The shards are on the disk: now their names, then the index; the journal is of no use any more.
+ */
+static pn_status publish(const pn_ingest *x, json_t *index) {
+  pn_status st;
+
+  if ((st = pn_file_sync(x->cfg->out)) != PN_OK) return st;
+  if ((st = pn_ingest_write_index(x, index)) != PN_OK) return st;
+  return pn_ingest_forget(x->cfg->out);
+}
+
 static pn_status convert(pn_ingest *x, json_t **index) {
   pn_status st = PN_OK;
 
   if (pn_comm_rank(x->comm) == 0)
     pn_warn("splits keep each patientId together, but in the RSNA set that is an image, not a "
             "patient: one person may be in train and test");
-  PN_TRY(pn_agree(x->comm, pn_ingest_pieces(x)));
+  PN_TRY(pn_ingest_pieces(x));
   PN_TRY(pn_ingest_merge(x));
-  PN_TRY(pn_agree(x->comm, pn_ingest_index(x, index)));
-  if (pn_comm_rank(x->comm) == 0) st = pn_ingest_write_index(x, *index);
+  PN_TRY(pn_agree(x->comm, pn_ingest_sync(x)));
+  st = pn_ingest_index(x, index);
+  if (st == PN_OK) st = pn_ingest_check_index(x, *index);
+  PN_TRY(pn_agree(x->comm, st));
+  if (pn_comm_rank(x->comm) == 0) st = publish(x, *index);
   PN_TRY(pn_agree(x->comm, st));
 done:
   return st;
@@ -115,6 +123,7 @@ pn_status pn_ingest_run(const pn_ingest_config *cfg, pn_comm *c, pn_ingest_resul
   x.events.item_bytes = sizeof(pn_ingest_event);
   x.records.item_bytes = sizeof(pn_ingest_record);
   x.shards.item_bytes = sizeof(pn_ingest_shard);
+  x.hits.item_bytes = sizeof(int64_t);
   PN_TRY(prepare(&x, &lock, &index));
   complete = index != NULL;
   if (!complete) PN_TRY(convert(&x, &index));
@@ -128,7 +137,8 @@ done:
   free(x.events.data);
   free(x.records.data);
   free(x.shards.data);
-  free(x.label_used);
+  free(x.hits.data);
+  free(x.cut);
   pn_ingest_source_free(&x.source);
   return st;
 }

@@ -37,10 +37,13 @@ static void stem_of(const char *path, char *out, size_t bytes) {
   snprintf(out, bytes, "%.*s", n, name);
 }
 
-static const pn_label *find_label(pn_ingest *x, const char *id) {
+/* *out: NULL where no row has this id.  A label that a file carries is noted. */
+static pn_status find_label(pn_ingest *x, const char *id, const pn_label **out) {
   const pn_label *l = pn_labels_find(&x->source.labels, id);
-  if (l) x->label_used[l - x->source.labels.label] = 1;
-  return l;
+  int64_t hit = l ? l - x->source.labels.label : -1;
+
+  *out = l;
+  return l ? pn_ingest_array_add(&x->hits, &hit) : PN_OK;
 }
 
 static bool box_is_bad(const pn_label_box *b, const pn_dicom_info *info) {
@@ -134,10 +137,10 @@ pn_status pn_ingest_take_file(pn_ingest_worker *w, int64_t file) {
   if (!why.reason[0]) {
     if (!info.patient_id[0]) snprintf(info.patient_id, sizeof info.patient_id, "%s", stem);
     if (strcmp(info.patient_id, stem) != 0) info.warnings |= PN_DICOM_W_NAME_MISMATCH;
-    label = find_label(w->x, info.patient_id);
+    PN_TRY(find_label(w->x, info.patient_id, &label));
     if (!check_label(w->x, label, &why)) PN_TRY(take_image(w, file, label, &info, &why));
   } else {
-    find_label(w->x, stem); /* its label has a file, though a broken one */
+    PN_TRY(find_label(w->x, stem, &label)); /* its label has a file, though a broken one */
   }
   if (why.reason[0]) PN_TRY(add_event(w->x, file, outcome_of(why.reason), &why));
 done:

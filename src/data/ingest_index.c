@@ -123,6 +123,28 @@ pn_status pn_ingest_index(const pn_ingest *x, json_t **out) {
   return st;
 }
 
+pn_status pn_ingest_check_index(const pn_ingest *x, const json_t *index) {
+  const json_t *shards = json_object_get(index, "shards"), *s;
+  int64_t images = 0, used = 0, rows = 0;
+  struct totals t;
+  size_t i;
+
+  count_records(x, &t);
+  json_array_foreach(shards, i, s) {
+    const char *split = json_string_value(json_object_get(s, "split"));
+    images += json_integer_value(json_object_get(s, "images"));
+    for (; split && *split; split++, rows++) used += *split != PN_SPLIT_DROPPED;
+  }
+  if (images == x->records.n && rows == images && used == t.written &&
+      images - used == x->duplicates)
+    return PN_OK;
+  return PN_FAIL(PN_ERR_FORMAT,
+                 "index and shards disagree: %lld images in shards, %lld recorded, %lld with a "
+                 "split, %lld written, %lld duplicates: this is a bug",
+                 (long long)images, (long long)x->records.n, (long long)used, (long long)t.written,
+                 (long long)x->duplicates);
+}
+
 pn_status pn_ingest_write_index(const pn_ingest *x, json_t *index) {
   char path[PATH_MAX], *text = NULL;
   pn_status st;

@@ -16,6 +16,7 @@ typedef enum { PN_OUT_REJECTED, PN_OUT_DUPLICATE, PN_OUT_SKIPPED, PN_OUT_LABEL_R
 typedef struct {
   const char *path;        /* relative to config.in; borrowed from pn_ingest_source.list */
   int64_t size;            /* bytes when it was listed */
+  int64_t images;          /* that it holds at most */
   const char *skip_reason; /* not opened: why; NULL = a candidate */
 } pn_ingest_file;
 
@@ -50,6 +51,7 @@ typedef struct {
 typedef struct {
   int64_t piece;
   pn_shard_summary shard;
+  uint32_t file_crc, padding; /* CRC-32C of the whole file */
 } pn_ingest_shard;
 
 typedef struct {
@@ -63,10 +65,12 @@ typedef struct {
   const pn_ingest_config *cfg;
   pn_comm *comm;
   pn_ingest_source source;
-  int64_t per_piece, n_pieces;
+  int64_t *cut;               /* [n_pieces + 1]: piece p is files cut[p] .. cut[p + 1] - 1; owned */
+  int64_t n_pieces, capacity; /* capacity: most images in a piece */
   char decoder[160], classes[128];
-  pn_ingest_array events, records, shards; /* this rank's; after merge everybody's, sorted */
-  int32_t *label_used;                     /* [labels.n], 1: a file carries this id; owned */
+  pn_shard_format format; /* of every shard; borrows the texts above and source.plan */
+  /* This rank's; after merge everybody's, sorted.  hits: int64_t, labels that a file carries. */
+  pn_ingest_array events, records, shards, hits;
   int64_t listed, rejected, duplicates, skipped, bad_label_rows, labels_without_file;
 } pn_ingest;
 
@@ -75,15 +79,21 @@ pn_status pn_ingest_list(const pn_ingest_config *cfg, pn_ingest_source *s);
 /* ingest_source.c: to all ranks, parse, plan digest. Collective. */
 pn_status pn_ingest_share(pn_ingest *x);
 void pn_ingest_source_free(pn_ingest_source *s);
-/* ingest_piece.c (walk), ingest_image.c (one file), ingest_store.c (one image): this rank's pieces
- * -> shards, events, records.  Not collective. */
+/* ingest_cut.c: the sorted list in pieces. */
+pn_status pn_ingest_cut(pn_ingest *x);
+/* ingest_piece.c (walk), ingest_image.c (one file), ingest_store.c (one image): pieces -> shards,
+ * events, records.  Collective: one rank that fails stops all. */
 pn_status pn_ingest_pieces(pn_ingest *x);
 /* ingest_merge.c.  Collective. */
 pn_status pn_ingest_merge(pn_ingest *x);
+/* After the merge: nothing was lost, and the limits of the options hold. */
+pn_status pn_ingest_check_account(const pn_ingest *x);
 /* ingest_index.c: *out is a new reference, with digest. */
 pn_status pn_ingest_index(const pn_ingest *x, json_t **out);
 pn_status pn_ingest_write_rejects(const pn_ingest *x);
 pn_status pn_ingest_write_index(const pn_ingest *x, json_t *index);
+/* The counts of the index are those of the shards and of the account. */
+pn_status pn_ingest_check_index(const pn_ingest *x, const json_t *index);
 pn_status pn_ingest_result_of_index(const json_t *index, pn_ingest_result *out);
 
 #endif

@@ -50,6 +50,19 @@ static int by_piece(const void *a, const void *b) {
   return (x->piece > y->piece) - (x->piece < y->piece);
 }
 
+static int by_number(const void *a, const void *b) {
+  const int64_t *x = a, *y = b;
+  return (*x > *y) - (*x < *y);
+}
+
+/* Of sorted numbers. */
+static int64_t count_different(const pn_ingest_array *a) {
+  const int64_t *v = a->data;
+  int64_t n = 0;
+  for (int64_t i = 0; i < a->n; i++) n += i == 0 || v[i] != v[i - 1];
+  return n;
+}
+
 static void sort(pn_ingest_array *a, int (*compare)(const void *, const void *)) {
   if (a->n > 1) qsort(a->data, (size_t)a->n, a->item_bytes, compare);
 }
@@ -237,7 +250,7 @@ static int64_t count_kept(const pn_ingest *x) {
 }
 
 /* listed = written + rejected + duplicates + skipped, or something was lost. */
-static pn_status check_account(pn_ingest *x) {
+pn_status pn_ingest_check_account(const pn_ingest *x) {
   const pn_ingest_config *cfg = x->cfg;
   const pn_ingest_event *e = x->events.data;
   int64_t written = count_kept(x), stored = 0;
@@ -273,20 +286,19 @@ pn_status pn_ingest_merge(pn_ingest *x) {
   PN_TRY(gather(x->comm, "ingest events", &x->events));
   PN_TRY(gather(x->comm, "ingest records", &x->records));
   PN_TRY(gather(x->comm, "ingest shards", &x->shards));
-  if (x->source.labels.n > 0)
-    PN_TRY(pn_allreduce(x->comm, "ingest labels used", x->label_used, x->source.labels.n, PN_I32,
-                        PN_MAX));
+  PN_TRY(gather(x->comm, "ingest labels used", &x->hits));
   sort(&x->records, by_file);
   sort(&x->shards, by_piece);
   PN_TRY(pn_agree(x->comm, find_duplicates(x)));
   sort(&x->events, by_file_and_line);
   PN_TRY(pn_agree(x->comm, make_splits(x)));
   count_events(x);
-  for (int64_t i = 0; i < x->source.labels.n; i++) x->labels_without_file += !x->label_used[i];
+  sort(&x->hits, by_number);
+  x->labels_without_file = x->source.labels.n - count_different(&x->hits);
   st =
       pn_comm_rank(x->comm) == 0 ? pn_ingest_write_rejects(x) : PN_OK; /* also when we fail below */
   PN_TRY(pn_agree(x->comm, st));
-  PN_TRY(pn_agree(x->comm, check_account(x)));
+  PN_TRY(pn_agree(x->comm, pn_ingest_check_account(x)));
 done:
   return st;
 }

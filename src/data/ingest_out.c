@@ -1,4 +1,4 @@
-/* ingest_out.c -- the output folder: lock, earlier results, leftovers of dead jobs. */
+/* ingest_out.c -- the output folder: earlier results, pieces and debris of a job that died. */
 #include "data/ingest_out.h"
 
 #include "base/file.h"
@@ -6,73 +6,100 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define LOCK_NAME ".ingest.lock"
+#define JOURNAL_DIR ".ingest"
 
-pn_status pn_ingest_lock(const char *out, int *lock) {
-  char path[PATH_MAX];
-  pn_status st;
-
-  *lock = -1;
-  if ((st = pn_make_dirs(out)) != PN_OK) return st;
-  if ((st = pn_path_join(path, sizeof path, out, LOCK_NAME)) != PN_OK) return st;
-  if ((*lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644)) < 0)
-    return PN_FAIL(PN_ERR_IO, "cannot write to %s: %s", out, strerror(errno));
-  if (flock(*lock, LOCK_EX | LOCK_NB) == 0) return PN_OK;
-  if (errno != EWOULDBLOCK) { /* a file system without locks: go on without */
-    pn_warn("%s: no file locks here (%s): do not run two ingests to it", out, strerror(errno));
-    return PN_OK;
-  }
-  close(*lock);
-  *lock = -1;
-  return PN_FAIL(PN_ERR_ARG,
-                 "another ingest is writing to %s: wait for it, or choose another "
-                 "folder",
-                 out);
-}
-
-void pn_ingest_unlock(const char *out, int lock) {
-  char path[PATH_MAX];
-
-  if (lock < 0) return;
-  if (pn_path_join(path, sizeof path, out, LOCK_NAME) == PN_OK) unlink(path);
-  close(lock);
-}
-
-/* "shard-00042.h5" or ".shard-00042.h5.tmp.HOST.PID": written by us and by nothing else. */
-static bool is_leftover(const char *name) {
+/* "shard-00042.h5": written by us and by nothing else. */
+static bool is_shard(const char *name) {
   int number = -1, end = 0;
-
-  if (sscanf(name, ".shard-%5d.h5.tmp.%n", &number, &end) == 1 && end > 0) return true;
   return sscanf(name, "shard-%5d.h5%n", &number, &end) == 1 && end > 0 && !name[end];
 }
 
-/* Without an index nothing here was published: shards of a job that died. */
-static pn_status remove_leftovers(const char *out) {
+/* Temporary names of ours: "NAME.tmp.PID", ".shard-00042.h5.tmp.HOST.PID". */
+static bool is_debris(const char *name) {
+  static const char *const ours[] = {"index.json", "rejects.csv", "report.md", "preview.png",
+                                     ".shard-"};
+  const char *tmp = strstr(name, ".tmp.");
+
+  for (size_t i = 0; tmp && i < sizeof ours / sizeof *ours; i++)
+    if (strncmp(name, ours[i], strlen(ours[i])) == 0) return true;
+  return false;
+}
+
+static bool is_journal(const char *name) {
+  return strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+/* Remove the files of a folder that `which` picks; a folder that is not there has none. */
+static pn_status remove_files(const char *dir, bool (*which)(const char *name), int64_t *n) {
   char path[PATH_MAX];
   struct dirent *e;
-  int64_t n = 0;
-  DIR *dir = opendir(out);
+  DIR *d = opendir(dir);
   pn_status st = PN_OK;
 
-  if (!dir) return PN_FAIL(PN_ERR_IO, "cannot list %s: %s", out, strerror(errno));
-  while ((e = readdir(dir)) != NULL) {
-    if (!is_leftover(e->d_name)) continue;
-    PN_TRY(pn_path_join(path, sizeof path, out, e->d_name));
-    if (unlink(path) != 0)
+  if (!d && errno == ENOENT) return PN_OK;
+  if (!d) return PN_FAIL(PN_ERR_IO, "cannot list %s: %s", dir, strerror(errno));
+  while ((e = readdir(d)) != NULL) {
+    if (!which(e->d_name)) continue;
+    PN_TRY(pn_path_join(path, sizeof path, dir, e->d_name));
+    if (unlink(path) != 0 && errno != ENOENT)
       PN_TRY(PN_FAIL(PN_ERR_IO, "cannot remove %s: %s", path, strerror(errno)));
-    n++;
+    *n += 1;
   }
-  if (n > 0) pn_info("removed %lld shard files of an unfinished ingest in %s", (long long)n, out);
 done:
-  closedir(dir);
+  closedir(d);
+  return st;
+}
+
+pn_status pn_ingest_forget(const char *out) {
+  char dir[PATH_MAX];
+  int64_t n = 0;
+  pn_status st;
+
+  if ((st = pn_path_join(dir, sizeof dir, out, JOURNAL_DIR)) != PN_OK) return st;
+  if ((st = remove_files(dir, is_journal, &n)) != PN_OK) return st;
+  if (rmdir(dir) != 0 && errno != ENOENT)
+    return PN_FAIL(PN_ERR_IO, "cannot remove %s: %s", dir, strerror(errno));
+  return PN_OK;
+}
+
+static bool plan_is_ours(const pn_ingest *x, const char *path) {
+  char *text = NULL;
+  size_t bytes = 0;
+  bool same = pn_file_exists(path) && pn_file_read(path, &text, &bytes) == PN_OK &&
+              strcmp(text, x->source.plan) == 0;
+  free(text);
+  return same;
+}
+
+/* Without an index nothing here was published.  Pieces of the same plan are kept: each is checked
+ * before it is used.  All else is of no use. */
+static pn_status start_journal(const pn_ingest *x) {
+  const char *out = x->cfg->out;
+  char dir[PATH_MAX], plan[PATH_MAX];
+  int64_t n = 0;
+  pn_status st;
+
+  PN_TRY(pn_path_join(dir, sizeof dir, out, JOURNAL_DIR));
+  PN_TRY(pn_path_join(plan, sizeof plan, dir, "plan"));
+  if (plan_is_ours(x, plan)) {
+    pn_info("%s: going on with an earlier, unfinished ingest", out);
+    return PN_OK;
+  }
+  PN_TRY(pn_ingest_forget(out));
+  PN_TRY(remove_files(out, is_shard, &n));
+  if (n > 0)
+    pn_info("%s: removed %lld shards of an unfinished ingest of other files or options", out,
+            (long long)n);
+  PN_TRY(pn_make_dirs(dir));
+  PN_TRY(pn_file_write(plan, x->source.plan, strlen(x->source.plan)));
+done:
   return st;
 }
 
@@ -90,27 +117,59 @@ static bool is_same(const pn_ingest *x, const json_t *index) {
          same_number(index, "test_share", x->cfg->test_share);
 }
 
-pn_status pn_ingest_previous(const pn_ingest *x, char **text, size_t *bytes) {
-  const char *out = x->cfg->out;
-  char path[PATH_MAX];
+static pn_status read_index(const pn_ingest *x, const char *path, char **text, size_t *bytes) {
   json_t *index = NULL;
-  pn_status st;
+  pn_status st = pn_file_read(path, text, bytes);
 
-  *text = NULL;
-  PN_TRY(pn_path_join(path, sizeof path, out, PN_INDEX_NAME));
-  if (!pn_file_exists(path)) return remove_leftovers(out);
-  PN_TRY(pn_file_read(path, text, bytes));
+  if (st != PN_OK) return st;
   index = json_loadb(*text, *bytes, 0, NULL);
   if (!index || !is_same(x, index))
     st = PN_FAIL(PN_ERR_ARG,
                  "%s holds a data set made from other files or options: choose another folder, or "
                  "remove that one first",
-                 out);
-done:
+                 x->cfg->out);
   json_decref(index);
+  return st;
+}
+
+pn_status pn_ingest_previous(const pn_ingest *x, char **text, size_t *bytes) {
+  const char *out = x->cfg->out;
+  char path[PATH_MAX];
+  int64_t n = 0;
+  pn_status st;
+
+  *text = NULL;
+  PN_TRY(pn_path_join(path, sizeof path, out, PN_INDEX_NAME));
+  if (pn_file_exists(path)) PN_TRY(read_index(x, path, text, bytes));
+  PN_TRY(remove_files(out, is_debris, &n));
+  PN_TRY(*text ? pn_ingest_forget(out) : start_journal(x));
+done:
   if (st != PN_OK) {
     free(*text);
     *text = NULL;
   }
+  return st;
+}
+
+static pn_status sync_shard(const pn_ingest *x, const pn_shard_summary *s) {
+  char path[PATH_MAX];
+  struct stat info;
+  pn_status st = pn_path_join(path, sizeof path, x->cfg->out, s->file);
+
+  if (st != PN_OK) return st;
+  if (stat(path, &info) != 0) return PN_FAIL(PN_ERR_IO, "%s is lost: %s", path, strerror(errno));
+  if (info.st_size != s->bytes)
+    return PN_FAIL(PN_ERR_FORMAT, "%s has %lld bytes, %lld were written: did another job touch it?",
+                   path, (long long)info.st_size, (long long)s->bytes);
+  return pn_file_sync(path);
+}
+
+pn_status pn_ingest_sync(const pn_ingest *x) {
+  const pn_ingest_shard *s = x->shards.data;
+  pn_status st = PN_OK;
+
+  for (int64_t i = pn_comm_rank(x->comm); i < x->shards.n && st == PN_OK;
+       i += pn_comm_size(x->comm))
+    st = sync_shard(x, &s[i].shard);
   return st;
 }

@@ -64,6 +64,7 @@ static pn_status split_list(pn_ingest_source *s) {
     char *skip, *next = p + strlen(p) + 1;
     pn_ingest_file *f = &s->file[s->n++];
     f->size = strtoll(p, &skip, 10);
+    f->images = 1;
     skip++;
     f->path = strchr(skip, ' ') + 1;
     if (*skip != '-') f->skip_reason = skip;
@@ -80,7 +81,7 @@ static pn_status plan_digest(const pn_ingest_config *cfg, pn_ingest_source *s) {
   pn_status st = pn_sha256_create(&sha);
 
   if (st != PN_OK) return st;
-  snprintf(options, sizeof options, "pneuma plan 1; rsna; %lldx%lld; %lld MB; salt %.200s;",
+  snprintf(options, sizeof options, "pneuma plan 2; rsna; %lldx%lld; %lld MB; salt %.200s;",
            (long long)cfg->height, (long long)cfg->width, (long long)cfg->shard_mb, cfg->salt);
   pn_sha256_update(sha, options, strlen(options) + 1);
   pn_sha256_update(sha, s->list, s->list_bytes);
@@ -100,9 +101,7 @@ static pn_status prepare(pn_ingest *x) {
 
   if ((st = plan_digest(x->cfg, s)) != PN_OK) return st;
   if ((st = split_list(s)) != PN_OK) return st;
-  if ((st = pn_labels_parse(labels, classes, &s->labels)) != PN_OK) return st;
-  x->label_used = calloc((size_t)s->labels.n + 1, sizeof *x->label_used);
-  return x->label_used ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "ingest: labels: out of memory");
+  return pn_labels_parse(labels, classes, &s->labels);
 }
 
 pn_status pn_ingest_share(pn_ingest *x) {

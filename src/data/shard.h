@@ -88,8 +88,9 @@ void *pn_shard_writer_next(pn_shard_writer *w);
 /* sha256 (may be NULL): receives the SHA-256 of the pixels.  Errors: ARG (full), NOMEM. */
 pn_status pn_shard_writer_append(pn_shard_writer *w, const pn_shard_row *row, uint8_t sha256[32]);
 int64_t pn_shard_writer_count(const pn_shard_writer *w);
-/* Write dir/shard-NNNNN.h5 (temporary name, fsync, rename) and empty the writer for the next one.
- * Errors: IO with HDF5's or the system's reason. */
+/* Write dir/shard-NNNNN.h5 (temporary name, rename) and empty the writer for the next one.  Safe
+ * against a crash of the process; pn_file_sync makes it safe against a power cut, and must come
+ * before an index names it.  Errors: IO with HDF5's or the system's reason. */
 pn_status pn_shard_writer_publish(pn_shard_writer *w, const char *dir, int number,
                                   pn_shard_summary *out);
 
