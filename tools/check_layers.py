@@ -14,15 +14,16 @@ LIBRARIES = [                 # header, files that may include it
     (r"mpi\.h", r"src/comm/.*|src/main\.c"),
     (r"(cuda|cudnn|cublas|nccl|nvml).*\.h", r"cuda/.*"),
     (r"(oneapi/dnnl/)?dnnl.*\.h", r"src/device/onednn/.*"),
-    (r"dcmtk/.*", r"src/data/dicom_dcmtk\.cc|src/serve/dicom_node\.cc"),
+    (r"dcmtk/.*", r"src/data/dicom_dcmtk.*|src/serve/dicom_node\.cc"),
     (r"hdf5.*\.h|H5.*\.h", r"src/data/shard_.*|src/train/checkpoint\w*\.c|src/interop/keras_h5\.c"),
     (r"hwloc.*\.h", r"src/comm/place\.c"),
     (r"yaml\.h", r"src/cli/yaml\.c"),
     (r"jpeglib\.h", r"src/data/jpeg(_encode|_photo)?\.c"),
     (r"png\.h", r"src/data/png\.c"),
+    (r"openjpeg.*\.h", r"src/data/jpeg2000_openjpeg\.c"),
     (r"openssl/.*", r"src/base/digest\.c"),
 ]
-SWITCHES = r"src/device/registry\.c|src/data/dicom_registry\.c|src/comm/.*registry\.c"
+SWITCHES = r"src/device/registry\.c|src/data/(dicom|jpeg2000)_registry\.c|src/comm/.*registry\.c"
 
 
 def room_of(path):

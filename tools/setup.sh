@@ -10,12 +10,12 @@ packages=(gcc g++ make cmake pkg-config           # compilers and build
   libopenmpi-dev openmpi-bin openssh-client       # MPI; its launcher looks for ssh
   libdnnl-dev                                     # oneDNN: CPU kernels
   libhdf5-dev hdf5-tools                          # shards, checkpoints
-  libdcmtk-dev                                    # DICOM
+  libdcmtk-dev libopenjp2-7-dev                   # DICOM; JPEG 2000 in it
   libjpeg-dev libpng-dev libyaml-dev libjansson-dev libhwloc-dev libssl-dev
   gnuplot-nox                                     # plots
   libcmocka-dev)                                  # tests
 case ${1:-} in
-  --dev) packages+=(git python3 clang-format) ;;
+  --dev) packages+=(git python3 clang-format clang) ;;
   --list) printf '%s\n' "${packages[@]}"; exit 0 ;;
   '') ;;
   *) sed -n '2,6p' "$0" >&2; exit 2 ;;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum { RETRIES = 3 };
-#define MAX_FILE_BYTES ((size_t)1 << 31)
+#define MAX_FILE_BYTES ((size_t)1 << 29) /* 512 MB; the parser keeps a copy of the pixels */
 
 /* A network file system may fail once and work again. */
 static bool transient(int error) {
@@ -108,7 +108,7 @@ void pn_input_free(pn_input *in) {
   *in = (pn_input){0};
 }
 
-bool pn_input_sniff(const pn_input *in, pn_reject *why) {
+bool pn_input_sniff(const uint8_t *data, size_t bytes, pn_reject *why) {
   static const struct {
     const char *magic;
     size_t bytes;
@@ -127,11 +127,11 @@ bool pn_input_sniff(const pn_input *in, pn_reject *why) {
       {"\x89HDF", 4, "looks like HDF5"},
   };
 
-  if (in->bytes >= 132 && memcmp(in->data + 128, "DICM", 4) == 0) return false;
+  if (bytes >= 132 && memcmp(data + 128, "DICM", 4) == 0) return false;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (in->bytes >= known[i].bytes && memcmp(in->data, known[i].magic, known[i].bytes) == 0)
+    if (bytes >= known[i].bytes && memcmp(data, known[i].magic, known[i].bytes) == 0)
       return pn_reject_set(why, "not_dicom", NULL, "%s", known[i].what);
-  if (in->bytes >= 4 && memcmp(in->data, "\0\5\x16\7", 4) == 0)
+  if (bytes >= 4 && memcmp(data, "\0\5\x16\7", 4) == 0)
     return pn_reject_set(why, "junk_file", NULL, "AppleDouble");
   return false;
 }

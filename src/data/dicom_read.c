@@ -3,13 +3,6 @@
 
 #include <stdlib.h>
 
-struct pn_dicom_reader {
-  pn_input file;
-  pn_dicom_parser *parser;
-  pn_jpeg_decoder *jpeg;
-  pn_gray frame; /* a JPEG frame that still needs rescale or window */
-};
-
 pn_status pn_dicom_reader_create(pn_dicom_reader **out) {
   pn_dicom_reader *r = calloc(1, sizeof *r);
   pn_status st = PN_OK;
@@ -30,67 +23,61 @@ void pn_dicom_reader_destroy(pn_dicom_reader *r) {
   pn_dicom_parser_destroy(r->parser);
   pn_jpeg_decoder_destroy(r->jpeg);
   pn_input_free(&r->file);
-  pn_gray_free(&r->frame);
+  pn_gray_free(&r->work);
   free(r);
 }
 
-/* A JPEG frame becomes native pixels of the same image. */
-static pn_status decode_jpeg(pn_dicom_reader *r, pn_dicom_raw *raw, pn_dicom_info *info,
-                             pn_gray *out, pn_reject *why) {
-  pn_jpeg_stream stream = {raw->pixels, raw->pixel_bytes, raw->rows, raw->columns};
-  pn_jpeg_info frame;
-  pn_status st;
-
-  if (raw->bits_allocated != 8 || raw->bits_stored != 8) {
-    pn_reject_set(why, "bits_conflict", "(0028,0101)",
-                  "8-bit JPEG process, header: %lld bits stored in %lld",
-                  (long long)raw->bits_stored, (long long)raw->bits_allocated);
-    return PN_OK;
-  }
-  if (pn_jpeg_probe(raw->pixels, raw->pixel_bytes, &frame, why)) return PN_OK;
-  if (frame.progressive) info->warnings |= PN_DICOM_W_PROGRESSIVE;
-  st = pn_jpeg_decode_gray(r->jpeg, &stream, out, why);
-  raw->pixels = out->data;
-  raw->pixel_bytes = (size_t)raw->rows * (size_t)raw->columns;
-  raw->kind = PN_PIXELS_NATIVE;
-  return st;
+void pn_dicom_reader_rules(pn_dicom_reader *r, const pn_dicom_rules *rules) {
+  r->rules = *rules;
 }
 
-/* Swap, so that a decoded frame can be the input of the presentation into `out`. */
-static void swap_buffers(pn_gray *a, pn_gray *b) {
-  pn_gray t = *a;
-  *a = *b;
-  *b = t;
+/* A frame decoded into `out` moves to the working buffer when the presentation needs `out`. */
+static void make_room(pn_dicom_reader *r, const pn_dicom_frame *f, pn_gray *out) {
+  pn_gray t = *out;
+
+  if (f->data != out->data || pn_dicom_is_plain(&r->raw, f)) return;
+  *out = r->work;
+  r->work = t;
 }
 
-static pn_status read_pixels(pn_dicom_reader *r, pn_dicom_raw *raw, pn_dicom_info *info,
-                             pn_gray *out, pn_reject *why) {
+pn_status pn_dicom_read_frame(pn_dicom_reader *r, int64_t frame, pn_dicom_info *info,
+                              pn_gray *pixels, pn_reject *why) {
+  int64_t count = pn_dicom_frame_count(&r->raw);
+  pn_dicom_frame f;
   pn_status st;
 
-  if ((st = pn_dicom_parser_pixels(r->parser, raw, why)) != PN_OK || why->reason[0]) return st;
-  if (raw->kind != PN_PIXELS_JPEG) {
-    if (pn_dicom_check_length(raw, &info->warnings, why)) return PN_OK;
-    return pn_dicom_present(raw, info, out, why);
-  }
-  st = decode_jpeg(r, raw, info, out, why);
+  *why = (pn_reject){0};
+  if ((st = pn_dicom_parser_frame(r->parser, frame, r->rules.window, &r->raw)) != PN_OK) return st;
+  pn_dicom_describe(&r->raw, info);
+  if (count > 1 && r->rules.frames == PN_FRAMES_FIRST) info->warnings |= PN_DICOM_W_MORE_FRAMES;
+  info->frames = r->rules.frames == PN_FRAMES_ALL ? count : 1;
+  st = pn_dicom_decode(r, frame, &f, pixels, why);
   if (st != PN_OK || why->reason[0]) return st;
-  if (raw->slope[0] || raw->intercept[0] || raw->centre[0] || raw->width[0] || raw->is_signed)
-    swap_buffers(out, &r->frame);
-  return pn_dicom_present(raw, info, out, why);
+  if (pn_dicom_check_rules(&r->raw, &r->rules, why)) return PN_OK;
+  info->warnings |= f.warnings;
+  if (f.colour != PN_COLOUR_GREY) return pn_dicom_luma(&r->raw, &f, info, pixels);
+  make_room(r, &f, pixels);
+  return pn_dicom_present(&r->raw, &f, info, pixels, why);
 }
 
-pn_status pn_dicom_read(pn_dicom_reader *r, const char *path, pn_dicom_info *info, pn_gray *pixels,
-                        pn_reject *why) {
-  pn_dicom_raw raw;
+pn_status pn_dicom_read_memory(pn_dicom_reader *r, const uint8_t *data, size_t bytes,
+                               pn_dicom_info *info, pn_gray *pixels, pn_reject *why) {
   pn_status st;
 
   *why = (pn_reject){0};
   *info = (pn_dicom_info){0};
-  if ((st = pn_input_read(&r->file, path, why)) != PN_OK || why->reason[0]) return st;
-  if (pn_input_sniff(&r->file, why)) return PN_OK;
-  st = pn_dicom_parser_header(r->parser, r->file.data, r->file.bytes, &raw, why);
+  if (pn_input_sniff(data, bytes, why)) return PN_OK;
+  st = pn_dicom_parser_header(r->parser, data, bytes, &r->raw, why);
   if (st != PN_OK || why->reason[0]) return st;
-  if (pn_dicom_check(&raw, why)) return PN_OK;
-  pn_dicom_describe(&raw, info);
-  return read_pixels(r, &raw, info, pixels, why);
+  if (pn_dicom_check(&r->raw, why)) return PN_OK;
+  return pn_dicom_read_frame(r, 0, info, pixels, why);
+}
+
+pn_status pn_dicom_read(pn_dicom_reader *r, const char *path, pn_dicom_info *info, pn_gray *pixels,
+                        pn_reject *why) {
+  pn_status st = pn_input_read(&r->file, path, why);
+
+  *info = (pn_dicom_info){0};
+  if (st != PN_OK || why->reason[0]) return st;
+  return pn_dicom_read_memory(r, r->file.data, r->file.bytes, info, pixels, why);
 }

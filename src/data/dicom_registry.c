@@ -22,8 +22,20 @@ pn_status pn_dicom_parser_header(pn_dicom_parser *p, const uint8_t *file, size_t
   return absent();
 }
 
-pn_status pn_dicom_parser_pixels(pn_dicom_parser *p, pn_dicom_raw *raw, pn_reject *why) {
-  (void)p, (void)raw, (void)why;
+pn_status pn_dicom_parser_frame(pn_dicom_parser *p, int64_t frame, int window, pn_dicom_raw *raw) {
+  (void)p, (void)frame, (void)window, (void)raw;
+  return absent();
+}
+
+pn_status pn_dicom_parser_pixels(pn_dicom_parser *p, int64_t frame, pn_dicom_raw *raw,
+                                 pn_reject *why) {
+  (void)p, (void)frame, (void)raw, (void)why;
+  return absent();
+}
+
+pn_status pn_dicom_parser_decode(pn_dicom_parser *p, int64_t frame, pn_dicom_raw *raw,
+                                 pn_reject *why) {
+  (void)p, (void)frame, (void)raw, (void)why;
   return absent();
 }
 

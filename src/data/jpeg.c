@@ -10,6 +10,7 @@
 #include <jpeglib.h>
 
 enum { MAX_PIXELS_PER_BYTE = 1024 }; /* an empty baseline block of 64 pixels needs 6 bits */
+enum { SOF_JPEG_LS = 0xF7 };
 
 struct error_trap {
   struct jpeg_error_mgr mgr; /* first: libjpeg hands us a pointer to it */
@@ -68,7 +69,8 @@ void pn_jpeg_decoder_destroy(pn_jpeg_decoder *d) {
 }
 
 static bool is_sof(int marker) {
-  return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
+  bool dct = marker >= 0xC0 && marker <= 0xCF;
+  return (dct && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) || marker == SOF_JPEG_LS;
 }
 
 static bool read_sof(const uint8_t *p, size_t length, int marker, pn_jpeg_info *info,
@@ -79,7 +81,8 @@ static bool read_sof(const uint8_t *p, size_t length, int marker, pn_jpeg_info *
   info->width = p[5] << 8 | p[6];
   info->components = p[7];
   info->progressive = marker == 0xC2 || marker == 0xC6 || marker == 0xCA || marker == 0xCE;
-  info->lossless = marker == 0xC3 || marker == 0xC7 || marker == 0xCB || marker == 0xCF;
+  info->lossless =
+      marker == SOF_JPEG_LS || marker == 0xC3 || marker == 0xC7 || marker == 0xCB || marker == 0xCF;
   return false;
 }
 
@@ -108,12 +111,13 @@ bool pn_jpeg_probe(const uint8_t *data, size_t bytes, pn_jpeg_info *info, pn_rej
 }
 
 /* What must hold before a decoder may allocate anything. */
-static bool check_frame(const pn_jpeg_info *info, const pn_jpeg_stream *in, pn_reject *why) {
+static bool check_frame(const pn_jpeg_info *info, const pn_jpeg_stream *in, int components,
+                        pn_reject *why) {
   const char *tag = "(7fe0,0010)";
 
-  if (info->components != 1)
-    return pn_reject_set(why, "jpeg_components", tag, "%d components, expected 1",
-                         info->components);
+  if (info->components != components)
+    return pn_reject_set(why, "jpeg_components", tag, "%d components, expected %d",
+                         info->components, components);
   if (info->bits != 8)
     return pn_reject_set(why, "bits_conflict", tag, "JPEG of %d bits, expected 8", info->bits);
   if (info->lossless) return pn_reject_set(why, "jpeg_process", tag, "lossless JPEG process");
@@ -129,45 +133,79 @@ static bool check_frame(const pn_jpeg_info *info, const pn_jpeg_stream *in, pn_r
 
 static void decode_rows(pn_jpeg_decoder *d, pn_gray *out) {
   JSAMPROW rows[16];
-  size_t width = (size_t)out->width;
+  size_t stride = (size_t)out->width;
 
   while (d->z.output_scanline < d->z.output_height) {
     JDIMENSION y = d->z.output_scanline, n = 0;
     for (; n < 16 && y + n < d->z.output_height; n++)
-      rows[n] = (uint8_t *)out->data + (y + n) * width;
+      rows[n] = (uint8_t *)out->data + (y + n) * stride;
     jpeg_read_scanlines(&d->z, rows, n);
   }
 }
 
-pn_status pn_jpeg_decode_gray(pn_jpeg_decoder *d, const pn_jpeg_stream *in, pn_gray *out,
-                              pn_reject *why) {
+/* Markers of the stream win over the file's header; without any, the header is believed. */
+static void choose_colour(struct jpeg_decompress_struct *z, pn_jpeg_colour *colour) {
+  if (!z->saw_Adobe_marker && !z->saw_JFIF_marker)
+    z->jpeg_color_space = *colour == PN_JPEG_RGB ? JCS_RGB : JCS_YCbCr;
+  *colour = z->jpeg_color_space == JCS_RGB ? PN_JPEG_RGB : PN_JPEG_YBR;
+  z->out_color_space = z->jpeg_color_space;
+}
+
+/* colour NULL: grey.  libjpeg leaves by longjmp to d->trap.out. */
+static void decode(pn_jpeg_decoder *d, const pn_jpeg_stream *in, pn_jpeg_colour *colour,
+                   pn_gray *out, pn_reject *why) {
+  int components = colour ? 3 : 1;
+
+  jpeg_mem_src(&d->z, in->data, (unsigned long)in->bytes);
+  jpeg_read_header(&d->z, TRUE);
+  if (colour && d->z.num_components == 3)
+    choose_colour(&d->z, colour);
+  else
+    d->z.out_color_space = JCS_GRAYSCALE;
+  d->z.dct_method = JDCT_ISLOW;
+  jpeg_start_decompress(&d->z);
+  if (d->z.output_height != (JDIMENSION)in->height || d->z.output_width != (JDIMENSION)in->width ||
+      d->z.output_components != components) {
+    jpeg_abort_decompress(&d->z);
+    pn_reject_set(why, "size_conflict", "(7fe0,0010)", "two frame headers that differ");
+    return;
+  }
+  decode_rows(d, out);
+  jpeg_finish_decompress(&d->z);
+}
+
+static pn_status trapped(pn_jpeg_decoder *d, pn_reject *why) {
+  bool memory = d->trap.mgr.msg_code == 56; /* JERR_OUT_OF_MEMORY in every libjpeg API 6.2+ */
+
+  jpeg_abort_decompress(&d->z);
+  if (memory) return PN_FAIL(PN_ERR_NOMEM, "JPEG decoder: %s", d->trap.message);
+  pn_reject_set(why, "jpeg_corrupt", "(7fe0,0010)", "%s", d->trap.message);
+  return PN_OK;
+}
+
+static pn_status decode_checked(pn_jpeg_decoder *d, const pn_jpeg_stream *in,
+                                pn_jpeg_colour *colour, pn_gray *out, pn_reject *why) {
+  int components = colour ? 3 : 1;
   pn_jpeg_info info;
   pn_status st;
 
   if (pn_jpeg_probe(in->data, in->bytes, &info, why)) return PN_OK;
-  if (check_frame(&info, in, why)) return PN_OK;
-  if ((st = pn_gray_reserve(out, in->height, in->width, 1)) != PN_OK) return st;
-  if (setjmp(d->trap.out)) {
-    bool memory = d->trap.mgr.msg_code == 56; /* JERR_OUT_OF_MEMORY in every libjpeg API 6.2+ */
-    jpeg_abort_decompress(&d->z);
-    if (memory) return PN_FAIL(PN_ERR_NOMEM, "JPEG decoder: %s", d->trap.message);
-    pn_reject_set(why, "jpeg_corrupt", "(7fe0,0010)", "%s", d->trap.message);
-    return PN_OK;
-  }
-  jpeg_mem_src(&d->z, in->data, (unsigned long)in->bytes);
-  jpeg_read_header(&d->z, TRUE);
-  d->z.out_color_space = JCS_GRAYSCALE;
-  d->z.dct_method = JDCT_ISLOW;
-  jpeg_start_decompress(&d->z);
-  if (d->z.output_height != (JDIMENSION)in->height || d->z.output_width != (JDIMENSION)in->width ||
-      d->z.output_components != 1) {
-    jpeg_abort_decompress(&d->z);
-    pn_reject_set(why, "size_conflict", "(7fe0,0010)", "two frame headers that differ");
-    return PN_OK;
-  }
-  decode_rows(d, out);
-  jpeg_finish_decompress(&d->z);
+  if (check_frame(&info, in, components, why)) return PN_OK;
+  st = pn_gray_reserve(out, in->height, in->width * components, 1);
+  if (st != PN_OK) return st;
+  if (setjmp(d->trap.out)) return trapped(d, why);
+  decode(d, in, colour, out, why);
   return PN_OK;
+}
+
+pn_status pn_jpeg_decode_gray(pn_jpeg_decoder *d, const pn_jpeg_stream *in, pn_gray *out,
+                              pn_reject *why) {
+  return decode_checked(d, in, NULL, out, why);
+}
+
+pn_status pn_jpeg_decode_colour(pn_jpeg_decoder *d, const pn_jpeg_stream *in,
+                                pn_jpeg_colour *colour, pn_gray *out, pn_reject *why) {
+  return decode_checked(d, in, colour, out, why);
 }
 
 #define TEXT_OF(x) #x

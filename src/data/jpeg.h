@@ -1,4 +1,4 @@
-/* jpeg.h -- grey JPEG in memory (libjpeg-turbo): decode, where every warning is a
+/* jpeg.h -- JPEG in memory (libjpeg-turbo): decode, where every warning is a
  * rejection.  The encoder is in jpeg_encode.h. */
 #ifndef PN_DATA_JPEG_H
 #define PN_DATA_JPEG_H
@@ -14,7 +14,7 @@
 extern "C" {
 #endif
 
-/* From the frame header (SOF), without decoding. */
+/* From the frame header (SOF; of JPEG-LS too), without decoding. */
 typedef struct {
   int64_t height, width;
   int components, bits; /* bits per component */
@@ -40,6 +40,13 @@ typedef struct {
  * PN_OK for a rejected stream too. Errors: NOMEM. */
 pn_status pn_jpeg_decode_gray(pn_jpeg_decoder *d, const pn_jpeg_stream *in, pn_gray *out,
                               pn_reject *why);
+
+/* The same for three components: *out is height x 3 * width, interleaved, chroma upsampled, not
+ * converted.  *colour: in, what the file's header says; out, what the pixels are (markers of Adobe
+ * or JFIF in the stream win). */
+typedef enum { PN_JPEG_RGB, PN_JPEG_YBR } pn_jpeg_colour;
+pn_status pn_jpeg_decode_colour(pn_jpeg_decoder *d, const pn_jpeg_stream *in,
+                                pn_jpeg_colour *colour, pn_gray *out, pn_reject *why);
 
 const char *pn_jpeg_library(void); /* "libjpeg-turbo 2.1.5" */
 

@@ -163,7 +163,7 @@ static void test_39_40_garbage_and_padding(void **state) {
   set16(5, 0xF000 | 510);
   read_case(&c);
   expect("", "");
-  assert_int_equal(info.warnings, PN_DICOM_W_HIGH_GARBAGE);
+  assert_int_equal(info.warnings, PN_DICOM_W_HIGH_GARBAGE | PN_DICOM_W_MIN_MAX);
   assert_in_range(grey16(5), 65535 * 5 / (PIXELS - 1), 65535 * 5 / (PIXELS - 1) + 1);
   c.padding = 10; /* pixel 0: left out of min..max, black */
   read_case(&c);
@@ -182,7 +182,7 @@ static void test_rejected_headers(void **state) {
   (void)state;
 #define REJECTED(member, value, why_text, where)                                                   \
   (all[n] = d, all[n].member = (value), reason[n] = (why_text), tag[n++] = (where))
-  REJECTED(frames, "3", "multi_frame", "(0028,0008)"); /* 10, 11 */
+  REJECTED(frames, "3", "pixels_truncated", "(7fe0,0010)"); /* 11 */
   REJECTED(frames, "many", "bad_frames", "(0028,0008)");
   REJECTED(rows, 0, "bad_dimensions", "(0028,0010)");                   /* 12 */
   REJECTED(rows, -1, "missing_attribute", "(0028,0010)");               /* 13 */
@@ -192,9 +192,10 @@ static void test_rejected_headers(void **state) {
   REJECTED(syntax, "1.2.3.4.5", "unknown_syntax", "(0002,0010)");       /* 28 */
   REJECTED(rows, 65535, "bad_dimensions", "(0028,0010)");               /* 35 */
   REJECTED(columns, 16000, "pixels_truncated", "(7fe0,0010)");          /* 35 */
-  REJECTED(samples, 3, "not_grey", "(0028,0002)");
-  REJECTED(photometric, "PALETTE COLOR", "unsupported_photometric", "(0028,0004)");
-  REJECTED(allocated, 32, "unsupported_bits", "(0028,0100)");
+  REJECTED(samples, 3, "samples_conflict", "(0028,0002)");
+  REJECTED(photometric, "HSV", "unsupported_photometric", "(0028,0004)");
+  REJECTED(photometric, "PALETTE COLOR", "missing_attribute", "(0028,1201)");
+  REJECTED(allocated, 24, "unsupported_bits", "(0028,0100)");
   REJECTED(stored, 9, "bits_conflict", "(0028,0101)");
   REJECTED(is_signed, 2, "bits_conflict", "(0028,0103)");
   REJECTED(stored, -1, "missing_attribute", "(0028,0101)");
