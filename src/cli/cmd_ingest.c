@@ -3,6 +3,19 @@
 #include "cli/units.h"
 #include "data/ingest.h"
 
+#include <string.h>
+
+/* The three choices of the DICOM reader. */
+static pn_dicom_rules dicom_rules(const pn_options *o) {
+  const char *frames = pn_options_text(o, "ingest.frames");
+  pn_dicom_rules r = {.window = (int)pn_options_int(o, "ingest.window")};
+
+  if (strcmp(frames, "first") == 0) r.frames = PN_FRAMES_FIRST;
+  if (strcmp(frames, "all") == 0) r.frames = PN_FRAMES_ALL;
+  r.reject_burned_in = strcmp(pn_options_text(o, "ingest.burned_in"), "reject") == 0;
+  return r;
+}
+
 static void configure(const pn_cli *x, pn_ingest_config *c) {
   const pn_options *o = x->opt;
   int64_t hw[2];
@@ -23,6 +36,7 @@ static void configure(const pn_cli *x, pn_ingest_config *c) {
   c->shard_mb = pn_options_int(o, "ingest.shard_mb");
   c->max_rejects = pn_options_int(o, "ingest.max_rejects");
   c->require_labels = pn_options_bool(o, "ingest.require_labels");
+  c->dicom = dicom_rules(o);
 }
 
 static void row(const char *what, int64_t n, const char *note) {

@@ -128,6 +128,12 @@ static const pn_option table[] = {
      "more rejected files than this fail the job; -1 = no limit", G},
     {"ingest.require_labels", PN_T_BOOL, 0, 1, "false", NULL, "",
      "a file without a label fails the job", G},
+    {"ingest.frames", PN_T_CHOICE, WORD, "reject", "reject|first", "",
+     "a DICOM file of several frames: refuse it, or take the first", G},
+    {"ingest.window", PN_T_INT, 1, 1000, "1", NULL, "",
+     "which of several DICOM windows to apply; 1 = the first", G},
+    {"ingest.burned_in", PN_T_CHOICE, WORD, "warn", "warn|reject", "",
+     "a DICOM file that says text is burned into its pixels", G},
 
     {"run.watchdog_s", PN_T_FLOAT, 0, 86400, "300", NULL, "s",
      "end the job (exit code 4) when a collective takes longer; 0 = never", ALL},

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "comm/comm.h"
 #include "data/dataset.h"
+#include "data/dicom.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -25,6 +26,7 @@ typedef struct {
   int64_t shard_mb;             /* ingest.shard_mb, 1..4096: most MB of pixels in a shard; 64 */
   int64_t max_rejects;          /* ingest.max_rejects: more rejected files fail the job; -1 = off */
   bool require_labels;          /* ingest.require_labels: a file without label fails the job */
+  pn_dicom_rules dicom;         /* ingest.frames, ingest.window, ingest.burned_in; {0} */
 } pn_ingest_config;
 
 /* Fields of `ingest --json`, and a little more. */

@@ -76,13 +76,16 @@ static pn_status split_list(pn_ingest_source *s) {
 
 /* Everything that shapes the bytes of the shards; before the texts are cut up. */
 static pn_status plan_digest(const pn_ingest_config *cfg, pn_ingest_source *s) {
+  const pn_dicom_rules *dicom = &cfg->dicom;
   char options[512];
   pn_sha256 *sha = NULL;
   pn_status st = pn_sha256_create(&sha);
 
   if (st != PN_OK) return st;
-  snprintf(options, sizeof options, "pneuma plan 2; rsna; %lldx%lld; %lld MB; salt %.200s;",
-           (long long)cfg->height, (long long)cfg->width, (long long)cfg->shard_mb, cfg->salt);
+  snprintf(options, sizeof options,
+           "pneuma plan 2; rsna; %lldx%lld; %lld MB; salt %.200s; dicom %d %d %d;",
+           (long long)cfg->height, (long long)cfg->width, (long long)cfg->shard_mb, cfg->salt,
+           (int)dicom->frames, dicom->window, dicom->reject_burned_in);
   pn_sha256_update(sha, options, strlen(options) + 1);
   pn_sha256_update(sha, s->list, s->list_bytes);
   pn_sha256_update(sha, s->labels_text, s->labels_bytes);
