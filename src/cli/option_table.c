@@ -63,6 +63,8 @@ static const pn_option table[] = {
     {"train.seed", PN_T_INT, SEED, "1", NULL, "", "initial weights, order of images, dropout", T},
     {"train.bucket_mb", PN_T_FLOAT, 0.001, 4096, "4", NULL, "MiB", "gradients sent together by ddp",
      T},
+    {"train.comm", PN_T_CHOICE, WORD, "auto", "auto|mpi|shm", "",
+     "how gradients travel; shm: shared memory on each host; auto: shm where ranks share hosts", T},
     {"train.validate", PN_T_BOOL, 0, 1, "true", NULL, "",
      "evaluate on val after each epoch and on test at the end", T},
 

@@ -214,24 +214,62 @@ static void put_request(pn_request *r) {
   r->comm->idle = r;
 }
 
-pn_status pn_iallreduce_sum(pn_comm *c, const char *what, float *buf, int64_t count,
-                            pn_request **out) {
+pn_slice pn_comm_slice(int64_t count, int rank, int size) {
+  const int64_t step = 16; /* a cache line: no two ranks write the same one */
+  int64_t each = ((count + size - 1) / size + step - 1) / step * step;
+  int64_t first = rank * each < count ? rank * each : count;
+  return (pn_slice){.first = first, .count = count - first < each ? count - first : each};
+}
+
+static pn_status start(pn_comm *c, const char *kind, const char *what, const pn_transfer *t,
+                       pn_request **out) {
   pn_request *r = NULL;
-  pn_status st = check_buffer(what, buf, count, PN_F32);
+  pn_status st;
 
   *out = NULL;
-  if (st == PN_OK) st = take_request(c, &r);
-  if (st != PN_OK) return st;
+  if ((st = take_request(c, &r)) != PN_OK) return st;
   snprintf(r->what, sizeof r->what, "%s", what);
+  r->kind = kind;
   r->number = ++c->number;
-  r->bytes = bytes_of(count, PN_F32);
-  if ((st = c->ops->start_sum(r, buf, count)) != PN_OK) {
+  r->bytes = bytes_of(t->count, PN_F32);
+  if ((st = c->ops->start(r, t)) != PN_OK) {
     put_request(r);
     return st;
   }
   c->in_flight++;
   *out = r;
   return PN_OK;
+}
+
+pn_status pn_iallreduce_sum(pn_comm *c, const char *what, float *buf, int64_t count,
+                            pn_request **out) {
+  pn_transfer t = {PN_ALLREDUCE, buf, buf, count};
+  pn_status st = check_buffer(what, buf, count, PN_F32);
+
+  *out = NULL;
+  return st != PN_OK ? st : start(c, "iallreduce", what, &t, out);
+}
+
+pn_status pn_ireduce_scatter_sum(pn_comm *c, const char *what, float *in, float *out, int64_t count,
+                                 pn_request **req) {
+  pn_slice own = pn_comm_slice(count, c->rank, c->size);
+  pn_transfer t = {PN_REDUCE_SCATTER, in, out, count};
+  pn_status st = check_buffer(what, in, count, PN_F32);
+
+  *req = NULL;
+  if (st == PN_OK) st = check_buffer(what, out, own.count, PN_F32);
+  return st != PN_OK ? st : start(c, "ireduce_scatter", what, &t, req);
+}
+
+pn_status pn_iallgather_slices(pn_comm *c, const char *what, const float *in, float *out,
+                               int64_t count, pn_request **req) {
+  pn_slice own = pn_comm_slice(count, c->rank, c->size);
+  pn_transfer t = {PN_ALLGATHER, (float *)in, out, count};
+  pn_status st = check_buffer(what, out, count, PN_F32);
+
+  *req = NULL;
+  if (st == PN_OK) st = check_buffer(what, in, own.count, PN_F32);
+  return st != PN_OK ? st : start(c, "iallgather", what, &t, req);
 }
 
 pn_status pn_request_test(pn_request *r, bool *done) {
@@ -242,11 +280,8 @@ pn_status pn_request_wait(pn_request *r) {
   pn_comm *c = r->comm;
   pn_status st;
 
-  pn_watchdog_push(&(pn_watch_op){.kind = "iallreduce",
-                                  .what = r->what,
-                                  .number = r->number,
-                                  .bytes = r->bytes,
-                                  .size = c->size});
+  pn_watchdog_push(&(pn_watch_op){
+      .kind = r->kind, .what = r->what, .number = r->number, .bytes = r->bytes, .size = c->size});
   st = leave(c->ops->wait(r));
   if (st != PN_OK) return st; /* still in flight: destroy will say so */
   c->in_flight--;

@@ -28,6 +28,11 @@ pn_status pn_comm_self(pn_comm **out); /* one rank, no MPI call at all */
 /* Ranks with the same color >= 0 form a new communicator, ordered by `key`; color -1: *out = NULL.
  * Collective. */
 pn_status pn_comm_split(pn_comm *c, int color, int key, pn_comm **out);
+/* Communicator of the same ranks for bulk data (gradients, parameters).  kind: "mpi"; "shm": the
+ * ranks of a host sum through shared memory, hosts exchange slices over MPI; "auto": shm where
+ * several ranks share each host and their number is the same on all, else mpi.  Collective, agreed.
+ * Errors: ARG (unknown kind; shm where the hosts have unequal numbers of ranks). */
+pn_status pn_comm_data(pn_comm *c, const char *kind, pn_comm **out);
 void pn_comm_destroy(pn_comm *c); /* calls no collective; NULL is allowed */
 /* A communicator was destroyed with sums still in flight (a rank failed between start and wait):
  * their buffers are gone, so the process must leave by MPI_Abort, not by MPI_Finalize. */
@@ -35,7 +40,7 @@ bool pn_comm_abandoned(void);
 
 int pn_comm_rank(const pn_comm *c);
 int pn_comm_size(const pn_comm *c);
-const char *pn_comm_backend(const pn_comm *c); /* "self" or "mpi" */
+const char *pn_comm_backend(const pn_comm *c); /* "self", "mpi" or "shm" */
 const char *pn_comm_library(void);             /* "Open MPI v4.1.4" */
 
 /* Collective, blocking.  allreduce is in place; its order of summation is fixed for a given size,
@@ -62,11 +67,38 @@ pn_status pn_recv(pn_comm *c, const char *what, void *buf, int64_t count, pn_dty
 /* Is there a message that pn_recv would take at once?  Never waits; lets MPI move data. */
 pn_status pn_probe(pn_comm *c, int src, int tag, bool *there);
 
-/* Start an in-place SUM allreduce of f32.  Collective, started in the same order on all ranks.
- * Do not touch buf before pn_request_wait.  *out is owned by c and recycled by wait. */
+/* Memory for buffers of the calls below: page-aligned, zeroed, all ranks ask for the same size.
+ * With `shm` the other ranks of the host read it in place, without a copy; a buffer must lie in
+ * such memory on all ranks or on none.  Collective, agreed.  *out: pn_comm_free, before the
+ * communicator is destroyed.  Errors: NOMEM (says how to get more shared memory). */
+pn_status pn_comm_alloc(pn_comm *c, size_t bytes, void **out);
+/* The same without pages, contents undefined: see pn_pages_take and pn_pages_drop. */
+pn_status pn_comm_reserve(pn_comm *c, size_t bytes, void **out);
+void pn_comm_free(pn_comm *c, void *p); /* gives the pages back; not collective; NULL is allowed */
+bool pn_comm_shares_memory(const pn_comm *c); /* pn_pages_drop of such memory: shared */
+
+/* The part of `count` elements that rank r reduces, gathers, owns: equal parts, multiples of 16
+ * elements but for the end; the last ranks may have less, or nothing. */
+typedef struct {
+  int64_t first, count;
+} pn_slice;
+pn_slice pn_comm_slice(int64_t count, int rank, int size);
+
+/* Start a SUM of f32 over the ranks, or an exchange.  Collective, started in the same order on all
+ * ranks; any number may be in flight.  Do not touch the buffers before pn_request_wait.  *out is
+ * owned by c and recycled by wait.  The order of summation is fixed for a given size and kind of
+ * communicator.  `count` is that of the whole buffer, slices are those of pn_comm_slice.
+ *   iallreduce_sum        buf: summed in place
+ *   ireduce_scatter_sum   in: whole, its contents are undefined afterwards; out: own slice of the
+ *                         sum; may be the own slice of `in`
+ *   iallgather_slices     in: own slice; out: whole; in may be the own slice of `out` */
 pn_status pn_iallreduce_sum(pn_comm *c, const char *what, float *buf, int64_t count,
                             pn_request **out);
-pn_status pn_request_test(pn_request *r, bool *done); /* gives MPI a chance to move data */
+pn_status pn_ireduce_scatter_sum(pn_comm *c, const char *what, float *in, float *out, int64_t count,
+                                 pn_request **req);
+pn_status pn_iallgather_slices(pn_comm *c, const char *what, const float *in, float *out,
+                               int64_t count, pn_request **req);
+pn_status pn_request_test(pn_request *r, bool *done); /* moves data on, also of other requests */
 pn_status pn_request_wait(pn_request *r);             /* r is invalid afterwards */
 
 /* Collective.  Turn "maybe one rank failed" into one answer on all ranks: returns `mine` where it

@@ -16,6 +16,14 @@ typedef struct {
   int tag;
 } pn_message;
 
+/* What a request does; see pn_iallreduce_sum and its neighbours in comm.h. */
+typedef enum { PN_ALLREDUCE, PN_REDUCE_SCATTER, PN_ALLGATHER } pn_transfer_kind;
+typedef struct {
+  pn_transfer_kind kind;
+  float *in, *out; /* ALLREDUCE: the same */
+  int64_t count;   /* of the whole buffer */
+} pn_transfer;
+
 typedef struct {
   const char *name;
   pn_status (*allreduce)(pn_comm *c, void *buf, int64_t count, pn_dtype t, pn_redop op);
@@ -26,7 +34,10 @@ typedef struct {
   pn_status (*send)(pn_comm *c, const pn_message *m);
   pn_status (*recv)(pn_comm *c, pn_message *m);
   pn_status (*probe)(pn_comm *c, int peer, int tag, bool *there); /* peer -1 = any */
-  pn_status (*start_sum)(pn_request *r, float *buf, int64_t count);
+  /* Zeroed memory for transfers; touch: with pages.  NULL: plain memory will do. */
+  pn_status (*alloc)(pn_comm *c, size_t bytes, bool touch, void **out);
+  void (*free)(pn_comm *c, void *p);
+  pn_status (*start)(pn_request *r, const pn_transfer *t);
   pn_status (*test)(pn_request *r, bool *done);
   pn_status (*wait)(pn_request *r);
   void (*request_free)(pn_request *r); /* frees r->impl */
@@ -50,15 +61,18 @@ struct pn_comm {
 struct pn_request {
   pn_comm *comm; /* borrowed */
   pn_request *next;
+  const char *kind; /* "iallreduce" */
   char what[64];
   int64_t number, bytes;
   void *impl; /* owned by the backend, kept for reuse */
 };
 
-extern const pn_comm_ops pn_comm_self_ops, pn_comm_mpi_ops;
+extern const pn_comm_ops pn_comm_self_ops, pn_comm_mpi_ops, pn_comm_shm_ops;
 
 /* Make the communicator of all ranks; *out->ops is `mpi`, or `self` for one rank. */
 pn_status pn_comm_mpi_world(pn_comm **out);
 pn_status pn_comm_self_make(int world_rank, pn_comm **out);
+/* *out stays NULL, without an error, where `must` is false and the hosts do not suit. */
+pn_status pn_comm_shm_make(pn_comm *c, bool must, pn_comm **out);
 
 #endif

@@ -11,13 +11,12 @@
 
 static const double spin_s = 20e-6, yield_s = 200e-6, nap_s = 50e-6, idle_nap_s = 1e-3;
 
-struct mpi_request {
-  int n, capacity;
-  MPI_Request *pieces; /* owned */
-};
-
-static MPI_Comm handle(const pn_comm *c) {
+MPI_Comm pn_mpi_handle(const pn_comm *c) {
   return ((const struct mpi_comm *)c->impl)->comm;
+}
+
+static bool crowded(const pn_comm *c) {
+  return ((const struct mpi_comm *)c->impl)->crowded;
 }
 
 static MPI_Datatype mpi_type(pn_dtype t) {
@@ -58,31 +57,29 @@ static void leave_if_expired(void) {
 }
 
 /* Give the core away, the more the longer the wait has lasted. */
-static void relax(const pn_comm *c, double waited_s) {
-  bool crowded = ((const struct mpi_comm *)c->impl)->crowded;
-
+void pn_mpi_relax(bool crowd, double waited_s) {
   leave_if_expired();
-  if (crowded && waited_s > yield_s)
+  if (crowd && waited_s > yield_s)
     pn_sleep(nap_s);
-  else if (crowded || waited_s > spin_s)
+  else if (crowd || waited_s > spin_s)
     sched_yield();
 }
 
-static pn_status wait_all(const pn_comm *c, int n, MPI_Request *r) {
+pn_status pn_mpi_wait_all(const pn_comm *c, int n, MPI_Request *r) {
   double start_s = pn_now();
   int done = 0;
 
   for (;;) {
     pn_status st = pn_mpi_check(MPI_Testall(n, r, &done, MPI_STATUSES_IGNORE), "MPI_Testall");
     if (st != PN_OK || done) return st;
-    relax(c, pn_now() - start_s);
+    pn_mpi_relax(crowded(c), pn_now() - start_s);
   }
 }
 
 /* Finish a call just started: rc is what starting it returned. */
 static pn_status finish(const pn_comm *c, int rc, const char *call, MPI_Request *r) {
   pn_status st = pn_mpi_check(rc, call);
-  return st != PN_OK ? st : wait_all(c, 1, r);
+  return st != PN_OK ? st : pn_mpi_wait_all(c, 1, r);
 }
 
 /* Elements of the next piece: the only place where a count becomes an int. */
@@ -97,7 +94,7 @@ static pn_status mpi_allreduce(pn_comm *c, void *buf, int64_t count, pn_dtype t,
   for (int64_t at = 0; at < count;) {
     int n = piece(c, count - at);
     int rc = MPI_Iallreduce(MPI_IN_PLACE, (char *)buf + (size_t)at * bytes, n, mpi_type(t),
-                            mpi_op(op), handle(c), &r);
+                            mpi_op(op), pn_mpi_handle(c), &r);
     pn_status st = finish(c, rc, "MPI_Iallreduce", &r);
     if (st != PN_OK) return st;
     at += n;
@@ -111,7 +108,8 @@ static pn_status mpi_bcast(pn_comm *c, void *buf, int64_t count, pn_dtype t, int
 
   for (int64_t at = 0; at < count;) {
     int n = piece(c, count - at);
-    int rc = MPI_Ibcast((char *)buf + (size_t)at * bytes, n, mpi_type(t), root, handle(c), &r);
+    int rc =
+        MPI_Ibcast((char *)buf + (size_t)at * bytes, n, mpi_type(t), root, pn_mpi_handle(c), &r);
     pn_status st = finish(c, rc, "MPI_Ibcast", &r);
     if (st != PN_OK) return st;
     at += n;
@@ -150,7 +148,7 @@ static pn_status mpi_allgatherv(pn_comm *c, const void *in, void *out, const int
     n[i] = (int)counts[i];
     at[i] = sum;
   }
-  rc = MPI_Iallgatherv(in, n[c->rank], mpi_type(t), out, n, at, mpi_type(t), handle(c), &r);
+  rc = MPI_Iallgatherv(in, n[c->rank], mpi_type(t), out, n, at, mpi_type(t), pn_mpi_handle(c), &r);
   st = finish(c, rc, "MPI_Iallgatherv", &r);
   free(n);
   return st;
@@ -163,7 +161,7 @@ static pn_status mpi_allgather(pn_comm *c, const void *in, void *out, int64_t co
 
   if (count <= c->chunk / c->size) {
     int n = (int)count;
-    int rc = MPI_Iallgather(in, n, mpi_type(t), out, n, mpi_type(t), handle(c), &r);
+    int rc = MPI_Iallgather(in, n, mpi_type(t), out, n, mpi_type(t), pn_mpi_handle(c), &r);
     return finish(c, rc, "MPI_Iallgather", &r);
   }
   if (!(counts = malloc((size_t)c->size * sizeof *counts)))
@@ -177,9 +175,9 @@ static pn_status mpi_allgather(pn_comm *c, const void *in, void *out, int64_t co
 pn_status pn_mpi_barrier(pn_comm *c, bool idle) {
   MPI_Request r;
   int done = 0;
-  pn_status st = pn_mpi_check(MPI_Ibarrier(handle(c), &r), "MPI_Ibarrier");
+  pn_status st = pn_mpi_check(MPI_Ibarrier(pn_mpi_handle(c), &r), "MPI_Ibarrier");
 
-  if (st != PN_OK || !idle) return st != PN_OK ? st : wait_all(c, 1, &r);
+  if (st != PN_OK || !idle) return st != PN_OK ? st : pn_mpi_wait_all(c, 1, &r);
   for (;;) {
     st = pn_mpi_check(MPI_Test(&r, &done, MPI_STATUS_IGNORE), "MPI_Test");
     if (st != PN_OK || done) return st;
@@ -196,7 +194,7 @@ static pn_status mpi_send(pn_comm *c, const pn_message *m) {
   do { /* also once for an empty message */
     int n = piece(c, m->count - at);
     int rc = MPI_Isend((const char *)m->buf + (size_t)at * bytes, n, mpi_type(m->type), m->peer,
-                       m->tag, handle(c), &r);
+                       m->tag, pn_mpi_handle(c), &r);
     pn_status st = finish(c, rc, "MPI_Isend", &r);
     if (st != PN_OK) return st;
     at += n;
@@ -210,12 +208,12 @@ static pn_status recv_piece(pn_comm *c, pn_message *m, int64_t at, int n) {
   double start_s = pn_now();
   MPI_Status info;
   MPI_Request r;
-  pn_status st =
-      pn_mpi_check(MPI_Irecv(to, n, mpi_type(m->type), src, m->tag, handle(c), &r), "MPI_Irecv");
+  pn_status st = pn_mpi_check(
+      MPI_Irecv(to, n, mpi_type(m->type), src, m->tag, pn_mpi_handle(c), &r), "MPI_Irecv");
 
   while (st == PN_OK && !done) {
     st = pn_mpi_check(MPI_Test(&r, &done, &info), "MPI_Test");
-    if (st == PN_OK && !done) relax(c, pn_now() - start_s);
+    if (st == PN_OK && !done) pn_mpi_relax(crowded(c), pn_now() - start_s);
   }
   if (st != PN_OK) return st;
   MPI_Get_count(&info, mpi_type(m->type), &got);
@@ -242,64 +240,10 @@ static pn_status mpi_probe(pn_comm *c, int peer, int tag, bool *there) {
   int found = 0;
   int src = peer < 0 ? MPI_ANY_SOURCE : peer;
   pn_status st =
-      pn_mpi_check(MPI_Iprobe(src, tag, handle(c), &found, MPI_STATUS_IGNORE), "MPI_Iprobe");
+      pn_mpi_check(MPI_Iprobe(src, tag, pn_mpi_handle(c), &found, MPI_STATUS_IGNORE), "MPI_Iprobe");
 
   *there = found != 0;
   return st;
-}
-
-/* Room for n pieces; kept from one use of the request to the next. */
-static pn_status reserve(pn_request *r, int64_t n) {
-  struct mpi_request *q = r->impl ? r->impl : calloc(1, sizeof *q);
-  MPI_Request *more;
-
-  if (!q || n > INT_MAX) return PN_FAIL(PN_ERR_NOMEM, "request of %lld pieces", (long long)n);
-  r->impl = q;
-  q->n = 0;
-  if (n <= q->capacity) return PN_OK;
-  if (!(more = realloc(q->pieces, (size_t)n * sizeof *more)))
-    return PN_FAIL(PN_ERR_NOMEM, "request of %lld pieces", (long long)n);
-  q->pieces = more;
-  q->capacity = (int)n;
-  return PN_OK;
-}
-
-static pn_status mpi_start_sum(pn_request *r, float *buf, int64_t count) {
-  const pn_comm *c = r->comm;
-  pn_status st = reserve(r, count / c->chunk + 1);
-  struct mpi_request *q = r->impl;
-
-  for (int64_t at = 0; st == PN_OK && at < count;) {
-    int n = piece(c, count - at);
-    st = pn_mpi_check(
-        MPI_Iallreduce(MPI_IN_PLACE, buf + at, n, MPI_FLOAT, MPI_SUM, handle(c), &q->pieces[q->n]),
-        "MPI_Iallreduce");
-    if (st == PN_OK) q->n++;
-    at += n;
-  }
-  return st;
-}
-
-static pn_status mpi_test(pn_request *r, bool *done) {
-  struct mpi_request *q = r->impl;
-  int all = 0;
-  pn_status st =
-      pn_mpi_check(MPI_Testall(q->n, q->pieces, &all, MPI_STATUSES_IGNORE), "MPI_Testall");
-
-  *done = all != 0;
-  return st;
-}
-
-static pn_status mpi_wait(pn_request *r) {
-  struct mpi_request *q = r->impl;
-  return wait_all(r->comm, q->n, q->pieces);
-}
-
-static void mpi_request_free(pn_request *r) {
-  struct mpi_request *q = r->impl;
-  if (q) free(q->pieces);
-  free(q);
-  r->impl = NULL;
 }
 
 static void mpi_destroy(pn_comm *c) {
@@ -316,10 +260,10 @@ const pn_comm_ops pn_comm_mpi_ops = {
     .send = mpi_send,
     .recv = mpi_recv,
     .probe = mpi_probe,
-    .start_sum = mpi_start_sum,
-    .test = mpi_test,
-    .wait = mpi_wait,
-    .request_free = mpi_request_free,
+    .start = pn_mpi_start,
+    .test = pn_mpi_test,
+    .wait = pn_mpi_wait,
+    .request_free = pn_mpi_request_free,
     .split = pn_mpi_split,
     .destroy = mpi_destroy,
 };

@@ -46,8 +46,9 @@ static pn_status self_probe(pn_comm *c, int peer, int tag, bool *there) {
   return PN_OK;
 }
 
-static pn_status self_start_sum(pn_request *r, float *buf, int64_t count) {
-  (void)r, (void)buf, (void)count;
+static pn_status self_start(pn_request *r, const pn_transfer *t) {
+  (void)r;
+  if (t->count > 0 && t->in != t->out) memmove(t->out, t->in, (size_t)t->count * sizeof *t->out);
   return PN_OK;
 }
 
@@ -98,7 +99,7 @@ const pn_comm_ops pn_comm_self_ops = {
     .send = self_send,
     .recv = self_recv,
     .probe = self_probe,
-    .start_sum = self_start_sum,
+    .start = self_start,
     .test = self_test,
     .wait = self_wait,
     .request_free = self_request_free,

@@ -18,18 +18,17 @@ struct ddp {
 };
 
 static pn_status ddp_setup(pn_strategy *s) {
+  pn_comm *c = s->spec.data;
   int64_t bytes = s->spec.bucket_bytes > 0 ? s->spec.bucket_bytes : DEFAULT_BUCKET_BYTES;
   int64_t first = bytes < FIRST_BUCKET_BYTES ? bytes : FIRST_BUCKET_BYTES;
   struct ddp *d = calloc(1, sizeof *d);
   pn_status st = PN_OK;
 
-  if (!d) return PN_FAIL(PN_ERR_NOMEM, "ddp: out of memory");
-  s->impl = d;
-  PN_TRY(pn_buckets_make(s->spec.map, first, bytes, &d->plan));
-  if (!(d->request = calloc((size_t)d->plan.n, sizeof *d->request))) {
+  if (!(s->impl = d)) st = PN_FAIL(PN_ERR_NOMEM, "ddp: out of memory");
+  if (st == PN_OK) st = pn_buckets_make(s->spec.map, first, bytes, &d->plan);
+  if (st == PN_OK && !(d->request = calloc((size_t)d->plan.n, sizeof *d->request)))
     st = PN_FAIL(PN_ERR_NOMEM, "ddp: out of memory");
-    goto done;
-  }
+  PN_TRY(pn_agree(c, st));
   PN_TRY(pn_replica_alloc(s));
 done:
   return st;

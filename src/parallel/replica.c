@@ -25,36 +25,48 @@ done:
   return st;
 }
 
-pn_status pn_replica_alloc(pn_strategy *s) {
+static pn_status alloc_own(pn_strategy *s, size_t bytes, int states) {
   pn_device *d = s->spec.device;
-  size_t bytes = (size_t)s->spec.map->total * sizeof(float);
-  int states = pn_optim_n_states(s->spec.optim);
   void *p = NULL;
   pn_status st = PN_OK;
 
   PN_TRY(d->ops->alloc(d, bytes, &p));
   s->params = p;
-  PN_TRY(d->ops->alloc(d, bytes, &p));
-  s->grads = p;
   for (int i = 0; i < states; i++) {
     PN_TRY(d->ops->alloc(d, bytes, &p));
     s->state[i] = p;
   }
+  PN_TRY(init_params(s));
+done:
+  return st;
+}
+
+/* Gradients lie where the other ranks can read them. */
+pn_status pn_replica_alloc(pn_strategy *s) {
+  size_t bytes = (size_t)s->spec.map->total * sizeof(float);
+  int states = pn_optim_n_states(s->spec.optim);
+  void *p = NULL;
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_agree(s->spec.data, alloc_own(s, bytes, states)));
+  PN_TRY(pn_comm_alloc(s->spec.data, bytes, &p));
+  s->grads = p;
   s->bytes_params = s->bytes_grads = bytes;
   s->bytes_state = bytes * (size_t)states;
-  PN_TRY(init_params(s));
 done:
   return st;
 }
 
 void pn_replica_free(pn_strategy *s) {
   pn_device *d = s->spec.device;
-  float **arena[] = {&s->params, &s->grads, &s->state[0], &s->state[1]};
+  float **arena[] = {&s->params, &s->state[0], &s->state[1]};
 
   for (size_t i = 0; i < sizeof arena / sizeof *arena; i++) {
     if (*arena[i]) d->ops->free(d, *arena[i]);
     *arena[i] = NULL;
   }
+  pn_comm_free(s->spec.data, s->grads);
+  s->grads = NULL;
 }
 
 void pn_replica_update(pn_strategy *s, int64_t first, int64_t count, int64_t t, double lr) {

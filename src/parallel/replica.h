@@ -4,7 +4,7 @@
 
 #include "parallel/strategy.h"
 
-/* Allocate params, grads and state arenas and write the initial values.  Not collective. */
+/* Allocate params, grads and state arenas and write the initial values.  Collective, agreed. */
 pn_status pn_replica_alloc(pn_strategy *s);
 void pn_replica_free(pn_strategy *s);
 

@@ -16,6 +16,7 @@ enum { PN_WHERE_BYTES = 160 };
 typedef struct {
   const pn_train_config *cfg; /* borrowed, like comm and data */
   pn_comm *comm;
+  pn_comm *bulk; /* the same ranks: gradients and parameters; owned */
   pn_dataset *data;
   pn_model_config model; /* with the data's sizes */
   pn_graph *graph;

@@ -77,7 +77,7 @@ static pn_status make_strategy(pn_run *r) {
   pn_strategy_spec spec = {.graph = r->graph,
                            .map = &r->plans.map,
                            .optim = r->optim,
-                           .data = r->comm,
+                           .data = r->bulk,
                            .device = r->device,
                            .bucket_bytes = (int64_t)(r->cfg->bucket_mb * (1 << 20)),
                            .seed = r->cfg->seed};
@@ -135,6 +135,7 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
   r->saved_step = r->best.step = -1;
   r->t_start_s = r->t_saved_s = pn_now();
   PN_TRY(check_same_data(c, data));
+  PN_TRY(pn_comm_data(c, cfg->comm[0] ? cfg->comm : "auto", &r->bulk));
   PN_TRY(pn_agree(c, setup_engine(r)));
   PN_TRY(make_strategy(r));
   if (cfg->resume && cfg->out_path) PN_TRY(pn_run_resume(r));
@@ -152,6 +153,7 @@ void pn_run_destroy(pn_run *r) {
   pn_evaluator_destroy(r->eval);
   pn_plan_set_free(&r->plans);
   pn_strategy_destroy(r->strategy);
+  pn_comm_destroy(r->bulk);
   pn_optim_destroy(r->optim);
   pn_device_destroy(r->device);
   pn_graph_destroy(r->graph);
