@@ -22,7 +22,7 @@ typedef struct {
   int threads;       /* per rank, >= 1 (resolved) */
   uint64_t seed;
   double bucket_mb;
-  char comm[8]; /* "auto", "mpi", "shm"; "" = auto */
+  char comm[8];  /* "auto", "mpi", "shm"; "" = auto */
   bool validate; /* evaluate on val after each epoch, on test at the end */
   bool resume;   /* go on from the newest checkpoint of out_path, if there is one */
   int64_t checkpoint_steps, checkpoint_epochs; /* save after so many; both 0: now and then */
