@@ -30,6 +30,8 @@ static void configure(const pn_cli *x, pn_ingest_config *c) {
   c->salt = pn_options_text(o, "ingest.salt");
   c->height = hw[0];
   c->width = hw[1];
+  c->bits = strcmp(pn_options_text(o, "ingest.bits"), "16") == 0 ? 16 : 8;
+  pn_fit_find(pn_options_text(o, "ingest.fit"), &c->fit); /* the table has these names only */
   c->seed = (uint64_t)pn_options_int(o, "ingest.seed");
   c->val_share = pn_options_float(o, "ingest.val");
   c->test_share = pn_options_float(o, "ingest.test");
@@ -57,8 +59,9 @@ static void print_account(const pn_ingest_result *r, const char *out) {
 }
 
 static void print(const pn_ingest_config *c, const pn_ingest_result *r) {
-  printf("%s -> %s (%s, %lld x %lld pixels)%s\n", c->in, c->out, r->kind, (long long)c->height,
-         (long long)c->width, r->already_complete ? ": already there, nothing to do" : "");
+  printf("%s -> %s (%s, %lld x %lld pixels, %d bits)%s\n", c->in, c->out, r->kind,
+         (long long)c->height, (long long)c->width, c->bits,
+         r->already_complete ? ": already there, nothing to do" : "");
   print_account(r, c->out);
   printf("Classes\n");
   for (int i = 0; i < r->n_classes; i++) row(r->class_name[i], r->class_count[i], "images");

@@ -114,7 +114,10 @@ static const pn_option table[] = {
     {"synth.quality", PN_T_INT, 1, 100, "84", NULL, "", "JPEG quality", S},
 
     {"ingest.size", PN_T_SIZE, 4, 8192, "128", NULL, "pixels",
-     "height and width in the shards (area average)", G},
+     "height and width in the shards: 256, or 256x192", G},
+    {"ingest.bits", PN_T_CHOICE, WORD, "8", "8|16", "", "of a stored pixel", G},
+    {"ingest.fit", PN_T_CHOICE, WORD, "stretch", "stretch|letterbox|crop", "",
+     "an image of another shape: stretched, with black bars, or its centre", G},
     {"ingest.kind", PN_T_CHOICE, WORD, "auto", "auto|rsna", "",
      "layout of the input folder; auto: recognised by its files", G},
     {"ingest.labels", PN_T_TEXT, PATH, "", NULL, "",

@@ -1,185 +1,215 @@
-/* geometry.c -- separable resize: rows first (whole rows are added, which vectorises), then
- * columns.  Integer factors of 8-bit images use integer sums. */
+/* geometry.c -- which part of an image goes where, and the run over its planes; the sums are in
+ * geometry_kernel.c. */
 #include "data/geometry.h"
+
+#include "data/geometry_kernel.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Output i of one axis = sum over k < count[i] of weight[first_weight[i] + k] * in[start[i] + k] */
-struct axis {
-  int64_t in, out;
-  int64_t *start, *count, *first_weight;
-  float *weight;
-};
-
 struct pn_resizer {
-  int64_t height, width;
-  struct axis y, x;
-  float *sum_f;    /* [input width] */
-  uint32_t *sum_u; /* [input width] */
+  pn_resizer_format format;
+  int64_t in_h, in_w; /* the tables are for this input */
+  pn_fit_map map;
+  pn_axis y, x;
+  uint32_t *sum, *scratch; /* [width of map.from] */
+  uint64_t *wide;          /* [the larger width] */
+  void *channel;           /* one plane of an RGB input */
+  size_t channel_bytes;
 };
 
-static void axis_free(struct axis *a) {
-  free(a->start);
-  free(a->count);
-  free(a->first_weight);
-  free(a->weight);
-  *a = (struct axis){0};
+static const char *const fit_names[PN_FIT_COUNT] = {"stretch", "letterbox", "crop"};
+
+const char *pn_fit_name(pn_fit fit) {
+  return (unsigned)fit < PN_FIT_COUNT ? fit_names[fit] : "?";
 }
 
-/* Area of input pixels covered by [lo, hi), normalised.  Returns the number of weights. */
-static int64_t area_weights(double lo, double hi, int64_t in, int64_t *start, float *weight) {
-  int64_t first = (int64_t)floor(lo), n = 0;
-
-  *start = first;
-  for (int64_t j = first; j < in && (double)j < hi - 1e-9; j++) {
-    double a = fmax(lo, (double)j), b = fmin(hi, (double)j + 1);
-    weight[n++] = (float)((b - a) / (hi - lo));
-  }
-  return n;
+bool pn_fit_find(const char *name, pn_fit *out) {
+  for (int i = 0; i < PN_FIT_COUNT; i++)
+    if (strcmp(name, fit_names[i]) == 0) {
+      *out = (pn_fit)i;
+      return true;
+    }
+  return false;
 }
 
-static int64_t linear_weights(double centre, int64_t in, int64_t *start, float *weight) {
-  double at = fmin(fmax(centre - 0.5, 0), (double)in - 1), low = floor(at);
-
-  *start = (int64_t)low;
-  weight[0] = (float)(1 - (at - low));
-  if (*start + 1 >= in) return 1;
-  weight[1] = (float)(at - low);
-  return 2;
+/* round(a * b / c), at least 1, at most `most` */
+static int64_t share(int64_t a, int64_t b, int64_t c, int64_t most) {
+  int64_t n = (2 * a * b + c) / (2 * c);
+  return n < 1 ? 1 : n > most ? most : n;
 }
 
-static pn_status axis_make(struct axis *a, int64_t in, int64_t out) {
-  double factor = (double)in / (double)out;
-  int64_t most = in >= out ? (int64_t)ceil(factor) + 2 : 2;
-  int64_t used = 0;
+pn_fit_map pn_fit_make(pn_fit fit, int64_t in_h, int64_t in_w, int64_t out_h, int64_t out_w) {
+  pn_fit_map m = {.from = {0, 0, in_h, in_w}, .to = {0, 0, out_h, out_w}};
+  bool wider = in_w * out_h > in_h * out_w; /* than the target's aspect ratio */
 
-  axis_free(a);
-  a->start = calloc((size_t)out, sizeof *a->start);
-  a->count = calloc((size_t)out, sizeof *a->count);
-  a->first_weight = calloc((size_t)out, sizeof *a->first_weight);
-  a->weight = calloc((size_t)(out * most), sizeof *a->weight);
-  if (!a->start || !a->count || !a->first_weight || !a->weight)
-    return PN_FAIL(PN_ERR_NOMEM, "resize table of %lld: out of memory", (long long)out);
-  for (int64_t i = 0; i < out; i++) {
-    double lo = (double)i * factor, hi = (double)(i + 1) * factor;
-    a->first_weight[i] = used;
-    a->count[i] = in >= out ? area_weights(lo, hi, in, &a->start[i], a->weight + used)
-                            : linear_weights((double)i * factor + factor / 2, in, &a->start[i],
-                                             a->weight + used);
-    used += a->count[i];
-  }
-  a->in = in;
-  a->out = out;
-  return PN_OK;
+  if (fit == PN_FIT_LETTERBOX && wider) m.to.height = share(in_h, out_w, in_w, out_h);
+  if (fit == PN_FIT_LETTERBOX && !wider) m.to.width = share(in_w, out_h, in_h, out_w);
+  if (fit == PN_FIT_CROP && wider) m.from.width = share(in_h, out_w, out_h, in_w);
+  if (fit == PN_FIT_CROP && !wider) m.from.height = share(in_w, out_h, out_w, in_h);
+  m.from.y = (in_h - m.from.height) / 2;
+  m.from.x = (in_w - m.from.width) / 2;
+  m.to.y = (out_h - m.to.height) / 2;
+  m.to.x = (out_w - m.to.width) / 2;
+  return m;
 }
 
-pn_status pn_resizer_create(int64_t height, int64_t width, pn_resizer **out) {
+/* One side of a box: [*at, *at + *length) cut to [from, from + size), moved to the target. */
+static pn_box_fate fit_side(float *at, float *length, int64_t from, int64_t size, int64_t to,
+                            int64_t to_size) {
+  double lo = (double)*at, hi = lo + (double)*length, end = (double)(from + size);
+  double factor = (double)to_size / (double)size;
+  pn_box_fate fate = PN_BOX_WHOLE;
+
+  if (lo < (double)from || hi > end) fate = PN_BOX_CLIPPED;
+  lo = fmax(lo, (double)from);
+  hi = fmin(hi, end);
+  if (!(hi > lo)) return PN_BOX_OUTSIDE;
+  *at = (float)((lo - (double)from) * factor + (double)to);
+  *length = (float)((hi - lo) * factor);
+  return fate;
+}
+
+pn_box_fate pn_fit_box(const pn_fit_map *m, pn_box *b) {
+  pn_box is = *b;
+  pn_box_fate x = fit_side(&is.x, &is.width, m->from.x, m->from.width, m->to.x, m->to.width);
+  pn_box_fate y = fit_side(&is.y, &is.height, m->from.y, m->from.height, m->to.y, m->to.height);
+
+  if (x == PN_BOX_OUTSIDE || y == PN_BOX_OUTSIDE) return PN_BOX_OUTSIDE;
+  *b = is;
+  return x == PN_BOX_CLIPPED || y == PN_BOX_CLIPPED ? PN_BOX_CLIPPED : PN_BOX_WHOLE;
+}
+
+pn_status pn_resizer_create(const pn_resizer_format *f, pn_resizer **out) {
   pn_resizer *r;
 
   *out = NULL;
-  if (height < 1 || width < 1 || height > 65536 || width > 65536)
-    return PN_FAIL(PN_ERR_ARG, "resize to %lld x %lld pixels", (long long)height, (long long)width);
+  if (f->height < 1 || f->width < 1 || f->height > PN_RESIZE_MAX_SIDE ||
+      f->width > PN_RESIZE_MAX_SIDE || (f->channels != 1 && f->channels != 3) ||
+      (f->bits != 8 && f->bits != 16) || (unsigned)f->fit >= PN_FIT_COUNT)
+    return PN_FAIL(PN_ERR_ARG, "resize to %lld x %lld x %lld, %d bits, fit %d",
+                   (long long)f->channels, (long long)f->height, (long long)f->width, f->bits,
+                   (int)f->fit);
   if (!(r = calloc(1, sizeof *r))) return PN_FAIL(PN_ERR_NOMEM, "resize: out of memory");
-  r->height = height;
-  r->width = width;
+  r->format = *f;
   *out = r;
   return PN_OK;
 }
 
+static void free_tables(pn_resizer *r) {
+  pn_axis_free(&r->y);
+  pn_axis_free(&r->x);
+  free(r->sum);
+  free(r->scratch);
+  free(r->wide);
+  r->sum = r->scratch = NULL;
+  r->wide = NULL;
+  r->in_h = r->in_w = 0;
+}
+
 void pn_resizer_destroy(pn_resizer *r) {
   if (!r) return;
-  axis_free(&r->y);
-  axis_free(&r->x);
-  free(r->sum_f);
-  free(r->sum_u);
+  free_tables(r);
+  free(r->channel);
   free(r);
 }
 
-static pn_status prepare(pn_resizer *r, const pn_gray *in) {
-  pn_status st;
-
-  if (r->y.in == in->height && r->x.in == in->width) return PN_OK;
-  if ((st = axis_make(&r->y, in->height, r->height)) != PN_OK) return st;
-  if ((st = axis_make(&r->x, in->width, r->width)) != PN_OK) return st;
-  free(r->sum_f);
-  free(r->sum_u);
-  r->sum_f = malloc((size_t)in->width * sizeof *r->sum_f);
-  r->sum_u = malloc((size_t)in->width * sizeof *r->sum_u);
-  if (r->sum_f && r->sum_u) return PN_OK;
-  r->y.in = 0; /* so that the next call tries again */
-  return PN_FAIL(PN_ERR_NOMEM, "resize: out of memory");
-}
-
-/* sum[x] = sum of k rows; k * 255 fits u16 for the first pass of the usual factors */
-static void add_rows_u8(const uint8_t *in, int64_t width, int64_t k, uint32_t *restrict sum) {
-  for (int64_t x = 0; x < width; x++) sum[x] = in[x];
-  for (int64_t j = 1; j < k; j++) {
-    const uint8_t *row = in + j * width;
-    for (int64_t x = 0; x < width; x++) sum[x] += row[x];
-  }
-}
-
-static void run_integer(pn_resizer *r, const pn_gray *in, uint8_t *out) {
-  int64_t ky = in->height / r->height, kx = in->width / r->width;
-  uint64_t n = (uint64_t)(ky * kx);
-
-  for (int64_t y = 0; y < r->height; y++, out += r->width) {
-    add_rows_u8((const uint8_t *)in->data + y * ky * in->width, in->width, ky, r->sum_u);
-    for (int64_t x = 0; x < r->width; x++) {
-      uint64_t s = 0;
-      for (int64_t j = 0; j < kx; j++) s += r->sum_u[x * kx + j];
-      out[x] = (uint8_t)((s + n / 2) / n);
-    }
-  }
-}
-
-static void add_row_f(const pn_gray *in, int64_t y, float w, float *restrict sum) {
-  int64_t width = in->width;
-
-  if (in->bytes_per_pixel == 1) {
-    const uint8_t *row = (const uint8_t *)in->data + y * width;
-    for (int64_t x = 0; x < width; x++) sum[x] += w * (float)row[x];
-  } else {
-    const uint16_t *row = (const uint16_t *)in->data + y * width;
-    for (int64_t x = 0; x < width; x++) sum[x] += w * (float)row[x];
-  }
-}
-
-static void run_weights(pn_resizer *r, const pn_gray *in, uint8_t *out) {
-  float scale = in->bytes_per_pixel == 1 ? 1.0f : 1.0f / 257.0f;
-
-  for (int64_t y = 0; y < r->height; y++, out += r->width) {
-    memset(r->sum_f, 0, (size_t)in->width * sizeof *r->sum_f);
-    for (int64_t j = 0; j < r->y.count[y]; j++)
-      add_row_f(in, r->y.start[y] + j, scale * r->y.weight[r->y.first_weight[y] + j], r->sum_f);
-    for (int64_t x = 0; x < r->width; x++) {
-      const float *w = r->x.weight + r->x.first_weight[x], *p = r->sum_f + r->x.start[x];
-      float s = 0;
-      for (int64_t j = 0; j < r->x.count[x]; j++) s += w[j] * p[j];
-      out[x] = (uint8_t)fminf(s + 0.5f, 255.0f);
-    }
-  }
-}
-
-pn_status pn_resizer_run(pn_resizer *r, const pn_gray *in, uint8_t *out) {
-  pn_status st = prepare(r, in);
-
-  if (st != PN_OK) return st;
-  if (in->bytes_per_pixel == 1 && in->height % r->height == 0 && in->width % r->width == 0)
-    run_integer(r, in, out);
-  else
-    run_weights(r, in, out);
+static pn_status check_input(const pn_resizer *r, const pn_gray *in) {
+  if (in->height < 1 || in->width < 1 || in->height > PN_RESIZE_MAX_SIDE ||
+      in->width > PN_RESIZE_MAX_SIDE)
+    return PN_FAIL(PN_ERR_ARG, "resize: image of %lld x %lld pixels, sides must be 1 to %d",
+                   (long long)in->height, (long long)in->width, PN_RESIZE_MAX_SIDE);
+  if (in->channels != 1 && in->channels != r->format.channels)
+    return PN_FAIL(PN_ERR_ARG, "resize: image of %d channels into one of %lld", in->channels,
+                   (long long)r->format.channels);
   return PN_OK;
 }
 
-pn_box pn_box_scale(pn_box b, int64_t in_h, int64_t in_w, int64_t out_h, int64_t out_w) {
-  double sx = (double)out_w / (double)in_w, sy = (double)out_h / (double)in_h;
+static pn_status make_tables(pn_resizer *r, const pn_gray *in) {
+  const pn_resizer_format *f = &r->format;
+  int64_t from, to;
+  pn_status st;
 
-  return (pn_box){.x = (float)(b.x * sx),
-                  .y = (float)(b.y * sy),
-                  .width = (float)(b.width * sx),
-                  .height = (float)(b.height * sy),
-                  .label = b.label};
+  if (r->in_h == in->height && r->in_w == in->width) return PN_OK;
+  free_tables(r);
+  r->map = pn_fit_make(f->fit, in->height, in->width, f->height, f->width);
+  if ((st = pn_axis_make(&r->y, r->map.from.height, r->map.to.height)) != PN_OK) return st;
+  if ((st = pn_axis_make(&r->x, r->map.from.width, r->map.to.width)) != PN_OK) return st;
+  from = r->map.from.width;
+  to = r->map.to.width;
+  r->sum = malloc((size_t)from * sizeof *r->sum);
+  r->scratch = malloc((size_t)from * sizeof *r->scratch);
+  r->wide = malloc((size_t)(from > to ? from : to) * sizeof *r->wide);
+  if (!r->sum || !r->scratch || !r->wide) return PN_FAIL(PN_ERR_NOMEM, "resize: out of memory");
+  r->in_h = in->height; /* only now: a failed try is tried again */
+  r->in_w = in->width;
+  return PN_OK;
+}
+
+static pn_status room_for_channel(pn_resizer *r, const pn_gray *in) {
+  size_t need = (size_t)in->height * (size_t)in->width * (size_t)in->bytes_per_pixel;
+  void *room;
+
+  if (in->channels == 1 || need <= r->channel_bytes) return PN_OK;
+  if (!(room = realloc(r->channel, need)))
+    return PN_FAIL(PN_ERR_NOMEM, "resize: plane of %zu bytes: out of memory", need);
+  r->channel = room;
+  r->channel_bytes = need;
+  return PN_OK;
+}
+
+/* Pixels of channel c of the input, one plane. */
+static const void *channel_of(pn_resizer *r, const pn_gray *in, int c) {
+  int64_t n = in->height * in->width;
+
+  if (in->channels == 1) return in->data;
+  if (in->bytes_per_pixel == 1) {
+    const uint8_t *p = (const uint8_t *)in->data + c;
+    for (int64_t i = 0; i < n; i++) ((uint8_t *)r->channel)[i] = p[i * in->channels];
+  } else {
+    const uint16_t *p = (const uint16_t *)in->data + c;
+    for (int64_t i = 0; i < n; i++) ((uint16_t *)r->channel)[i] = p[i * in->channels];
+  }
+  return r->channel;
+}
+
+static void run_plane(pn_resizer *r, const pn_plane *in, uint8_t *out) {
+  const pn_rect *to = &r->map.to;
+  size_t pixel = (size_t)r->format.bits / 8, row = (size_t)r->format.width * pixel;
+  pn_columns c = {&r->x, r->y.total, in->bytes == 1 ? 255 : 65535, r->format.bits};
+
+  if (to->height < r->format.height || to->width < r->format.width)
+    memset(out, 0, (size_t)r->format.height * row);
+  out += (size_t)to->y * row + (size_t)to->x * pixel;
+  for (int64_t y = 0; y < to->height; y++, out += row) {
+    pn_sum_rows(&r->y, y, in, r->sum, r->scratch);
+    pn_sum_columns(&c, r->sum, out, r->wide);
+  }
+}
+
+pn_status pn_resizer_run(pn_resizer *r, const pn_gray *in, void *out) {
+  const pn_resizer_format *f = &r->format;
+  size_t plane_bytes = (size_t)(f->height * f->width * (f->bits / 8));
+  uint8_t *to = out;
+  pn_status st;
+
+  if ((st = check_input(r, in)) != PN_OK) return st;
+  if ((st = make_tables(r, in)) != PN_OK) return st;
+  if ((st = room_for_channel(r, in)) != PN_OK) return st;
+  for (int c = 0; c < f->channels; c++, to += plane_bytes) {
+    const pn_rect *from = &r->map.from;
+    size_t skip = (size_t)(from->y * in->width + from->x) * (size_t)in->bytes_per_pixel;
+    pn_plane p = {.stride = in->width,
+                  .height = from->height,
+                  .width = from->width,
+                  .bytes = in->bytes_per_pixel};
+    if (c > 0 && in->channels == 1) { /* grey: the planes are the same */
+      memcpy(to, out, plane_bytes);
+      continue;
+    }
+    p.data = (const uint8_t *)channel_of(r, in, c) + skip;
+    run_plane(r, &p, to);
+  }
+  return PN_OK;
 }

@@ -19,6 +19,8 @@ void pn_ingest_config_init(pn_ingest_config *cfg) {
                             .salt = "pneuma",
                             .height = 128,
                             .width = 128,
+                            .bits = 8,
+                            .fit = PN_FIT_STRETCH,
                             .seed = 1,
                             .val_share = 0.15,
                             .test_share = 0.15,
@@ -44,11 +46,12 @@ static void describe(pn_ingest *x) {
   snprintf(x->classes, sizeof x->classes, "%s,%s", pn_rsna_class_name(0), pn_rsna_class_name(1));
   snprintf(x->decoder, sizeof x->decoder,
            "8-bit JPEG: libjpeg, islow DCT; window or min..max above 8 bits; "
-           "stretched, area average down, linear up");
+           "fit %s, area average down, linear up",
+           pn_fit_name(x->cfg->fit));
   x->format = (pn_shard_format){.channels = 1,
                                 .height = x->cfg->height,
                                 .width = x->cfg->width,
-                                .bits = 8,
+                                .bits = x->cfg->bits,
                                 .classes = x->classes,
                                 .decoder = x->decoder,
                                 .plan = x->source.plan};

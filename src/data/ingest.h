@@ -6,6 +6,7 @@
 #include "comm/comm.h"
 #include "data/dataset.h"
 #include "data/dicom.h"
+#include "data/geometry.h"
 
 #include <jansson.h>
 #include <stdint.h>
@@ -20,7 +21,9 @@ typedef struct {
   const char *classes;   /* ingest.classes: stage_2_detailed_class_info.csv; "" = beside the labels,
                             left out when it is not there and `labels` was given */
   const char *salt;      /* ingest.salt: goes into the hashed ids; "pneuma" */
-  int64_t height, width; /* --size; 128 x 128.  Images are stretched to it (no letterbox) */
+  int64_t height, width; /* --size; 128 x 128 */
+  int bits;              /* ingest.bits: of a stored pixel, 8 or 16; 8 */
+  pn_fit fit;            /* ingest.fit; stretch */
   uint64_t seed;         /* ingest.seed, of the split; 1 */
   double val_share, test_share; /* ingest.val 0.15, ingest.test 0.15; their sum < 1 */
   int64_t shard_mb;             /* ingest.shard_mb, 1..4096: most MB of pixels in a shard; 64 */

@@ -63,13 +63,25 @@ static pn_status report_bad_box(pn_ingest_worker *w, int64_t file, const pn_labe
   return add_event(w->x, file, PN_OUT_LABEL_ROW, &why);
 }
 
-/* Valid boxes of a label, scaled to the stored size. */
+/* A valid box lies outside the part that ingest.fit=crop shows. */
+static pn_status report_lost_box(pn_ingest_worker *w, int64_t file, const pn_label_box *b) {
+  pn_reject why = {0};
+  char tag[PN_REJECT_TAG_BYTES];
+
+  snprintf(tag, sizeof tag, "line %lld", (long long)b->line);
+  pn_reject_set(&why, "box_cropped", tag, "x %g y %g width %g height %g is outside the crop", b->x,
+                b->y, b->width, b->height);
+  return add_event(w->x, file, PN_OUT_LABEL_ROW, &why);
+}
+
+/* Valid boxes of a label, where the resize moves them. */
 static pn_status make_boxes(pn_ingest_worker *w, int64_t file, const pn_label *l,
                             const pn_dicom_info *info, int64_t *n) {
   const pn_ingest_config *cfg = w->x->cfg;
+  pn_fit_map map = pn_fit_make(cfg->fit, info->rows, info->columns, cfg->height, cfg->width);
   pn_status st = PN_OK;
 
-  *n = 0;
+  *n = w->boxes_clipped = 0;
   if (l->n_boxes > w->box_capacity) {
     pn_box *boxes = realloc(w->boxes, (size_t)l->n_boxes * sizeof *boxes);
     if (!boxes) return PN_FAIL(PN_ERR_NOMEM, "boxes: out of memory");
@@ -79,10 +91,15 @@ static pn_status make_boxes(pn_ingest_worker *w, int64_t file, const pn_label *l
   for (int64_t i = 0; i < l->n_boxes && st == PN_OK; i++) {
     const pn_label_box *b = &w->x->source.labels.box[l->first_box + i];
     pn_box box = {(float)b->x, (float)b->y, (float)b->width, (float)b->height, (float)l->target};
-    if (box_is_bad(b, info))
+    pn_box_fate fate;
+    if (box_is_bad(b, info)) {
       st = report_bad_box(w, file, b, info);
-    else
-      w->boxes[(*n)++] = pn_box_scale(box, info->rows, info->columns, cfg->height, cfg->width);
+    } else if ((fate = pn_fit_box(&map, &box)) == PN_BOX_OUTSIDE) {
+      st = report_lost_box(w, file, b);
+    } else {
+      w->boxes_clipped += fate == PN_BOX_CLIPPED;
+      w->boxes[(*n)++] = box;
+    }
   }
   return st;
 }

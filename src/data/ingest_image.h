@@ -15,7 +15,7 @@ typedef struct {
   pn_shard_writer *writer;
   pn_gray image; /* pixels of the image at hand */
   pn_box *boxes; /* [box_capacity] of the image at hand, in pixels of the stored image */
-  int64_t box_capacity;
+  int64_t box_capacity, boxes_clipped;
   int64_t piece;
 } pn_ingest_worker;
 

@@ -104,11 +104,11 @@ pn_status pn_ingest_index(const pn_ingest *x, json_t **out) {
   count_records(x, &t);
   *out = NULL;
   index = json_pack(
-      "{s:s,s:i,s:s,s:i,s:I,s:I,s:i,s:[s,s],s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:f,s:f,s:s,s:s,s:o}",
+      "{s:s,s:i,s:s,s:i,s:I,s:I,s:i,s:s,s:[s,s],s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:f,s:f,s:s,s:s,s:o}",
       "format", PN_INDEX_FORMAT, "version", PN_INDEX_VERSION, "kind", "rsna", "channels", 1,
-      "height", (json_int_t)cfg->height, "width", (json_int_t)cfg->width, "bits", 8, "classes",
-      pn_rsna_class_name(0), pn_rsna_class_name(1), "class_counts",
-      named_counts(pn_rsna_class_name, t.classes, PN_RSNA_CLASSES), "splits",
+      "height", (json_int_t)cfg->height, "width", (json_int_t)cfg->width, "bits", cfg->bits, "fit",
+      pn_fit_name(cfg->fit), "classes", pn_rsna_class_name(0), pn_rsna_class_name(1),
+      "class_counts", named_counts(pn_rsna_class_name, t.classes, PN_RSNA_CLASSES), "splits",
       named_counts(split_name, t.splits, PN_SPLIT_COUNT), "counts", counts_json(x, &t), "warnings",
       named_counts(pn_dicom_warning_name, t.warnings, PN_DICOM_WARNING_COUNT),
       "labels_without_file", (json_int_t)x->labels_without_file, "bad_label_rows",

@@ -22,12 +22,13 @@ typedef struct {
 } walk;
 
 static pn_status start_worker(pn_ingest *x, pn_ingest_worker *w) {
-  const pn_ingest_config *cfg = x->cfg;
+  const pn_shard_format *f = &x->format;
+  pn_resizer_format size = {f->channels, f->height, f->width, f->bits, x->cfg->fit};
   pn_status st;
 
   w->x = x;
   if ((st = pn_dicom_reader_create(&w->reader)) != PN_OK) return st;
-  if ((st = pn_resizer_create(cfg->height, cfg->width, &w->resizer)) != PN_OK) return st;
+  if ((st = pn_resizer_create(&size, &w->resizer)) != PN_OK) return st;
   return pn_shard_writer_create(&x->format, x->capacity, &w->writer);
 }
 

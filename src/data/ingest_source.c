@@ -83,9 +83,10 @@ static pn_status plan_digest(const pn_ingest_config *cfg, pn_ingest_source *s) {
 
   if (st != PN_OK) return st;
   snprintf(options, sizeof options,
-           "pneuma plan 2; rsna; %lldx%lld; %lld MB; salt %.200s; dicom %d %d %d;",
-           (long long)cfg->height, (long long)cfg->width, (long long)cfg->shard_mb, cfg->salt,
-           (int)dicom->frames, dicom->window, dicom->reject_burned_in);
+           "pneuma plan 3; rsna; %lldx%lld; %d bits; %s; %lld MB; salt %.200s; dicom %d %d %d;",
+           (long long)cfg->height, (long long)cfg->width, cfg->bits, pn_fit_name(cfg->fit),
+           (long long)cfg->shard_mb, cfg->salt, (int)dicom->frames, dicom->window,
+           dicom->reject_burned_in);
   pn_sha256_update(sha, options, strlen(options) + 1);
   pn_sha256_update(sha, s->list, s->list_bytes);
   pn_sha256_update(sha, s->labels_text, s->labels_bytes);
