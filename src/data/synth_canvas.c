@@ -134,18 +134,17 @@ void pn_canvas_stroke(pn_canvas *c, const pn_chest *chest, const pn_stroke *s) {
   settle(c, touched, sign, s->inside_lung);
 }
 
-void pn_canvas_disc(pn_canvas *c, const pn_chest *chest, float u, float v, float radius, float gain,
-                    float edge) {
-  float p[2], r = radius * SIDE, inv = 1 / fmaxf(edge * r, 0.5f);
+void pn_canvas_disc(pn_canvas *c, const pn_chest *chest, const pn_disc *d) {
+  float p[2], r = d->radius * SIDE, inv = 1 / fmaxf(d->edge * r, 0.5f);
   frame f;
 
-  to_pixel(chest, u, v, p);
+  to_pixel(chest, d->u, d->v, p);
   f = frame_of(p, p, r + 1);
   for (int y = f.y0; y <= f.y1; y++)
     for (int x = f.x0; x <= f.x1; x++) {
       float dx = (float)x - p[0], dy = (float)y - p[1];
       c->bright[(size_t)y * SIDE + (size_t)x] +=
-          gain * pn_smooth((r - sqrtf(dx * dx + dy * dy)) * inv + 0.5f);
+          d->gain * pn_smooth((r - sqrtf(dx * dx + dy * dy)) * inv + 0.5f);
     }
 }
 

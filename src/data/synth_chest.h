@@ -121,9 +121,12 @@ typedef struct {
 } pn_stroke;
 void pn_canvas_stroke(pn_canvas *c, const pn_chest *chest, const pn_stroke *s);
 
-/* A soft disc; `edge` in 0..1: share of the radius over which it fades. */
-void pn_canvas_disc(pn_canvas *c, const pn_chest *chest, float u, float v, float radius, float gain,
-                    float edge);
+/* A soft disc. */
+typedef struct {
+  float u, v, radius, gain;
+  float edge; /* 0..1: share of the radius over which it fades */
+} pn_disc;
+void pn_canvas_disc(pn_canvas *c, const pn_chest *chest, const pn_disc *d);
 
 /* The image's straight lines of text, drawn as strokes: letters L, A, P at x, y, height h. */
 void pn_canvas_letter(pn_canvas *c, char letter, float x, float y, float h, float gain);

@@ -219,7 +219,7 @@ static void draw_leads(const pn_chest *c, pn_canvas *k, pn_rng *rng) {
                       0.07f,
                       0.07f,
                       false};
-    pn_canvas_disc(k, c, u, v, 0.009f, 0.22f, 0.3f);
+    pn_canvas_disc(k, c, &(pn_disc){u, v, 0.009f, 0.22f, 0.3f});
     pn_canvas_stroke(k, c, &wire);
   }
 }
@@ -230,14 +230,16 @@ static void draw_nodules(const pn_chest *c, pn_canvas *k, pn_rng *rng) {
     float v = range(rng, 0.15, 0.85), across = range(rng, 0.25, 0.85);
     int row = pn_chest_row(v);
     float u = c->medial[side][row] + across * (c->lateral[side][row] - c->medial[side][row]);
-    pn_canvas_disc(k, c, side ? u : -u, v, range(rng, 0.008, 0.02), range(rng, 0.06, 0.2), 0.5f);
+    pn_canvas_disc(
+        k, c, &(pn_disc){side ? u : -u, v, range(rng, 0.008, 0.02), range(rng, 0.06, 0.2), 0.5f});
   }
 }
 
 /* What lies on top of the anatomy; markers last. */
 static void draw_extras(const pn_chest *c, pn_canvas *k, pn_rng findings, pn_rng lines) {
   if (c->bubble > 0)
-    pn_canvas_disc(k, c, 0.45f, c->dome[pn_chest_col(0.45f)] + 0.1f, c->bubble, -0.16f, 0.4f);
+    pn_canvas_disc(k, c,
+                   &(pn_disc){0.45f, c->dome[pn_chest_col(0.45f)] + 0.1f, c->bubble, -0.16f, 0.4f});
   if (c->findings.haze) draw_haze(c, k, &findings);
   if (c->findings.nodules) draw_nodules(c, k, &findings);
   if (c->findings.pacemaker) draw_pacemaker(c, k, &findings);
