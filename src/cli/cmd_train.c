@@ -4,6 +4,7 @@
 #include "cli/metrics_print.h"
 #include "cli/train_setup.h"
 #include "cli/units.h"
+#include "cli/weights_setup.h"
 
 #include <string.h>
 
@@ -111,6 +112,7 @@ pn_status pn_cmd_train(pn_cli *x) {
   pn_train_config cfg = {0};
   pn_dataset *d = NULL;
   pn_place_map places = {0};
+  pn_weights_setup weights = {0};
   json_t *options = NULL, *versions = pn_versions_json();
   int threads = 1;
   pn_status st = PN_OK;
@@ -125,8 +127,10 @@ pn_status pn_cmd_train(pn_cli *x) {
   cfg.out_path = out;
   cfg.options = options;
   cfg.versions = versions;
+  cfg.weights = pn_weights_prepare(x->opt, &weights);
   PN_TRY(train(x, d, &cfg));
 done:
+  pn_weights_release(&weights);
   pn_place_free(&places);
   pn_dataset_close(d);
   json_decref(options);

@@ -17,7 +17,7 @@ static pn_status init_params(pn_strategy *s) {
       st = PN_FAIL(PN_ERR_NOMEM, "initial values of %s: out of memory", pn_graph_param(g, i)->name);
       goto done;
     }
-    pn_graph_init_param(g, i, s->spec.seed, logical);
+    PN_TRY(pn_strategy_initial_value(s, i, logical));
     PN_TRY(pn_layout_pack(&map->slot[i].layout, logical, s->params + map->slot[i].offset));
   }
 done:

@@ -70,11 +70,24 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   s->ops = ops;
   s->spec = *spec;
   PN_TRY(pn_agree(spec->data, ops->setup(s)));
+  s->spec.initial = NULL;
   *out = s;
   s = NULL;
 done:
   pn_strategy_destroy(s);
   return st;
+}
+
+pn_status pn_strategy_initial_value(const pn_strategy *s, int param, float *logical) {
+  const pn_initial_source *from = s->spec.initial;
+  bool found = false;
+
+  if (from) {
+    pn_status st = from->value(from->ctx, param, logical, &found);
+    if (st != PN_OK) return st;
+  }
+  if (!found) pn_graph_init_param(s->spec.graph, param, s->spec.seed, logical);
+  return PN_OK;
 }
 
 void pn_strategy_destroy(pn_strategy *s) {

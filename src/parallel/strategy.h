@@ -19,14 +19,22 @@ typedef struct {
 } pn_owned;
 typedef pn_status (*pn_visit_fn)(void *ctx, const pn_owned *range);
 
+/* Values that replace the random initial ones. */
 typedef struct {
-  const pn_graph *graph;   /* borrowed */
-  const pn_param_map *map; /* borrowed */
-  pn_optim *optim;         /* borrowed */
-  pn_comm *data;           /* borrowed */
-  pn_device *device;       /* borrowed: allocates the arenas */
-  int64_t bucket_bytes;    /* ddp; 0 = default (see ddp.c) */
-  uint64_t seed;           /* initial values */
+  void *ctx; /* borrowed */
+  /* *found false: parameter `param` keeps its random value.  Not collective. */
+  pn_status (*value)(void *ctx, int param, float *logical, bool *found);
+} pn_initial_source;
+
+typedef struct {
+  const pn_graph *graph;            /* borrowed */
+  const pn_param_map *map;          /* borrowed */
+  pn_optim *optim;                  /* borrowed */
+  pn_comm *data;                    /* borrowed */
+  pn_device *device;                /* borrowed: allocates the arenas */
+  int64_t bucket_bytes;             /* ddp; 0 = default (see ddp.c) */
+  uint64_t seed;                    /* initial values */
+  const pn_initial_source *initial; /* NULL: all random; borrowed during creation */
 } pn_strategy_spec;
 
 typedef struct {
@@ -58,6 +66,8 @@ const pn_strategy_ops *const *pn_strategy_table(int *count);
  * Errors: ARG (unknown name; `single` on more than one rank says to use ddp). */
 pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_strategy **out);
 void pn_strategy_destroy(pn_strategy *s);
+/* Logical initial value of a parameter, for setup. */
+pn_status pn_strategy_initial_value(const pn_strategy *s, int param, float *logical);
 pn_plan_hooks pn_strategy_hooks(pn_strategy *s);
 pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gradients, all ready */
 

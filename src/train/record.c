@@ -238,5 +238,9 @@ pn_status pn_record_finish(pn_record *r, const pn_run_facts *facts, pn_train_res
     return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
   }
   json_decref(rest);
+  if (facts->cfg->weights &&
+      json_object_set_new(result->record, "initial_weights",
+                          facts->cfg->weights->describe(facts->cfg->weights->ctx)) != 0)
+    return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
   return r->folder[0] ? write_run(r, result->record) : PN_OK;
 }

@@ -66,6 +66,7 @@ static pn_status setup_engine(pn_run *r) {
   PN_TRY(check_config(r->cfg, r->data));
   count_steps(r);
   PN_TRY(make_model(r));
+  if (r->cfg->weights) PN_TRY(r->cfg->weights->open(r->cfg->weights->ctx, r->graph));
   PN_TRY(pn_device_create(r->cfg->device, r->cfg->threads, &r->device));
   PN_TRY(pn_optim_create(&r->cfg->optim, &r->optim));
   PN_TRY(make_plans(r));
@@ -74,13 +75,16 @@ done:
 }
 
 static pn_status make_strategy(pn_run *r) {
+  const pn_train_weights *w = r->cfg->weights;
+  pn_initial_source initial = {w ? w->ctx : NULL, w ? w->value : NULL};
   pn_strategy_spec spec = {.graph = r->graph,
                            .map = &r->plans.map,
                            .optim = r->optim,
                            .data = r->bulk,
                            .device = r->device,
                            .bucket_bytes = (int64_t)(r->cfg->bucket_mb * (1 << 20)),
-                           .seed = r->cfg->seed};
+                           .seed = r->cfg->seed,
+                           .initial = w ? &initial : NULL};
   return pn_strategy_create(r->cfg->strategy, &spec, &r->strategy);
 }
 

@@ -11,6 +11,14 @@
 
 #include <jansson.h>
 
+/* Weights to start from; interop/initial.h makes them from a file. */
+typedef struct {
+  void *ctx;                                                             /* borrowed */
+  pn_status (*open)(void *ctx, const pn_graph *g);                       /* not collective */
+  pn_status (*value)(void *ctx, int param, float *logical, bool *found); /* pn_initial_source */
+  json_t *(*describe)(void *ctx); /* what matched, for run.json; new reference */
+} pn_train_weights;
+
 typedef struct {
   char model[32];
   pn_model_config model_config; /* size, channels and classes are filled from the data */
@@ -30,6 +38,7 @@ typedef struct {
   bool keep_best;                              /* and the one of the best validation */
   const char *out_path; /* run folder (checkpoint, epochs.csv, steps.csv, run.json); NULL = none;
                            borrowed */
+  const pn_train_weights *weights; /* NULL: random ones; borrowed */
   json_t *options;  /* effective options with origin, stored in run.json; may be NULL; borrowed */
   json_t *versions; /* library versions; may be NULL; borrowed */
 } pn_train_config;

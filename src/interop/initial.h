@@ -1,0 +1,35 @@
+/* initial.h -- tensors of a weight file as the initial values of a graph's parameters, matched by
+ * name; a report says what matched, what did not and why. */
+#ifndef PN_INTEROP_INITIAL_H
+#define PN_INTEROP_INITIAL_H
+
+#include "interop/tensor_file.h"
+#include "nn/graph.h"
+
+#include <jansson.h>
+
+/* Which parameters may keep their random values. */
+typedef enum {
+  PN_MAY_MISS_NONE,
+  PN_MAY_MISS_HEAD, /* those of the last dense layer: a task with other classes */
+  PN_MAY_MISS_ANY   /* but at least one must match */
+} pn_may_miss;
+
+typedef struct pn_initial pn_initial;
+
+/* Keras files whose layer names are all unknown here are matched by position, when every shape
+ * agrees.  Not collective.  Errors: those of pn_tensor_file_open; FORMAT with the first parameter
+ * that had to match and did not. */
+pn_status pn_initial_open(const char *path, const pn_graph *g, pn_may_miss may_miss,
+                          pn_initial **out); /* g: borrowed */
+void pn_initial_close(pn_initial *x);
+
+/* Logical value of parameter `param`; *found false: it keeps its random values. */
+pn_status pn_initial_value(pn_initial *x, int param, float *logical, bool *found);
+
+/* {"file", "format", "matched": N, "initialised": [{"name", "why"}], "unused": [names]}; new
+ * reference, NULL: out of memory. */
+json_t *pn_initial_json(const pn_initial *x);
+void pn_initial_print(const pn_initial *x); /* the same by pn_info and pn_warn */
+
+#endif
