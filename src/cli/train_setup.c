@@ -57,6 +57,34 @@ static pn_status check_optim(const pn_options *o) {
   return PN_OK;
 }
 
+void pn_augment_setup(const pn_options *o, pn_augment_config *c) {
+  for (int t = 0; t < PN_AUG_COUNT; t++) {
+    char key[64];
+    snprintf(key, sizeof key, "augment.%s", pn_transform_name((pn_transform)t));
+    c->range[t] = pn_options_float(o, key);
+  }
+  c->black = strcmp(pn_options_text(o, "augment.fill"), "black") == 0;
+  c->seed = (uint64_t)pn_options_int(o, "train.seed");
+}
+
+static pn_status data_setup(const pn_options *o, pn_train_config *cfg) {
+  const char *check = pn_options_text(o, "data.check");
+
+  pn_augment_setup(o, &cfg->augment);
+  cfg->check = strcmp(check, "always") == 0  ? PN_CHECK_ALWAYS
+               : strcmp(check, "never") == 0 ? PN_CHECK_NEVER
+                                             : PN_CHECK_FIRST;
+  cfg->prefetch = (int)pn_options_int(o, "data.prefetch");
+  cfg->data_threads = (int)pn_options_int(o, "data.threads");
+  if (cfg->prefetch == 0 && pn_options_given(o, "data.threads"))
+    return PN_FAIL(
+        PN_ERR_ARG,
+        "data.threads has no effect with data.prefetch=0: set data.prefetch=2 or leave it out");
+  if (!pn_augment_any(&cfg->augment) && pn_options_given(o, "augment.fill"))
+    return PN_FAIL(PN_ERR_ARG, "augment.fill has no effect: no other augment.* option is set");
+  return PN_OK;
+}
+
 static void copy(char *out, size_t out_bytes, const char *text) {
   snprintf(out, out_bytes, "%s", text);
 }
@@ -94,7 +122,7 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   cfg->keep_best = pn_options_bool(o, "train.keep_best");
   if (cfg->epochs == 0 && cfg->steps == 0)
     return PN_FAIL(PN_ERR_ARG, "train.epochs=0 and train.steps=0 would never stop: set one");
-  return PN_OK;
+  return data_setup(o, cfg);
 }
 
 pn_status pn_data_open(const pn_options *o, pn_comm *c, pn_dataset **out) {

@@ -15,6 +15,9 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks, pn
 /* model.* of the options; size, channels and classes keep their defaults. */
 void pn_model_setup(const pn_options *o, pn_model_config *cfg);
 
+/* augment.* and train.seed of the options. */
+void pn_augment_setup(const pn_options *o, pn_augment_config *cfg);
+
 /* data.path opened on every rank; no path, no index: a message with the way out.  Collective,
  * errors are agreed upon.  *out is owned by the caller. */
 pn_status pn_data_open(const pn_options *o, pn_comm *c, pn_dataset **out);

@@ -1,132 +1,26 @@
-/* dataset.c -- index.json and its shards: which image is where, in which split. */
-#include "data/dataset.h"
+/* dataset.c -- published shards, opened when they are needed, and the images in them. */
+#include "data/dataset_internal.h"
 
 #include "base/digest.h"
 #include "base/file.h"
-#include "data/shard.h"
-#include "data/shard_read.h"
 
-#include <jansson.h>
 #include <limits.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
-enum { DIGEST_BYTES = 65, MAX_CLASSES = 256 };
-
-struct pn_dataset {
-  char *path; /* folder */
-  char digest[DIGEST_BYTES];
-  int64_t channels, height, width, bits;
-  int n_classes;
-  char **class_name; /* [n_classes] */
-  int n_shards;
-  pn_shard_map *shard; /* [n_shards] */
-  char **file;         /* [n_shards] */
-  int64_t *first;      /* [n_shards + 1]: number of the shard's first image */
-  int64_t count[PN_SPLIT_COUNT];
-  uint32_t *number[PN_SPLIT_COUNT]; /* [count]: image numbers of a split, ascending */
-  uint8_t *checked;                 /* bitset over all images: its CRC was right */
-};
+enum { OPEN_AT_ONCE = 256 }; /* so few shards are opened, and their damage found, at the start */
 
 const char *pn_split_name(pn_split s) {
   static const char *const names[PN_SPLIT_COUNT] = {"train", "val", "test"};
   return (unsigned)s < PN_SPLIT_COUNT ? names[s] : "?";
 }
 
-static pn_status bad_index(const pn_dataset *d, const char *what) {
-  return PN_FAIL(PN_ERR_FORMAT, "%s/%s: %s; ingest again", d->path, PN_INDEX_NAME, what);
-}
-
-static pn_status no_index(const char *path) {
-  return PN_FAIL(PN_ERR_IO,
-                 "no %s in %s: make it with `pneuma ingest DICOM_FOLDER %s` (phantoms to try "
-                 "with: `pneuma synth FOLDER`)",
-                 PN_INDEX_NAME, path, path);
-}
-
-static pn_status load_index(const pn_dataset *d, json_t **out) {
-  char path[PATH_MAX], *text = NULL;
-  json_error_t error;
-  size_t bytes = 0;
-  pn_status st = PN_OK;
-
-  PN_TRY(pn_path_join(path, sizeof path, d->path, PN_INDEX_NAME));
-  if (!pn_file_exists(path)) return no_index(d->path);
-  PN_TRY(pn_file_read(path, &text, &bytes));
-  if (!(*out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error)))
-    st = PN_FAIL(PN_ERR_FORMAT, "%s:%d: not JSON: %s", path, error.line, error.text);
-done:
-  free(text);
-  return st;
-}
-
-static pn_status check_version(const pn_dataset *d, json_t *index) {
-  const char *format = json_string_value(json_object_get(index, "format"));
-  json_t *version = json_object_get(index, "version");
-
-  if (!format || strcmp(format, PN_INDEX_FORMAT) != 0 || !json_is_integer(version))
-    return bad_index(d, "not an index of shards");
-  if (json_integer_value(version) != PN_INDEX_VERSION)
-    return PN_FAIL(PN_ERR_FORMAT, "%s/%s: version %lld, this build reads %d; ingest again", d->path,
-                   PN_INDEX_NAME, (long long)json_integer_value(version), PN_INDEX_VERSION);
-  return PN_OK;
-}
-
-/* The digest is over the index without itself: an edited index does not pass. */
-static pn_status check_digest(pn_dataset *d, json_t *index) {
-  const char *said = json_string_value(json_object_get(index, "digest"));
-  pn_sha256 *sha = NULL;
-  char *text = NULL, is[DIGEST_BYTES];
-  pn_status st = PN_OK;
-
-  if (!said || strlen(said) != DIGEST_BYTES - 1) return bad_index(d, "no digest");
-  memcpy(d->digest, said, DIGEST_BYTES);
-  json_object_del(index, "digest");
-  text = json_dumps(index, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(15));
-  if (!text) PN_TRY(PN_FAIL(PN_ERR_NOMEM, "%s: index: out of memory", d->path));
-  PN_TRY(pn_sha256_create(&sha));
-  pn_sha256_update(sha, text, strlen(text));
-  pn_sha256_hex(sha, is);
-  if (strcmp(is, d->digest) != 0) st = bad_index(d, "its digest does not fit: changed or damaged");
-done:
-  pn_sha256_destroy(sha);
-  free(text);
-  return st;
-}
-
-static pn_status read_shape(pn_dataset *d, json_t *index) {
-  int64_t *to[] = {&d->channels, &d->height, &d->width, &d->bits};
-  static const char *const keys[] = {"channels", "height", "width", "bits"};
-
-  for (int k = 0; k < 4; k++) {
-    *to[k] = json_integer_value(json_object_get(index, keys[k]));
-    if (*to[k] < 1 || *to[k] > INT16_MAX) return bad_index(d, "bad image shape");
-  }
-  return d->bits == 8 || d->bits == 16 ? PN_OK : bad_index(d, "bits is not 8 or 16");
-}
-
-static pn_status read_classes(pn_dataset *d, json_t *index) {
-  json_t *names = json_object_get(index, "classes");
-  size_t n = json_array_size(names);
-
-  if (n < 1 || n > MAX_CLASSES) return bad_index(d, "bad list of classes");
-  if (!(d->class_name = calloc(n, sizeof *d->class_name)))
-    return PN_FAIL(PN_ERR_NOMEM, "%s: classes: out of memory", d->path);
-  d->n_classes = (int)n;
-  for (size_t i = 0; i < n; i++) {
-    const char *name = json_string_value(json_array_get(names, i));
-    if (!name) return bad_index(d, "bad list of classes");
-    if (!(d->class_name[i] = strdup(name)))
-      return PN_FAIL(PN_ERR_NOMEM, "%s: classes: out of memory", d->path);
-  }
-  return PN_OK;
-}
-
-static pn_status check_shard(const pn_dataset *d, const pn_shard_map *m, const char *path,
-                             json_t *entry) {
-  int64_t images = json_integer_value(json_object_get(entry, "images"));
-  int64_t bytes = json_integer_value(json_object_get(entry, "bytes"));
+static pn_status check_shard(const pn_dataset *d, int k, const char *path) {
+  const pn_shard_map *m = &d->shard[k];
+  int64_t images = d->first[k + 1] - d->first[k], bytes = d->bytes[k];
 
   if (m->images != images || (int64_t)m->map_bytes != bytes)
     return PN_FAIL(PN_ERR_FORMAT,
@@ -148,104 +42,34 @@ static pn_status check_shard(const pn_dataset *d, const pn_shard_map *m, const c
   return PN_OK;
 }
 
-static pn_status open_shard(pn_dataset *d, int k, json_t *entry) {
-  const char *file = json_string_value(json_object_get(entry, "file"));
+/* Not for two threads at a time: HDF5 is not either. */
+static pn_status open_shard(pn_dataset *d, int k) {
+  pn_shard_map *m = &d->shard[k];
   char path[PATH_MAX];
   pn_status st;
 
-  if (!file || !*file || strchr(file, '/')) return bad_index(d, "bad name of a shard");
-  if (!(d->file[k] = strdup(file)))
-    return PN_FAIL(PN_ERR_NOMEM, "%s: shards: out of memory", d->path);
-  PN_TRY(pn_path_join(path, sizeof path, d->path, file));
-  PN_TRY(pn_shard_open_map(path, &d->shard[k]));
-  PN_TRY(check_shard(d, &d->shard[k], path, entry));
-  d->first[k + 1] = d->first[k] + d->shard[k].images;
+  if (m->map) return PN_OK;
+  PN_TRY(pn_path_join(path, sizeof path, d->path, d->file[k]));
+  PN_TRY(pn_shard_open_map(path, m));
+  if ((st = check_shard(d, k, path)) != PN_OK) pn_shard_unmap(m);
+  /* Advice only: images come in random order, and pn_dataset_reach asks for whole ones. */
+  if (st == PN_OK) (void)madvise(m->map, m->map_bytes, MADV_RANDOM);
 done:
-  return st;
-}
-
-static pn_status open_shards(pn_dataset *d, json_t *index) {
-  json_t *shards = json_object_get(index, "shards");
-  size_t n = json_array_size(shards);
-  pn_status st = PN_OK;
-
-  if (n < 1 || n > INT32_MAX) return bad_index(d, "no shards");
-  d->shard = calloc(n, sizeof *d->shard);
-  d->file = calloc(n, sizeof *d->file);
-  d->first = calloc(n + 1, sizeof *d->first);
-  if (!d->shard || !d->file || !d->first)
-    return PN_FAIL(PN_ERR_NOMEM, "%s: %zu shards: out of memory", d->path, n);
-  d->n_shards = (int)n;
-  for (size_t k = 0; k < n; k++) PN_TRY(open_shard(d, (int)k, json_array_get(shards, k)));
-  if (d->first[n] > UINT32_MAX) st = bad_index(d, "more than 2^32 images");
-done:
-  return st;
-}
-
-static pn_status allocate_splits(pn_dataset *d, json_t *index) {
-  json_t *splits = json_object_get(index, "splits");
-  int64_t total = d->first[d->n_shards];
-
-  d->checked = calloc((size_t)total / 8 + 1, 1);
-  if (!d->checked) return PN_FAIL(PN_ERR_NOMEM, "%s: index: out of memory", d->path);
-  for (int s = 0; s < PN_SPLIT_COUNT; s++) {
-    int64_t n = json_integer_value(json_object_get(splits, pn_split_name((pn_split)s)));
-    if (n < 0 || n > total) return bad_index(d, "bad counts of the splits");
-    d->count[s] = n;
-    d->number[s] = malloc(((size_t)n + 1) * sizeof *d->number[s]);
-    if (!d->number[s]) return PN_FAIL(PN_ERR_NOMEM, "%s: index: out of memory", d->path);
-  }
-  return PN_OK;
-}
-
-/* Give each image of shard k to its split; at[]: images each split has so far. */
-static pn_status fill_splits(pn_dataset *d, int k, const char *split, int64_t at[PN_SPLIT_COUNT]) {
-  int64_t n = d->shard[k].images;
-
-  if (!split || strlen(split) != (size_t)n) return bad_index(d, "a shard without its splits");
-  for (int64_t i = 0; i < n; i++) {
-    const char *found = strchr(PN_SPLIT_CHARS, split[i]);
-    long s = found ? found - PN_SPLIT_CHARS : -1;
-    if (split[i] == PN_SPLIT_DROPPED) continue;
-    if (s < 0 || at[s] >= d->count[s]) return bad_index(d, "splits and their counts differ");
-    d->number[s][at[s]++] = (uint32_t)(d->first[k] + i);
-  }
-  return PN_OK;
-}
-
-static pn_status read_splits(pn_dataset *d, json_t *index) {
-  json_t *shards = json_object_get(index, "shards");
-  int64_t at[PN_SPLIT_COUNT] = {0};
-  pn_status st = allocate_splits(d, index);
-
-  for (int k = 0; st == PN_OK && k < d->n_shards; k++) {
-    json_t *split = json_object_get(json_array_get(shards, (size_t)k), "split");
-    st = fill_splits(d, k, json_string_value(split), at);
-  }
-  if (st == PN_OK && memcmp(at, d->count, sizeof at) != 0)
-    st = bad_index(d, "splits and their counts differ");
   return st;
 }
 
 pn_status pn_dataset_open(const char *path, pn_dataset **out) {
   pn_dataset *d = calloc(1, sizeof *d);
-  json_t *index = NULL;
   pn_status st = PN_OK;
 
   *out = NULL;
   if (!d || !(d->path = strdup(path)))
     PN_TRY(PN_FAIL(PN_ERR_NOMEM, "data set %s: out of memory", path));
-  PN_TRY(load_index(d, &index));
-  PN_TRY(check_version(d, index));
-  PN_TRY(check_digest(d, index));
-  PN_TRY(read_shape(d, index));
-  PN_TRY(read_classes(d, index));
-  PN_TRY(open_shards(d, index));
-  PN_TRY(read_splits(d, index));
+  PN_TRY(pn_dataset_read_index(d));
+  for (int k = 0; d->n_shards <= OPEN_AT_ONCE && k < d->n_shards; k++) PN_TRY(open_shard(d, k));
   *out = d;
   d = NULL;
 done:
-  json_decref(index);
   pn_dataset_close(d);
   return st;
 }
@@ -261,8 +85,9 @@ void pn_dataset_close(pn_dataset *d) {
   free(d->class_name);
   free(d->shard);
   free(d->file);
+  free(d->bytes);
   free(d->first);
-  free(d->checked);
+  free((void *)d->checked);
   free(d->path);
   free(d);
 }
@@ -293,6 +118,10 @@ const char *pn_dataset_digest(const pn_dataset *d) {
   return d->digest;
 }
 
+void pn_dataset_set_check(pn_dataset *d, pn_check check) {
+  d->check = check;
+}
+
 /* The last shard that starts at or before `number`. */
 static int shard_of(const pn_dataset *d, int64_t number) {
   int lo = 0, hi = d->n_shards;
@@ -307,36 +136,83 @@ static int shard_of(const pn_dataset *d, int64_t number) {
   return lo;
 }
 
-static pn_status check_pixels(pn_dataset *d, int k, int64_t row, int64_t number) {
-  size_t bytes = d->shard[k].image_bytes;
-  uint32_t is = pn_crc32c(0, d->shard[k].pixels + (size_t)row * bytes, bytes);
+/* Where an image is. */
+typedef struct {
+  int shard;
+  int64_t row, number;
+} place;
 
-  if (is != d->shard[k].crc[row])
-    return PN_FAIL(PN_ERR_FORMAT,
-                   "%s/%s: image %lld (number %lld of the set): CRC-32C is %08x, stored %08x: the "
-                   "file is damaged; restore it or ingest again",
-                   d->path, d->file[k], (long long)row, (long long)number, is,
-                   d->shard[k].crc[row]);
-  d->checked[number / 8] |= (uint8_t)(1u << (number % 8));
-  return PN_OK;
-}
-
-pn_status pn_dataset_get(pn_dataset *d, pn_split s, int64_t i, pn_sample *out) {
-  int64_t number, row;
-  int k;
-
+static pn_status find(const pn_dataset *d, pn_split s, int64_t i, place *out) {
   if (i < 0 || i >= pn_dataset_count(d, s))
     return PN_FAIL(PN_ERR_ARG, "image %lld of split %s, which has %lld", (long long)i,
                    pn_split_name(s), (long long)pn_dataset_count(d, s));
-  number = d->number[s][i];
-  k = shard_of(d, number);
-  row = number - d->first[k];
-  if (!(d->checked[number / 8] >> (number % 8) & 1)) {
-    pn_status st = check_pixels(d, k, row, number);
-    if (st != PN_OK) return st;
-  }
-  *out = (pn_sample){.pixels = d->shard[k].pixels + (size_t)row * d->shard[k].image_bytes,
-                     .label = d->shard[k].label[row],
-                     .id = (uint64_t)number};
+  out->number = d->number[s][i];
+  out->shard = shard_of(d, out->number);
+  out->row = out->number - d->first[out->shard];
   return PN_OK;
+}
+
+uint64_t pn_dataset_id(const pn_dataset *d, pn_split s, int64_t i) {
+  return d->number[s][i];
+}
+
+static const uint8_t *pixels_at(const pn_dataset *d, const place *p) {
+  const pn_shard_map *m = &d->shard[p->shard];
+  return m->pixels + (size_t)p->row * m->image_bytes;
+}
+
+static pn_status check_pixels(pn_dataset *d, const place *p) {
+  const pn_shard_map *m = &d->shard[p->shard];
+  uint8_t bit = (uint8_t)(1u << (p->number % 8));
+  uint32_t is;
+
+  if (d->check == PN_CHECK_NEVER) return PN_OK;
+  if (d->check == PN_CHECK_FIRST &&
+      atomic_load_explicit(&d->checked[p->number / 8], memory_order_relaxed) & bit)
+    return PN_OK;
+  is = pn_crc32c(0, pixels_at(d, p), m->image_bytes);
+  if (is != m->crc[p->row])
+    return PN_FAIL(PN_ERR_FORMAT,
+                   "%s/%s: image %lld (number %lld of the set): CRC-32C is %08x, stored %08x: the "
+                   "file is damaged; restore it or ingest again",
+                   d->path, d->file[p->shard], (long long)p->row, (long long)p->number, is,
+                   m->crc[p->row]);
+  atomic_fetch_or_explicit(&d->checked[p->number / 8], bit, memory_order_relaxed);
+  return PN_OK;
+}
+
+/* Ask the kernel to bring an image in, as one read and without waiting for it. */
+static void advise(const pn_dataset *d, const place *p) {
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE) - 1;
+  uintptr_t from = (uintptr_t)pixels_at(d, p), to = from + d->shard[p->shard].image_bytes;
+
+  from &= ~page;
+  (void)madvise((void *)from, to - from, MADV_WILLNEED); /* advice only */
+}
+
+pn_status pn_dataset_reach(pn_dataset *d, pn_split s, const int64_t *index, int64_t n) {
+  place p;
+  pn_status st = PN_OK;
+
+  for (int64_t i = 0; i < n; i++) {
+    PN_TRY(find(d, s, index[i], &p));
+    PN_TRY(open_shard(d, p.shard));
+    advise(d, &p);
+  }
+done:
+  return st;
+}
+
+pn_status pn_dataset_get(pn_dataset *d, pn_split s, int64_t i, pn_sample *out) {
+  place p;
+  pn_status st = PN_OK;
+
+  PN_TRY(find(d, s, i, &p));
+  if (!d->shard[p.shard].map) PN_TRY(open_shard(d, p.shard));
+  PN_TRY(check_pixels(d, &p));
+  *out = (pn_sample){.pixels = pixels_at(d, &p),
+                     .label = d->shard[p.shard].label[p.row],
+                     .id = (uint64_t)p.number};
+done:
+  return st;
 }

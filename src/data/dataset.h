@@ -19,8 +19,16 @@ typedef struct {
   uint64_t id;           /* 0 .. number of images - 1 over all splits: stable, keys the RNG */
 } pn_sample;
 
-/* Open index.json in `path` and map its shards.  Not collective: every rank opens for itself, then
- * pn_agree.  Errors: IO (with the command that makes shards), FORMAT. */
+/* When the CRC-32C of an image is compared. */
+typedef enum {
+  PN_CHECK_FIRST, /* when it is read for the first time since the set was opened */
+  PN_CHECK_ALWAYS,
+  PN_CHECK_NEVER
+} pn_check;
+
+/* Read index.json in `path` and see that its shards are there; a set of a few hundred shards is
+ * mapped at once, of a larger one each shard when it is first needed.  Not collective: every rank
+ * opens for itself, then pn_agree.  Errors: IO (with the command that makes shards), FORMAT. */
 pn_status pn_dataset_open(const char *path, pn_dataset **out);
 void pn_dataset_close(pn_dataset *d);
 
@@ -29,9 +37,17 @@ void pn_dataset_shape(const pn_dataset *d, int64_t *channels, int64_t *height, i
 int pn_dataset_bits(const pn_dataset *d); /* of a pixel: 8 or 16 */
 int pn_dataset_n_classes(const pn_dataset *d);
 const char *pn_dataset_class_name(const pn_dataset *d, int i);
-const char *pn_dataset_digest(const pn_dataset *d); /* SHA-256 hex of index and pixels */
-/* i-th image of a split, 0 <= i < count; checks its CRC32C on the first visit.
- * Errors: ARG, FORMAT (CRC: names shard and image). Thread-safe: no. */
+const char *pn_dataset_digest(const pn_dataset *d);       /* SHA-256 hex of index and pixels */
+void pn_dataset_set_check(pn_dataset *d, pn_check check); /* PN_CHECK_FIRST until then */
+
+/* pn_sample.id of an image, without reading it; 0 <= i < count. */
+uint64_t pn_dataset_id(const pn_dataset *d, pn_split s, int64_t i);
+/* Open the shards of images index[0 .. n) and ask the kernel for their pixels, without waiting.
+ * Errors: ARG, IO, FORMAT.  Thread-safe: no (HDF5). */
+pn_status pn_dataset_reach(pn_dataset *d, pn_split s, const int64_t *index, int64_t n);
+/* i-th image of a split, 0 <= i < count; checks its CRC-32C as pn_dataset_set_check says.
+ * Errors: ARG, FORMAT (CRC: names shard and image), those of opening its shard.  Thread-safe for
+ * images that pn_dataset_reach was called for. */
 pn_status pn_dataset_get(pn_dataset *d, pn_split s, int64_t i, pn_sample *out);
 
 /* sampler: order[k] for k in [0, n) is a permutation of 0..n-1, by (seed, epoch) only. */

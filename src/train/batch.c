@@ -1,6 +1,7 @@
-/* batch.c -- shares of the global batch; from bytes in a shard to floats in a plan. */
+/* batch.c -- shares of the global batch; from images in a shard to the input of a plan. */
 #include "train/batch.h"
 
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,67 +24,72 @@ int64_t pn_batches_largest(const pn_batches *b) {
   return (global + b->size - 1) / b->size;
 }
 
-pn_status pn_batch_create(int64_t capacity, pn_batch *out) {
+pn_status pn_batch_create(const pn_reader *r, int64_t capacity, int threads, pn_batch *out) {
   size_t n = (size_t)(capacity > 0 ? capacity : 1);
+  size_t scratch = (size_t)threads * (size_t)pn_reader_scratch(r);
 
-  *out = (pn_batch){.capacity = capacity};
-  out->sample = calloc(n, sizeof *out->sample);
+  *out = (pn_batch){.capacity = capacity, .threads = threads};
   out->id = calloc(n, sizeof *out->id);
   out->scale = calloc(n, sizeof *out->scale);
-  if (out->sample && out->id && out->scale) return PN_OK;
+  out->label2 = calloc(n, sizeof *out->label2);
+  out->mix = calloc(n, sizeof *out->mix);
+  out->scratch = malloc(scratch * sizeof *out->scratch);
+  if (out->id && out->scale && out->label2 && out->mix && out->scratch) return PN_OK;
   pn_batch_free(out);
   return PN_FAIL(PN_ERR_NOMEM, "batch of %lld images: out of memory", (long long)capacity);
 }
 
 void pn_batch_free(pn_batch *b) {
-  free(b->sample);
   free(b->id);
   free(b->scale);
+  free(b->label2);
+  free(b->mix);
+  free(b->scratch);
   *b = (pn_batch){0};
 }
 
-/* A table of the 256 inputs: the same bits whatever the compiler makes of the arithmetic. */
-static void input_table(const pn_model_config *m, float table[256]) {
-  for (int v = 0; v < 256; v++) table[v] = ((float)v / 255.0f - m->input_mean) / m->input_sd;
-}
+static pn_status read_rows(const pn_batch *b, const pn_batch_source *src, const pn_rows *rows) {
+  const int64_t scratch = pn_reader_scratch(src->reader);
+  pn_failure failure = {.status = PN_OK};
 
-static void to_float(const uint8_t *in, const float table[256], float *out, int64_t n) {
-  for (int64_t i = 0; i < n; i++) out[i] = table[in[i]];
-}
-
-static void to_float16(const pn_model_config *m, const uint16_t *in, float *out, int64_t n) {
-  for (int64_t i = 0; i < n; i++) out[i] = ((float)in[i] / 65535.0f - m->input_mean) / m->input_sd;
+#pragma omp parallel for num_threads(b->threads) if (b->threads > 1)
+  for (int64_t i = 0; i < src->n; i++) {
+    float *own = b->scratch + omp_get_thread_num() * scratch;
+    pn_status st = pn_reader_read(src->reader, src->epoch, src->index[i], own, rows, i);
+    if (st != PN_OK) {
+#pragma omp critical(pn_batch_failure)
+      pn_failure_note(&failure, st, i);
+    }
+  }
+  return pn_failure_raise(&failure);
 }
 
 pn_status pn_batch_load(pn_batch *b, const pn_batch_source *src, pn_plan *plan) {
-  int64_t c, h, w, pixels;
-  float *input = pn_plan_input(plan);
-  int32_t *labels = pn_plan_labels(plan);
-  bool wide = pn_dataset_bits(src->data) == 16;
-  float table[256];
+  const int64_t pixels = pn_reader_pixels(src->reader);
+  pn_rows rows = {pn_plan_input(plan), pn_plan_labels(plan), b->label2, b->mix, b->id};
+  pn_status st = PN_OK;
 
   if (src->n > b->capacity)
     return PN_FAIL(PN_ERR_ARG, "batch of %lld images in buffers for %lld", (long long)src->n,
                    (long long)b->capacity);
-  pn_dataset_shape(src->data, &c, &h, &w);
-  pixels = c * h * w;
-  input_table(src->model, table);
-  for (int64_t i = 0; i < src->n; i++) { /* pn_dataset_get is for one thread */
-    pn_status st = pn_dataset_get(src->data, src->split, src->index[i], &b->sample[i]);
-    if (st != PN_OK) return st;
-    b->id[i] = b->sample[i].id;
-    labels[i] = b->sample[i].label;
-  }
-#pragma omp parallel for num_threads(src->threads) if (src->threads > 1)
-  for (int64_t i = 0; i < src->n; i++)
-    if (wide) /* the shard's pixels are aligned for it */
-      to_float16(src->model, (const void *)b->sample[i].pixels, input + i * pixels, pixels);
-    else
-      to_float(b->sample[i].pixels, table, input + i * pixels, pixels);
+  PN_TRY(pn_reader_reach(src->reader, src->epoch, src->index, src->n));
+  PN_TRY(read_rows(b, src, &rows));
   if (src->plan_batch > src->n) {
     size_t empty = (size_t)(src->plan_batch - src->n);
-    memset(input + src->n * pixels, 0, empty * (size_t)pixels * sizeof *input);
-    memset(labels + src->n, 0, empty * sizeof *labels);
+    memset(rows.input + src->n * pixels, 0, empty * (size_t)pixels * sizeof *rows.input);
+    memset(rows.label + src->n, 0, empty * sizeof *rows.label);
   }
-  return PN_OK;
+done:
+  return st;
+}
+
+void pn_batch_copy(pn_batch *b, const pn_reader *r, const pn_rows *rows, int64_t n, pn_plan *plan) {
+  size_t count = (size_t)n;
+
+  memcpy(pn_plan_input(plan), rows->input,
+         count * (size_t)pn_reader_pixels(r) * sizeof *rows->input);
+  memcpy(pn_plan_labels(plan), rows->label, count * sizeof *rows->label);
+  memcpy(b->label2, rows->label2, count * sizeof *b->label2);
+  memcpy(b->mix, rows->mix, count * sizeof *b->mix);
+  memcpy(b->id, rows->id, count * sizeof *b->id);
 }

@@ -2,8 +2,7 @@
 #ifndef PN_TRAIN_BATCH_H
 #define PN_TRAIN_BATCH_H
 
-#include "data/dataset.h"
-#include "models/models.h"
+#include "data/reader.h"
 #include "nn/plan.h"
 
 /* How an epoch is cut: every image once, the same number of steps on all ranks. */
@@ -24,28 +23,31 @@ pn_batches pn_batches_make(int64_t n, int64_t global, int rank, int size); /* n,
 pn_share pn_batches_share(const pn_batches *b, int64_t step);
 int64_t pn_batches_largest(const pn_batches *b); /* most images that any rank gets in a step */
 
-/* Buffers of one batch. */
+/* What a step knows of its images beside the plan's input and labels. */
 typedef struct {
   int64_t capacity;
-  pn_sample *sample; /* [capacity], owned */
-  uint64_t *id;      /* [capacity], owned */
-  float *scale;      /* [capacity], owned */
+  uint64_t *id;    /* [capacity], owned */
+  float *scale;    /* [capacity], owned */
+  int32_t *label2; /* [capacity], owned; see pn_step_ctx */
+  float *mix;      /* [capacity], owned */
+  int threads;
+  float *scratch; /* [threads][pn_reader_scratch], owned */
 } pn_batch;
 
-pn_status pn_batch_create(int64_t capacity, pn_batch *out);
+/* threads: that load, >= 1. */
+pn_status pn_batch_create(const pn_reader *r, int64_t capacity, int threads, pn_batch *out);
 void pn_batch_free(pn_batch *b);
 
-/* Fill the plan's input ((pixel / 255 - input_mean) / input_sd) and labels with images index[0 ..
- * n) of the split, and b->id; rows from n to the plan's batch become zero.  n <= capacity.  Errors:
- * those of pn_dataset_get. */
 typedef struct {
-  pn_dataset *data;             /* borrowed */
-  const pn_model_config *model; /* input_mean, input_sd; borrowed */
-  pn_split split;
+  const pn_reader *reader; /* borrowed */
+  uint32_t epoch;
   const int64_t *index; /* [n]; borrowed */
   int64_t n, plan_batch;
-  int threads;
 } pn_batch_source;
+/* Fill the plan's input and labels, and b, with images index[0 .. n) of the split; rows from n to
+ * the plan's batch become zero.  n <= capacity.  Errors: those of pn_dataset_get. */
 pn_status pn_batch_load(pn_batch *b, const pn_batch_source *src, pn_plan *plan);
+/* The same from rows that are ready. */
+void pn_batch_copy(pn_batch *b, const pn_reader *r, const pn_rows *rows, int64_t n, pn_plan *plan);
 
 #endif

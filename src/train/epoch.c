@@ -78,7 +78,7 @@ static void last_good(const pn_run *r, char *out, size_t out_bytes) {
     snprintf(out, out_bytes, " there is no checkpoint yet;");
 }
 
-pn_status pn_run_check_finite(pn_run *r) {
+static pn_status check_finite(pn_run *r) {
   int64_t first = r->bad_step;
   char good[1200];
   pn_status st = pn_allreduce(r->comm, "check of the losses", &first, 1, PN_I64, PN_MIN);
@@ -91,4 +91,9 @@ pn_status pn_run_check_finite(pn_run *r) {
                  (long long)first, r->bad_where[0] ? ", first seen in " : "", r->bad_where, good,
                  r->cfg->optim.lr);
   return pn_agree(r->comm, st);
+}
+
+pn_status pn_run_check(pn_run *r) {
+  pn_status st = pn_agree(r->comm, pn_failure_raise(&r->data_lost));
+  return st == PN_OK ? check_finite(r) : st;
 }

@@ -10,6 +10,7 @@
 struct pn_evaluator {
   pn_eval_spec spec;
   pn_plan *plan;
+  pn_reader reader; /* never augments; the split is set by each run */
   pn_batch batch;
   int outputs; /* logits per image */
 };
@@ -65,7 +66,8 @@ pn_status pn_evaluator_create(const pn_eval_spec *spec, pn_evaluator **out) {
                  e->outputs, PN_MAX_CLASSES);
     goto done;
   }
-  PN_TRY(pn_batch_create(PN_EVAL_BATCH, &e->batch));
+  e->reader = pn_reader_make(spec->data, PN_VAL, spec->model->input_mean, spec->model->input_sd);
+  PN_TRY(pn_batch_create(&e->reader, PN_EVAL_BATCH, spec->device->threads, &e->batch));
   PN_TRY(pn_plan_create(&plan, &e->plan));
   *out = e;
   e = NULL;
@@ -125,16 +127,11 @@ static void to_probs(const float *logits, int64_t n, int k, float *probs) {
 static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
   float scale[PN_EVAL_BATCH] = {0};
   int64_t index[PN_EVAL_BATCH], n = chunk_images(pn_dataset_count(e->spec.data, split), j);
-  pn_batch_source src = {.data = e->spec.data,
-                         .model = e->spec.model,
-                         .split = split,
-                         .index = index,
-                         .n = n,
-                         .plan_batch = PN_EVAL_BATCH,
-                         .threads = e->spec.device->threads};
+  pn_batch_source src = {.reader = &e->reader, .index = index, .n = n, .plan_batch = PN_EVAL_BATCH};
   pn_step_ctx ctx = {.sample_id = e->batch.id, .sample_scale = scale};
   pn_status st = PN_OK;
 
+  e->reader.split = split;
   for (int64_t i = 0; i < n; i++) index[i] = j * PN_EVAL_BATCH + i;
   PN_TRY(pn_batch_load(&e->batch, &src, e->plan));
   PN_TRY(pn_plan_forward(e->plan, &ctx, NULL));

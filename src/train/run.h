@@ -5,9 +5,9 @@
 #include "base/clock.h"
 #include "parallel/strategy.h"
 #include "prof/phases.h"
-#include "train/batch.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
+#include "train/feed.h"
 #include "train/plan_set.h"
 #include "train/record.h"
 
@@ -43,8 +43,9 @@ typedef struct {
   int64_t stale;         /* epochs since the best */
   double seconds_before; /* of the processes before this one */
   json_t *epochs_before; /* NULL: a new run; owned */
-  pn_batch batch;
-  int64_t *order; /* [images of the split]: this epoch's */
+  pn_feed *feed;
+  int64_t *order;       /* [images of the split]: this epoch's */
+  pn_failure data_lost; /* this rank's first step without its images: row is the step */
 
   /* Of the pending steps; [steps per epoch]. */
   pn_phases *phases;
@@ -68,14 +69,16 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
 void pn_run_destroy(pn_run *r);
 
 /* step.c: step k of an epoch.  Collective; a failure of one rank is not agreed upon: the caller
- * must end the job.  Allocates nothing. */
-pn_status pn_run_step(pn_run *r, uint32_t epoch, int64_t k);
+ * must end the job.  Images that cannot be read are no failure yet: the rank goes on without them,
+ * so that nobody waits for it, until pn_run_check ends the run on all ranks.  Allocates nothing. */
+pn_status pn_run_step(pn_run *r, int64_t k);
 
 /* epoch.c: times and losses of the pending steps over all ranks -> part, rows, files. Collective.
  */
 pn_status pn_run_reduce(pn_run *r, int64_t epoch);
-/* Ends the run on all ranks if a loss was not finite.  Collective, agreed. */
-pn_status pn_run_check_finite(pn_run *r);
+/* Ends the run on all ranks if one could not read its images, or a loss was not finite.  Call it
+ * before anything of these steps is kept.  Collective, agreed. */
+pn_status pn_run_check(pn_run *r);
 
 /* state.c */
 json_t *pn_run_state_json(const pn_run *r); /* new reference */

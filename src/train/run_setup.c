@@ -110,12 +110,25 @@ static pn_status open_record(pn_run *r) {
   return pn_record_open(&spec, &r->record);
 }
 
+static pn_status make_feed(pn_run *r) {
+  pn_feed_spec spec = {.data = r->data,
+                       .model = &r->model,
+                       .augment = &r->cfg->augment,
+                       .batches = &r->batches,
+                       .threads = r->device->threads,
+                       .ahead = r->cfg->prefetch,
+                       .ahead_threads = r->cfg->data_threads};
+
+  pn_dataset_set_check(r->data, r->cfg->check);
+  return pn_feed_create(&spec, &r->feed);
+}
+
 static pn_status setup_local(pn_run *r) {
   pn_eval_spec eval = {r->graph, r->device, &r->plans.map, r->comm, r->data, &r->model};
   pn_status st = PN_OK;
 
   pn_plan_set_bind(&r->plans, r->strategy->params, r->strategy->grads);
-  PN_TRY(pn_batch_create(pn_batches_largest(&r->batches), &r->batch));
+  PN_TRY(make_feed(r));
   PN_TRY(make_buffers(r));
   if (r->cfg->validate) {
     PN_TRY(pn_evaluator_create(&eval, &r->eval));
@@ -153,6 +166,7 @@ done:
 
 void pn_run_destroy(pn_run *r) {
   if (!r) return;
+  pn_feed_destroy(r->feed);
   pn_record_close(&r->record);
   pn_evaluator_destroy(r->eval);
   pn_plan_set_free(&r->plans);
@@ -162,7 +176,6 @@ void pn_run_destroy(pn_run *r) {
   pn_device_destroy(r->device);
   pn_graph_destroy(r->graph);
   pn_phases_destroy(r->phases);
-  pn_batch_free(&r->batch);
   json_decref(r->epochs_before);
   free(r->order);
   free(r->hidden);

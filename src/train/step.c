@@ -3,19 +3,6 @@
 
 #include <math.h>
 
-static pn_status load(pn_run *r, pn_plan *plan, const pn_share *share) {
-  pn_batch_source src = {.data = r->data,
-                         .model = &r->model,
-                         .split = PN_TRAIN,
-                         .index = r->order + share->first,
-                         .n = share->count,
-                         .plan_batch = share->count,
-                         .threads = r->device->threads};
-
-  for (int64_t i = 0; i < share->count; i++) r->batch.scale[i] = 1.0f / (float)share->global;
-  return pn_batch_load(&r->batch, &src, plan);
-}
-
 /* This rank's part of the mean loss; remembers the first one that is not finite. */
 static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share) {
   const float *loss = pn_plan_losses(plan);
@@ -28,15 +15,12 @@ static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share) {
   pn_plan_find_nonfinite(plan, r->bad_where, sizeof r->bad_where);
 }
 
-static pn_status pass(pn_run *r, pn_plan *plan, uint32_t epoch, const pn_share *share) {
+static pn_status pass(pn_run *r, pn_plan *plan, const pn_share *share) {
   pn_plan_hooks hooks = pn_strategy_hooks(r->strategy);
-  pn_step_ctx ctx = {.seed = r->cfg->seed,
-                     .epoch = epoch,
-                     .sample_id = r->batch.id,
-                     .sample_scale = r->batch.scale};
+  pn_step_ctx ctx = pn_feed_context(r->feed);
   pn_status st = PN_OK;
 
-  PN_TRY(load(r, plan, share));
+  ctx.seed = r->cfg->seed;
   pn_phases_enter(r->phases, PN_PHASE_FORWARD);
   PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
   note_loss(r, plan, share);
@@ -45,6 +29,16 @@ static pn_status pass(pn_run *r, pn_plan *plan, uint32_t epoch, const pn_share *
   pn_phases_move(r->phases, PN_PHASE_BACKWARD, PN_PHASE_COMM, r->strategy->comm_exposed_s);
 done:
   return st;
+}
+
+/* The plan with this rank's images; NULL where it has none, or could not read them. */
+static pn_plan *load(pn_run *r, const pn_share *share, int64_t k) {
+  pn_plan *plan = pn_plan_set_get(&r->plans, share->count);
+  pn_status st = plan ? pn_feed_load(r->feed, k, plan) : PN_OK;
+
+  if (st == PN_OK) return plan;
+  pn_failure_note(&r->data_lost, st, r->done + 1);
+  return NULL;
 }
 
 static pn_status update(pn_run *r) {
@@ -58,15 +52,16 @@ static pn_status update(pn_run *r) {
   return st;
 }
 
-pn_status pn_run_step(pn_run *r, uint32_t epoch, int64_t k) {
+pn_status pn_run_step(pn_run *r, int64_t k) {
   pn_share share = pn_batches_share(&r->batches, k);
-  pn_plan *plan = pn_plan_set_get(&r->plans, share.count);
+  pn_plan *plan;
   pn_status st = PN_OK;
 
   r->loss[r->pending] = 0;
   pn_phases_begin(r->phases);
   pn_phases_enter(r->phases, PN_PHASE_DATA);
-  PN_TRY(plan ? pass(r, plan, epoch, &share) : pn_strategy_skip(r->strategy));
+  plan = load(r, &share, k);
+  PN_TRY(plan ? pass(r, plan, &share) : pn_strategy_skip(r->strategy));
   PN_TRY(update(r));
   pn_phases_end(r->phases);
   r->hidden[r->pending++] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);

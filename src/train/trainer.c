@@ -10,14 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHECK_EVERY = 50 }; /* steps between checks for losses that are not finite */
+enum { CHECK_EVERY = 10 }; /* steps between pn_run_check */
 
 /* In the middle of an epoch: what is saved must be finite and its steps written down. */
 static pn_status checkpoint_if_due(pn_run *r, int64_t epoch) {
   pn_status st = PN_OK;
 
   if (!pn_run_save_due(r)) return PN_OK;
-  PN_TRY(pn_run_check_finite(r));
+  PN_TRY(pn_run_check(r));
   PN_TRY(pn_run_reduce(r, epoch));
   PN_TRY(pn_run_save(r));
 done:
@@ -35,12 +35,13 @@ static pn_status train_steps(pn_run *r, int64_t epoch, int64_t first, int64_t n)
   snprintf(what, sizeof what, "epoch %lld", (long long)epoch);
   pn_progress_start(&bar, what, "images", total);
   pn_sampler_permute(r->cfg->seed, (uint32_t)epoch, r->batches.n, r->order);
+  pn_feed_start(r->feed, (uint32_t)epoch, r->order, first, n);
   for (int64_t k = first; k < n; k++) {
-    PN_TRY(pn_run_step(r, (uint32_t)epoch, k));
+    PN_TRY(pn_run_step(r, k));
     images += pn_batches_share(&r->batches, k).global;
     snprintf(note, sizeof note, "step %lld", (long long)r->done);
     if (pn_comm_rank(r->comm) == 0) pn_progress_update(&bar, images, note);
-    if (k % CHECK_EVERY == CHECK_EVERY - 1) PN_TRY(pn_run_check_finite(r));
+    if (k % CHECK_EVERY == CHECK_EVERY - 1) PN_TRY(pn_run_check(r));
     if (k < n - 1) PN_TRY(checkpoint_if_due(r, epoch));
   }
 done:
@@ -79,7 +80,7 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   pn_epoch_row row = {.epoch = epoch, .lr = r->cfg->optim.lr};
   pn_status st = PN_OK;
 
-  PN_TRY(pn_run_check_finite(r));
+  PN_TRY(pn_run_check(r));
   PN_TRY(pn_run_reduce(r, epoch));
   row.seconds = r->part.seconds;
   row.loss = r->final_loss = r->part.images > 0 ? r->part.loss_sum / (double)r->part.images : 0;

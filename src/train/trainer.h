@@ -4,6 +4,7 @@
 #define PN_TRAIN_TRAINER_H
 
 #include "comm/comm.h"
+#include "data/augment.h"
 #include "data/dataset.h"
 #include "models/models.h"
 #include "optim/optim.h"
@@ -30,9 +31,12 @@ typedef struct {
   int threads;       /* per rank, >= 1 (resolved) */
   uint64_t seed;
   double bucket_mb;
-  char comm[8];  /* "auto", "mpi", "shm"; "" = auto */
-  bool validate; /* evaluate on val after each epoch, on test at the end */
-  bool resume;   /* go on from the newest checkpoint of out_path, if there is one */
+  char comm[8];              /* "auto", "mpi", "shm"; "" = auto */
+  pn_augment_config augment; /* of the training images; all 0 = none */
+  pn_check check;
+  int prefetch, data_threads; /* batches read ahead (0: in the step), and by how many threads */
+  bool validate;              /* evaluate on val after each epoch, on test at the end */
+  bool resume;                /* go on from the newest checkpoint of out_path, if there is one */
   int64_t checkpoint_steps, checkpoint_epochs; /* save after so many; both 0: now and then */
   int64_t keep;                                /* newest checkpoints that stay; 0: one */
   bool keep_best;                              /* and the one of the best validation */

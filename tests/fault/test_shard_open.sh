@@ -20,10 +20,10 @@ fresh() { # fresh MODE: a new bad/, and what the expectations are about
   cp -r good bad
 }
 
-train() {
+train() { # train [key=value...]
   local start=$SECONDS
   local args=(train data.path=shards "out.path=$WORK_DIR/run" train.epochs=2 train.batch=6
-    train.device=ref model.filters1=2 model.filters2=2 model.hidden=4 train.threads=1 --quiet)
+    train.device=ref model.filters1=2 model.filters2=2 model.hidden=4 train.threads=1 --quiet "$@")
   # a shell per rank picks the folder: two app contexts with --wdir crash Open MPI 5.0.7's mpirun
   timeout -k 5 60 "$MPIEXEC" -n 3 --bind-to none bash -c '
     if [ "$OMPI_COMM_WORLD_RANK" = 2 ]; then cd "$1/bad"; else cd "$1/good"; fi
@@ -83,5 +83,15 @@ train
 expect "exit code 1" test $code -eq 1
 expect "ends within 10 s" test $took -lt 10
 expect "one line with rank, file and cause" one_line_says "rank 2.*shard-.*damaged"
+
+fresh ahead # the same, found by a thread that reads ahead
+for f in bad/shards/shard-*.h5; do
+  head -c 400000 /dev/zero | tr '\0' '\252' | dd of="$f" bs=1000 seek=60 conv=notrunc status=none
+done
+train data.prefetch=2 data.threads=2
+expect "exit code 1" test $code -eq 1
+expect "ends within 10 s" test $took -lt 10
+expect "one line with rank, file and cause" one_line_says "rank 2.*shard-.*damaged"
+expect "the ranks leave together" test "$(grep -ci 'MPI_ABORT' out.ahead)" -eq 0
 
 exit $bad

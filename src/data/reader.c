@@ -1,0 +1,88 @@
+/* reader.c -- one image of a split as the network is given it. */
+#include "data/reader.h"
+
+#include <stdio.h>
+#include <string.h>
+
+pn_reader pn_reader_make(pn_dataset *d, pn_split s, float mean, float sd) {
+  pn_reader r = {.data = d, .split = s, .format = {.mean = mean, .sd = sd}};
+
+  pn_dataset_shape(d, &r.format.channels, &r.format.height, &r.format.width);
+  r.format.bits = pn_dataset_bits(d);
+  return r;
+}
+
+int64_t pn_reader_pixels(const pn_reader *r) {
+  return r->format.channels * r->format.height * r->format.width;
+}
+
+/* A channel before its resampling, then the whole image that is mixed in. */
+int64_t pn_reader_scratch(const pn_reader *r) {
+  return r->format.height * r->format.width + pn_reader_pixels(r);
+}
+
+bool pn_reader_mixes(const pn_reader *r) {
+  return r->augment && pn_augment_range(r->augment, PN_AUG_MIXUP) > 0;
+}
+
+static pn_draw draw(const pn_reader *r, uint32_t epoch, uint64_t id) {
+  return pn_augment_draw(r->augment, epoch, id, pn_dataset_count(r->data, r->split));
+}
+
+pn_status pn_reader_reach(const pn_reader *r, uint32_t epoch, const int64_t *index, int64_t n) {
+  pn_status st = pn_dataset_reach(r->data, r->split, index, n);
+
+  for (int64_t i = 0; st == PN_OK && pn_reader_mixes(r) && i < n; i++) {
+    int64_t partner = draw(r, epoch, pn_dataset_id(r->data, r->split, index[i])).partner;
+    st = pn_dataset_reach(r->data, r->split, &partner, 1);
+  }
+  return st;
+}
+
+/* The other image comes as it is augmented itself in this epoch. */
+static pn_status mix_in(const pn_reader *r, uint32_t epoch, const pn_draw *d, float *scratch,
+                        const pn_rows *rows, int64_t at) {
+  const int64_t pixels = pn_reader_pixels(r);
+  float *other = scratch + r->format.height * r->format.width, *out = rows->input + at * pixels;
+  const float share = (float)d->mix;
+  pn_sample s;
+  pn_draw own;
+  pn_status st = pn_dataset_get(r->data, r->split, d->partner, &s);
+
+  if (st != PN_OK) return st;
+  own = draw(r, epoch, s.id);
+  pn_augment_apply(r->augment, &own, &r->format, s.pixels, scratch, other);
+  for (int64_t i = 0; i < pixels; i++) out[i] = share * out[i] + (1 - share) * other[i];
+  rows->label2[at] = s.label;
+  rows->mix[at] = share;
+  return PN_OK;
+}
+
+pn_status pn_reader_read(const pn_reader *r, uint32_t epoch, int64_t i, float *scratch,
+                         const pn_rows *rows, int64_t at) {
+  pn_sample s;
+  pn_draw d = {.mix = 1};
+  pn_status st = pn_dataset_get(r->data, r->split, i, &s);
+
+  if (st != PN_OK) return st;
+  if (r->augment) d = draw(r, epoch, s.id);
+  pn_augment_apply(r->augment, &d, &r->format, s.pixels, scratch,
+                   rows->input + at * pn_reader_pixels(r));
+  rows->id[at] = s.id;
+  rows->label[at] = rows->label2[at] = s.label;
+  rows->mix[at] = 1;
+  return d.mix < 1 ? mix_in(r, epoch, &d, scratch, rows, at) : PN_OK;
+}
+
+void pn_failure_note(pn_failure *f, pn_status st, int64_t row) {
+  const char *text = strchr(pn_last_error(), ' '); /* behind "file.c:12:" */
+
+  if (f->status != PN_OK && f->row <= row) return;
+  f->status = st;
+  f->row = row;
+  snprintf(f->text, sizeof f->text, "%s", text ? text + 1 : pn_last_error());
+}
+
+pn_status pn_failure_raise(const pn_failure *f) {
+  return f->status == PN_OK ? PN_OK : PN_FAIL(f->status, "%s", f->text);
+}

@@ -1,0 +1,107 @@
+/* feed.c -- the training batches of one rank, step by step. */
+#include "train/feed.h"
+
+#include "data/prefetch.h"
+
+#include <stdlib.h>
+
+struct pn_feed {
+  pn_reader reader;
+  pn_augment *augment; /* NULL: none */
+  const pn_batches *batches;
+  pn_batch batch;
+  pn_prefetch *ahead; /* NULL: read in the step */
+  uint32_t epoch;
+  const int64_t *order;
+  int64_t next, last; /* steps of the epoch that are not queued yet: [next, last) */
+};
+
+static pn_status make_augment(pn_feed *f, const pn_feed_spec *spec) {
+  pn_status st;
+
+  if (!pn_augment_any(spec->augment)) return PN_OK;
+  st = pn_augment_create(spec->augment, &f->reader.format, &f->augment);
+  f->reader.augment = f->augment;
+  return st;
+}
+
+pn_status pn_feed_create(const pn_feed_spec *spec, pn_feed **out) {
+  pn_feed *f = calloc(1, sizeof *f);
+  int64_t largest = pn_batches_largest(spec->batches);
+  pn_prefetch_spec ahead = {.capacity = largest};
+  pn_status st = PN_OK;
+
+  *out = NULL;
+  if (!f) return PN_FAIL(PN_ERR_NOMEM, "training batches: out of memory");
+  f->batches = spec->batches;
+  f->reader = pn_reader_make(spec->data, PN_TRAIN, spec->model->input_mean, spec->model->input_sd);
+  PN_TRY(make_augment(f, spec));
+  PN_TRY(pn_batch_create(&f->reader, largest, spec->threads, &f->batch));
+  ahead.reader = &f->reader;
+  ahead.depth = spec->ahead;
+  ahead.threads = spec->ahead_threads;
+  if (spec->ahead > 0 && largest > 0) PN_TRY(pn_prefetch_create(&ahead, &f->ahead));
+  *out = f;
+  f = NULL;
+done:
+  pn_feed_destroy(f);
+  return st;
+}
+
+void pn_feed_destroy(pn_feed *f) {
+  if (!f) return;
+  pn_prefetch_destroy(f->ahead);
+  pn_batch_free(&f->batch);
+  pn_augment_destroy(f->augment);
+  free(f);
+}
+
+/* Fill the ring. */
+static void queue(pn_feed *f) {
+  for (; f->next < f->last && !pn_prefetch_full(f->ahead); f->next++) {
+    pn_share s = pn_batches_share(f->batches, f->next);
+    if (s.count > 0) pn_prefetch_submit(f->ahead, f->epoch, f->order + s.first, s.count);
+  }
+}
+
+void pn_feed_start(pn_feed *f, uint32_t epoch, const int64_t *order, int64_t first, int64_t last) {
+  f->epoch = epoch;
+  f->order = order;
+  f->next = first;
+  f->last = last;
+  if (!f->ahead) return;
+  pn_prefetch_drop(f->ahead); /* of an epoch that was left in the middle */
+  queue(f);
+}
+
+static pn_status load_queued(pn_feed *f, int64_t n, pn_plan *plan) {
+  pn_rows rows;
+  pn_status st = pn_prefetch_take(f->ahead, &rows);
+
+  if (st == PN_OK) pn_batch_copy(&f->batch, &f->reader, &rows, n, plan);
+  pn_prefetch_release(f->ahead);
+  queue(f);
+  return st;
+}
+
+pn_status pn_feed_load(pn_feed *f, int64_t step, pn_plan *plan) {
+  pn_share share = pn_batches_share(f->batches, step);
+  pn_batch_source src = {.reader = &f->reader,
+                         .epoch = f->epoch,
+                         .index = f->order + share.first,
+                         .n = share.count,
+                         .plan_batch = share.count};
+
+  for (int64_t i = 0; i < share.count; i++) f->batch.scale[i] = 1.0f / (float)share.global;
+  return f->ahead ? load_queued(f, share.count, plan) : pn_batch_load(&f->batch, &src, plan);
+}
+
+pn_step_ctx pn_feed_context(const pn_feed *f) {
+  bool mixes = pn_reader_mixes(&f->reader);
+
+  return (pn_step_ctx){.epoch = f->epoch,
+                       .sample_id = f->batch.id,
+                       .sample_scale = f->batch.scale,
+                       .label2 = mixes ? f->batch.label2 : NULL,
+                       .mix = mixes ? f->batch.mix : NULL};
+}
