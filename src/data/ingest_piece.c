@@ -28,6 +28,7 @@ static pn_status start_worker(pn_ingest *x, pn_ingest_worker *w) {
 
   w->x = x;
   if ((st = pn_dicom_reader_create(&w->reader)) != PN_OK) return st;
+  pn_dicom_reader_rules(w->reader, &x->cfg->dicom);
   if ((st = pn_resizer_create(&size, &w->resizer)) != PN_OK) return st;
   return pn_shard_writer_create(&x->format, x->capacity, &w->writer);
 }
