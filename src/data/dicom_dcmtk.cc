@@ -3,7 +3,6 @@
 #include "data/dicom_dcmtk.h"
 
 #include <dcmtk/dcmdata/dcistrmb.h>
-#include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
 #include <dcmtk/dcmjpls/djdecode.h>
 #include <dcmtk/oflog/oflog.h>
@@ -101,6 +100,7 @@ void fill_raw(pn_dicom_parser *p, pn_dicom_raw *raw) {
 
 void reject_parse(const OFCondition &why_bad, bool has_mark, pn_reject *why) {
   const bool cut = why_bad == EC_EndOfStream || why_bad == EC_StreamNotifyClient ||
+                   why_bad == EC_InvalidStream || // a value longer than what is left
                    strstr(why_bad.text(), "end of stream") != nullptr;
   pn_reject_set(why,
                 !has_mark ? "not_dicom"
@@ -136,7 +136,6 @@ extern "C" pn_status pn_dicom_parser_create(pn_dicom_parser **out) {
                               "(Debian: /usr/share/libdcmtk17/dicom.dic)");
   DJDecoderRegistration::registerCodecs(EDC_photometricInterpretation, EUC_never, EPC_colorByPixel);
   DJLSDecoderRegistration::registerCodecs(EJLSUC_never, EJLSPC_colorByPixel);
-  DcmRLEDecoderRegistration::registerCodecs();
   *out = new (std::nothrow) pn_dicom_parser;
   return *out ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "DICOM parser: out of memory");
 }

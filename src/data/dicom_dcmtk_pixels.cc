@@ -1,5 +1,5 @@
 // dicom_dcmtk_pixels.cc -- pixel data: native bytes, the compressed stream of one frame, and
-// DCMTK's codecs for RLE, JPEG-LS, lossless and 12-bit JPEG (jpeg.c and jpeg2000_openjpeg.c do the
+// DCMTK's codecs for JPEG-LS, lossless and 12-bit JPEG (jpeg.c and jpeg2000_openjpeg.c do the
 // others).
 #include "data/dicom_dcmtk.h"
 

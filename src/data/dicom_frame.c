@@ -1,5 +1,5 @@
 /* dicom_frame.c -- one frame of a parsed file as stored values: native bytes are found, bits
- * unpacked, JPEG and JPEG 2000 streams decoded; DCMTK's codecs have done the others. */
+ * unpacked, RLE, JPEG and JPEG 2000 streams decoded; DCMTK's codecs do the others. */
 #include "data/dicom_raw.h"
 #include "data/jpeg2000.h"
 
@@ -67,19 +67,23 @@ static pn_status native_frame(pn_dicom_reader *r, int64_t k, pn_dicom_frame *f, 
   return PN_OK;
 }
 
-/* RLE decodes to one frame laid out as if it had never been compressed. */
-static pn_status rle_frame(pn_dicom_reader *r, int64_t k, pn_dicom_frame *f, pn_reject *why) {
-  pn_dicom_raw *raw = &r->raw;
+static pn_status rle_frame(pn_dicom_reader *r, pn_dicom_frame *f, pn_reject *why) {
+  const pn_dicom_raw *raw = &r->raw;
+  int64_t bytes = raw->columns * raw->samples * (raw->bits_allocated / 8);
   pn_status st;
 
   if (raw->bits_allocated == 1 || f->colour == PN_COLOUR_YBR_422) {
     pn_reject_set(why, "unsupported_bits", "(0028,0100)", "RLE of 1-bit or subsampled pixels");
     return PN_OK;
   }
-  if (set_planar(raw, f, why)) return PN_OK;
-  st = pn_dicom_parser_decode(r->parser, k, raw, why);
-  f->data = raw->pixels;
-  return st;
+  if (raw->rows * bytes / 64 > (int64_t)raw->pixel_bytes) { /* 2 bytes give at most 128 */
+    pn_reject_set(why, "pixels_truncated", "(7fe0,0010)", "RLE of %zu bytes, %lld expected",
+                  raw->pixel_bytes, (long long)(raw->rows * bytes));
+    return PN_OK;
+  }
+  if ((st = pn_gray_reserve(&r->work, raw->rows, bytes, 1)) != PN_OK) return st;
+  if (!pn_dicom_unpack_rle(raw, r->work.data, why)) f->data = r->work.data;
+  return PN_OK;
 }
 
 /* What a JPEG family stream says of its size and bits against the header. */
@@ -170,7 +174,7 @@ pn_status pn_dicom_decode(pn_dicom_reader *r, int64_t k, pn_dicom_frame *f, pn_g
   case PN_PIXELS_JPEG2000:
     return jpeg2000_frame(r, f, why);
   case PN_PIXELS_RLE:
-    return rle_frame(r, k, f, why);
+    return rle_frame(r, f, why);
   case PN_PIXELS_CODEC:
     return codec_frame(r, k, f, why);
   default:

@@ -20,7 +20,7 @@ typedef enum {
   PN_PIXELS_JPEG,   /* stream of one frame, fragments joined: 8 bits, any DCT process */
   PN_PIXELS_JPEG2000,
   PN_PIXELS_CODEC, /* stream of JPEG-LS, lossless or 12-bit JPEG: pn_dicom_parser_decode */
-  PN_PIXELS_RLE    /* pn_dicom_parser_decode */
+  PN_PIXELS_RLE    /* stream of one frame */
 } pn_pixel_kind;
 
 /* A modality, VOI or palette table: value[x - first], ends repeated. */
@@ -72,7 +72,7 @@ pn_status pn_dicom_parser_frame(pn_dicom_parser *p, int64_t frame, int window, p
 /* After pn_dicom_check: raw->kind, pixels, pixel_bytes. */
 pn_status pn_dicom_parser_pixels(pn_dicom_parser *p, int64_t frame, pn_dicom_raw *raw,
                                  pn_reject *why);
-/* Kinds CODEC and RLE: pixels become the stored values of that frame. */
+/* Kind CODEC: pixels become the stored values of that frame. */
 pn_status pn_dicom_parser_decode(pn_dicom_parser *p, int64_t frame, pn_dicom_raw *raw,
                                  pn_reject *why);
 
@@ -128,6 +128,9 @@ struct pn_dicom_reader {
 /* dicom_frame.c: frame k of the file in r; data lies in the parser, in r->work or in out. */
 pn_status pn_dicom_decode(pn_dicom_reader *r, int64_t k, pn_dicom_frame *f, pn_gray *out,
                           pn_reject *why);
+
+/* dicom_rle.c: to rows * columns * samples values by pixel, little endian.  true: rejected. */
+bool pn_dicom_unpack_rle(const pn_dicom_raw *raw, uint8_t *out, pn_reject *why);
 
 /* dicom_mapping.c: stored value -> 0..1, the steps of PS3.3 C.11 for grey images. */
 typedef struct {

@@ -95,6 +95,14 @@ static inline void run_case(const table_case *c) {
   if (c->check) c->check();
 }
 
+/* A builder: the case `start`, changed by the statements after it (c is the case). */
+#define CASE(name, start, ...)                                                                     \
+  static void name(dicom_bytes *b) {                                                               \
+    dicom_case c = start();                                                                        \
+    __VA_ARGS__;                                                                                   \
+    dicom_build(b, &c);                                                                            \
+  }
+
 static inline int table_start(void) {
   snprintf(path, sizeof path, "dicom_table.%ld.dcm", (long)getpid());
   if (pn_dicom_reader_create(&reader) == PN_OK) return 0;

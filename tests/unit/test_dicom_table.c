@@ -1,17 +1,6 @@
 /* test_dicom_table.c -- rows 1-11, 38-40 and 45 of the table: what stored values mean. */
 #include "dicom_table.h"
 
-static void build(dicom_bytes *b, dicom_case c) {
-  dicom_build(b, &c);
-}
-
-#define CASE(name, start, ...)                                                                     \
-  static void name(dicom_bytes *b) {                                                               \
-    dicom_case c = start();                                                                        \
-    __VA_ARGS__;                                                                                   \
-    build(b, c);                                                                                   \
-  }
-
 static void check_inverse8(void) {
   for (int i = 0; i < PIXELS; i++) near_grey(i, 255 - (3 * i + 7), 0);
   assert_true(info.inverted);
