@@ -25,6 +25,8 @@ static const pn_command commands[] = {
      false, pn_cmd_eval},
     {"study", "CONFIG.yaml", "run a table of trainings; speedup, efficiency, fits", PN_CMD_STUDY,
      PN_CMD_STUDY | PN_CMD_TRAIN, "train", 1, 1, true, pn_cmd_study},
+    {"bench", "comm", "measure collectives of 4 KiB to 256 MiB beside the MPI library's",
+     PN_CMD_BENCH, PN_CMD_BENCH, NULL, 1, 1, false, pn_cmd_bench},
     {"help", "[COMMAND|man]", "help of a command; the manual page in roff", 0, 0, NULL, 0, 1, false,
      pn_cmd_help},
 };

@@ -40,6 +40,7 @@ pn_status pn_cmd_ingest(pn_cli *x);
 pn_status pn_cmd_train(pn_cli *x);
 pn_status pn_cmd_eval(pn_cli *x);
 pn_status pn_cmd_study(pn_cli *x);
+pn_status pn_cmd_bench(pn_cli *x);
 pn_status pn_cmd_help(pn_cli *x);
 
 /* cli/versions.c: versions of everything linked, for run.json and `info`. New reference. */

@@ -12,7 +12,8 @@ enum {
   E = PN_CMD_EVAL,
   U = PN_CMD_STUDY,
   R = PN_CMD_RUN,
-  ALL = I | S | G | T | E | U
+  B = PN_CMD_BENCH,
+  ALL = I | S | G | T | E | U | B
 };
 
 /* Bounds: PATH and WORD texts in bytes; SEED is the range a double holds exactly. */
@@ -70,7 +71,8 @@ static const pn_option table[] = {
     {"train.bucket_mb", PN_T_FLOAT, 0.001, 4096, "4", NULL, "MiB", "gradients sent together by ddp",
      T},
     {"train.comm", PN_T_CHOICE, WORD, "auto", "auto|mpi|shm", "",
-     "how gradients travel; shm: shared memory on each host; auto: shm where ranks share hosts", T},
+     "how gradients travel; shm: shared memory on each host; auto: shm where ranks share hosts",
+     T | B},
     {"train.weights", PN_T_TEXT, PATH, "", NULL, "",
      "file of weights to start from: safetensors (torchvision's names) or Keras HDF5", R},
     {"train.weights_missing", PN_T_CHOICE, WORD, "head", "none|head|any", "",
@@ -137,6 +139,11 @@ static const pn_option table[] = {
 
     {"eval.checkpoint", PN_T_TEXT, 1, 31, "last", NULL, "", "last, best, or a step's number", E},
     {"eval.split", PN_T_CHOICE, WORD, "test", "train|val|test", "", "images to evaluate on", E},
+
+    {"bench.from_kb", PN_T_INT, 1, 1048576, "4", NULL, "KiB", "smallest buffer", B},
+    {"bench.to_mb", PN_T_INT, 1, 4096, "256", NULL, "MiB", "largest buffer", B},
+    {"bench.row_s", PN_T_FLOAT, 0, 60, "0.3", NULL, "s", "time for the samples of one row, about",
+     B},
 
     {"synth.images", PN_T_INT, 1, 1e7, "400", NULL, "images", "how many to draw", S},
     {"synth.seed", PN_T_INT, SEED, "1", NULL, "", "the same seed gives the same files", S},

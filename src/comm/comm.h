@@ -98,6 +98,12 @@ pn_status pn_ireduce_scatter_sum(pn_comm *c, const char *what, float *in, float 
                                  pn_request **req);
 pn_status pn_iallgather_slices(pn_comm *c, const char *what, const float *in, float *out,
                                int64_t count, pn_request **req);
+/* The same by one blocking call of the MPI library's own (MPI_Allreduce, ...): the yardstick of
+ * `pneuma bench comm`.  count: a multiple of the number of ranks; in and out as above, and apart
+ * for a reduce-scatter.  Collective.  Errors: UNSUPPORTED (more than INT_MAX elements), COMM. */
+typedef enum { PN_ALLREDUCE, PN_REDUCE_SCATTER, PN_ALLGATHER } pn_transfer_kind;
+pn_status pn_comm_library_call(pn_comm *c, pn_transfer_kind kind, float *in, float *out,
+                               int64_t count);
 pn_status pn_request_test(pn_request *r, bool *done); /* moves data on, also of other requests */
 pn_status pn_request_wait(pn_request *r);             /* r is invalid afterwards */
 

@@ -17,7 +17,6 @@ typedef struct {
 } pn_message;
 
 /* What a request does; see pn_iallreduce_sum and its neighbours in comm.h. */
-typedef enum { PN_ALLREDUCE, PN_REDUCE_SCATTER, PN_ALLGATHER } pn_transfer_kind;
 typedef struct {
   pn_transfer_kind kind;
   float *in, *out; /* ALLREDUCE: the same */
