@@ -69,6 +69,7 @@ static void print(const pn_ingest_config *c, const pn_ingest_result *r) {
   for (int s = 0; s < PN_SPLIT_COUNT; s++)
     row(pn_split_name((pn_split)s), r->split_count[s], "images");
   printf("Files\n");
+  if (r->resumed) row("resumed", r->resumed, "shards of an earlier try, checked and kept");
   row("shards", r->shards, pn_text_bytes((double)r->bytes).s);
   if (!r->already_complete)
     printf("  %-12s %12s   %.1f images/s\n", "time", pn_text_seconds(r->seconds).s,

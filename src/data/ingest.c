@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 void pn_ingest_config_init(pn_ingest_config *cfg) {
   *cfg = (pn_ingest_config){.kind = "auto",
@@ -114,6 +115,11 @@ done:
   return st;
 }
 
+static int64_t own_peak_bytes(void) {
+  struct rusage u;
+  return getrusage(RUSAGE_SELF, &u) == 0 ? (int64_t)u.ru_maxrss * 1024 : 0;
+}
+
 pn_status pn_ingest_run(const pn_ingest_config *cfg, pn_comm *c, pn_ingest_result *out) {
   pn_ingest x = {.cfg = cfg, .comm = c};
   json_t *index = NULL;
@@ -132,6 +138,9 @@ pn_status pn_ingest_run(const pn_ingest_config *cfg, pn_comm *c, pn_ingest_resul
   if (!complete) PN_TRY(convert(&x, &index));
   PN_TRY(pn_agree(c, pn_ingest_result_of_index(index, out)));
   out->already_complete = complete;
+  out->resumed = x.resumed;
+  out->peak_bytes = own_peak_bytes();
+  PN_TRY(pn_allreduce(c, "ingest memory", &out->peak_bytes, 1, PN_I64, PN_MAX));
   out->seconds = pn_now() - start;
   if (!complete && out->seconds > 0) out->images_per_s = (double)out->written / out->seconds;
 done:
@@ -154,11 +163,12 @@ json_t *pn_ingest_result_json(const pn_ingest_result *r) {
   for (int i = 0; i < PN_SPLIT_COUNT; i++)
     json_object_set_new(splits, pn_split_name((pn_split)i), json_integer(r->split_count[i]));
   return json_pack(
-      "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:o,s:o,s:I,s:I,s:b,s:s}", "kind", r->kind,
+      "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:o,s:o,s:I,s:I,s:I,s:I,s:b,s:s}", "kind", r->kind,
       "listed", (json_int_t)r->listed, "written", (json_int_t)r->written, "rejected",
       (json_int_t)r->rejected, "duplicates", (json_int_t)r->duplicates, "skipped",
       (json_int_t)r->skipped, "shards", (json_int_t)r->shards, "bytes", (json_int_t)r->bytes,
       "seconds", r->seconds, "images_per_s", r->images_per_s, "classes", classes, "splits", splits,
       "labels_without_file", (json_int_t)r->labels_without_file, "bad_label_rows",
-      (json_int_t)r->bad_label_rows, "already_complete", r->already_complete, "digest", r->digest);
+      (json_int_t)r->bad_label_rows, "resumed_pieces", (json_int_t)r->resumed, "peak_bytes",
+      (json_int_t)r->peak_bytes, "already_complete", r->already_complete, "digest", r->digest);
 }

@@ -45,6 +45,8 @@ typedef struct {
   int64_t labels_without_file; /* ids of the CSV that no file carries */
   int64_t bad_label_rows;      /* boxes left out: see rejects.csv */
   char digest[65];
+  int64_t resumed;       /* pieces taken over from an earlier try that did not end */
+  int64_t peak_bytes;    /* memory of the largest rank */
   bool already_complete; /* `out` held this very ingest: nothing was done */
 } pn_ingest_result;
 

@@ -71,6 +71,7 @@ typedef struct {
   pn_shard_format format; /* of every shard; borrows the texts above and source.plan */
   /* This rank's; after merge everybody's, sorted.  hits: int64_t, labels that a file carries. */
   pn_ingest_array events, records, shards, hits;
+  int64_t resumed; /* pieces taken over from an earlier try; of all ranks after the merge */
   int64_t listed, rejected, duplicates, skipped, bad_label_rows, labels_without_file;
 } pn_ingest;
 

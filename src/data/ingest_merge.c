@@ -287,6 +287,7 @@ pn_status pn_ingest_merge(pn_ingest *x) {
   PN_TRY(gather(x->comm, "ingest records", &x->records));
   PN_TRY(gather(x->comm, "ingest shards", &x->shards));
   PN_TRY(gather(x->comm, "ingest labels used", &x->hits));
+  PN_TRY(pn_allreduce(x->comm, "ingest pieces resumed", &x->resumed, 1, PN_I64, PN_SUM));
   sort(&x->records, by_file);
   sort(&x->shards, by_piece);
   PN_TRY(pn_agree(x->comm, find_duplicates(x)));

@@ -97,6 +97,7 @@ static pn_status take_piece(walk *k, int64_t piece) {
   bool good = false;
   pn_status st = pn_ingest_journal_load(x, piece, &good);
 
+  x->resumed += good;
   if (st != PN_OK || good) return st;
   stamp = pn_ingest_stamp(x, piece);
   k->worker.piece = piece;

@@ -172,13 +172,17 @@ static herr_t deepest(unsigned n, const H5E_error2_t *e, void *text) {
   return 0;
 }
 
+/* HDF5's text names the system's error among much else, over two lines. */
 static pn_status hdf5_failed(const char *path, const char *what) {
-  char why[256] = "unknown HDF5 error";
-  int saved = errno;
+  char why[256] = "unknown HDF5 error", *found;
+  int error = 0;
 
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, deepest, why);
-  return PN_FAIL(PN_ERR_IO, "%s: %s: %s%s%s", path, what, why, saved ? "; " : "",
-                 saved ? strerror(saved) : "");
+  if ((found = strstr(why, "errno = ")) != NULL) error = (int)strtol(found + 8, NULL, 10);
+  why[strcspn(why, "\n")] = 0;
+  return PN_FAIL(
+      PN_ERR_IO, "%s: %s: %s%s", path, what, error ? strerror(error) : why,
+      error == ENOSPC || error == EDQUOT ? ": make room, then give the same command again" : "");
 }
 
 struct dataset {
@@ -315,16 +319,18 @@ done:
 }
 
 /* V110: a file left open by a dead writer says so when it is read (specs/ingest.md 3.3). */
-static hid_t create_file(const char *path) {
-  hid_t access = H5Pcreate(H5P_FILE_ACCESS), create = H5Pcreate(H5P_FILE_CREATE), file = -1;
+static pn_status create_file(const char *path, hid_t *file) {
+  hid_t access = H5Pcreate(H5P_FILE_ACCESS), create = H5Pcreate(H5P_FILE_CREATE);
+  pn_status st = PN_OK;
 
   if (access >= 0 && create >= 0 && H5Pset_obj_track_times(create, false) >= 0 &&
       H5Pset_libver_bounds(access, H5F_LIBVER_V110, H5F_LIBVER_V110) >= 0 &&
       H5Pset_alignment(access, ALIGN_BYTES, ALIGN_BYTES) >= 0)
-    file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+    *file = H5Fcreate(path, H5F_ACC_TRUNC, create, access);
+  if (*file < 0) st = hdf5_failed(path, "cannot create the file"); /* before the next call */
   if (access >= 0) H5Pclose(access);
   if (create >= 0) H5Pclose(create);
-  return file;
+  return st;
 }
 
 static pn_status write_file(const pn_shard_writer *w, const char *path, int number) {
@@ -332,8 +338,7 @@ static pn_status write_file(const pn_shard_writer *w, const char *path, int numb
   pn_status st = PN_OK;
 
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL); /* its stack goes into our message instead */
-  errno = 0;
-  if ((file = create_file(path)) < 0) return hdf5_failed(path, "cannot create the file");
+  if ((st = create_file(path, &file)) != PN_OK) return st;
   PN_TRY(write_attributes(w, file, path, number));
   PN_TRY(write_datasets(w, file, path));
   if (H5Fflush(file, H5F_SCOPE_LOCAL) < 0) PN_TRY(hdf5_failed(path, "flush"));
