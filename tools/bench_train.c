@@ -138,7 +138,8 @@ static pn_status train_step(const struct options *o, struct job *j) {
   pn_optim_range range = {.param = j->arena[0],
                           .grad = j->arena[1],
                           .state = {j->arena[2], j->arena[3]},
-                          .count = pn_plan_param_map(j->plan)->total};
+                          .count = pn_plan_param_map(j->plan)->total,
+                          .grad_scale = 1};
   int64_t pixels = pn_shape_count(pn_graph_node(j->graph, 0)->op.out) * o->batch;
   pn_status st;
 

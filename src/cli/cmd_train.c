@@ -12,6 +12,7 @@ enum { PATH_BYTES = 1024, LABEL = 12 };
 
 static void print_header(const pn_cli *x, const pn_train_config *c, const pn_dataset *d) {
   int ranks = pn_comm_size(x->comm);
+  bool scaled = strcmp(c->lr_scale, "none") != 0;
   const char *rule = c->batch_global ? " over all ranks" : " on each rank";
 
   pn_info("%-*s %s, %lld x %lld x %lld", LABEL, "model", c->model,
@@ -24,8 +25,9 @@ static void print_header(const pn_cli *x, const pn_train_config *c, const pn_dat
   pn_info("%-*s %s on %d rank%s with %d thread%s each, device %s, %s", LABEL, "strategy",
           c->strategy, ranks, ranks == 1 ? "" : "s", c->threads, c->threads == 1 ? "" : "s",
           c->device, c->precision);
-  pn_info("%-*s %lld images per step%s, %s with learning rate %g", LABEL, "batch",
-          (long long)c->batch, ranks > 1 ? rule : "", c->optim.name, c->optim.lr);
+  pn_info("%-*s %lld images per step%s, %s with learning rate %g%s, schedule %s", LABEL, "batch",
+          (long long)c->batch, ranks > 1 ? rule : "", c->optim.name, c->optim.lr,
+          scaled ? "" : " (not scaled with the images per step)", c->schedule.name);
   pn_info("%-*s %s", LABEL, "results in", c->out_path);
   pn_info("options");
   if (pn_comm_rank(x->comm) == 0 && !x->quiet) pn_options_print(x->opt, stderr);

@@ -23,40 +23,6 @@ void pn_model_setup(const pn_options *o, pn_model_config *m) {
   m->softmax = strcmp(pn_options_text(o, "model.head"), "softmax") == 0;
 }
 
-static void optim_setup(const pn_options *o, pn_optim_config *c) {
-  pn_optim_defaults(c);
-  snprintf(c->name, sizeof c->name, "%s", pn_options_text(o, "optim.name"));
-  c->lr = pn_options_float(o, "optim.lr");
-  c->momentum = pn_options_float(o, "optim.momentum");
-  c->nesterov = pn_options_bool(o, "optim.nesterov");
-  c->beta1 = pn_options_float(o, "optim.beta1");
-  c->beta2 = pn_options_float(o, "optim.beta2");
-  c->eps = pn_options_float(o, "optim.eps");
-  c->weight_decay = pn_options_float(o, "optim.weight_decay");
-}
-
-/* An option that the chosen optimizer would not look at is an error, not a silence. */
-static pn_status check_optim(const pn_options *o) {
-  static const struct {
-    const char *key, *optim;
-  } used_by[] = {{"optim.momentum", "sgd"},
-                 {"optim.nesterov", "sgd"},
-                 {"optim.beta1", "adam"},
-                 {"optim.beta2", "adam"},
-                 {"optim.eps", "adam"}};
-  const char *name = pn_options_text(o, "optim.name");
-
-  for (size_t i = 0; i < sizeof used_by / sizeof *used_by; i++)
-    if (pn_options_given(o, used_by[i].key) && strcmp(name, used_by[i].optim) != 0)
-      return PN_FAIL(PN_ERR_ARG,
-                     "%s has no effect with optim.name=%s: leave it out, or set "
-                     "optim.name=%s",
-                     used_by[i].key, name, used_by[i].optim);
-  if (pn_options_bool(o, "optim.nesterov") && pn_options_float(o, "optim.momentum") <= 0)
-    return PN_FAIL(PN_ERR_ARG, "optim.nesterov=true needs optim.momentum > 0, e.g. 0.9");
-  return PN_OK;
-}
-
 void pn_augment_setup(const pn_options *o, pn_augment_config *c) {
   for (int t = 0; t < PN_AUG_COUNT; t++) {
     char key[64];
@@ -92,7 +58,7 @@ static void copy(char *out, size_t out_bytes, const char *text) {
 pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
                          pn_train_config *cfg) {
   const char *strategy = pn_options_text(o, "train.strategy");
-  pn_status st = check_optim(o);
+  pn_status st = pn_recipe_check(o);
 
   memset(cfg, 0, sizeof *cfg);
   if (st != PN_OK) return st;
@@ -100,7 +66,7 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   pn_dataset_shape(d, &cfg->model_config.channels, &cfg->model_config.size[0],
                    &cfg->model_config.size[1]);
   cfg->model_config.classes = pn_dataset_n_classes(d);
-  optim_setup(o, &cfg->optim);
+  pn_recipe_setup(o, cfg);
   if (strcmp(strategy, "auto") == 0) strategy = ranks > 1 ? "ddp" : "single";
   copy(cfg->model, sizeof cfg->model, pn_options_text(o, "model.name"));
   copy(cfg->strategy, sizeof cfg->strategy, strategy);
@@ -119,7 +85,7 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   cfg->checkpoint_steps = pn_options_int(o, "train.checkpoint_steps");
   cfg->checkpoint_epochs = pn_options_int(o, "train.checkpoint_epochs");
   cfg->keep = pn_options_int(o, "train.keep");
-  cfg->keep_best = pn_options_bool(o, "train.keep_best");
+  cfg->keep_best = pn_options_bool(o, "train.keep_best") || cfg->restore_best;
   if (cfg->epochs == 0 && cfg->steps == 0)
     return PN_FAIL(PN_ERR_ARG, "train.epochs=0 and train.steps=0 would never stop: set one");
   return data_setup(o, cfg);

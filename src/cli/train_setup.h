@@ -31,6 +31,11 @@ pn_status pn_place_setup(const pn_options *o, pn_comm *c, pn_place_map *map, int
 pn_status pn_out_setup(const pn_options *o, const char *name, pn_comm *c, char *out,
                        size_t out_bytes);
 
+/* optim.*, schedule.* and what else of train.* says how a run learns. */
+void pn_recipe_setup(const pn_options *o, pn_train_config *cfg);
+/* An option that would have no effect is an error.  Errors: ARG. */
+pn_status pn_recipe_check(const pn_options *o);
+
 /* With train.resume: options that are not given get the values of the newest checkpoint in
  * out.path. Not collective (each rank reads).  No checkpoint: nothing changes.  Errors: ARG, IO,
  * FORMAT. */

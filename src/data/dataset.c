@@ -203,6 +203,17 @@ done:
   return st;
 }
 
+pn_status pn_dataset_label(pn_dataset *d, pn_split s, int64_t i, int *label) {
+  place p;
+  pn_status st = PN_OK;
+
+  PN_TRY(find(d, s, i, &p));
+  if (!d->shard[p.shard].map) PN_TRY(open_shard(d, p.shard));
+  *label = d->shard[p.shard].label[p.row];
+done:
+  return st;
+}
+
 pn_status pn_dataset_get(pn_dataset *d, pn_split s, int64_t i, pn_sample *out) {
   place p;
   pn_status st = PN_OK;

@@ -42,6 +42,8 @@ void pn_dataset_set_check(pn_dataset *d, pn_check check); /* PN_CHECK_FIRST unti
 
 /* pn_sample.id of an image, without reading it; 0 <= i < count. */
 uint64_t pn_dataset_id(const pn_dataset *d, pn_split s, int64_t i);
+/* Its class, without reading its pixels.  Errors: ARG, those of opening its shard. */
+pn_status pn_dataset_label(pn_dataset *d, pn_split s, int64_t i, int *label);
 /* Open the shards of images index[0 .. n) and ask the kernel for their pixels, without waiting.
  * Errors: ARG, IO, FORMAT.  Thread-safe: no (HDF5). */
 pn_status pn_dataset_reach(pn_dataset *d, pn_split s, const int64_t *index, int64_t n);
@@ -52,6 +54,15 @@ pn_status pn_dataset_get(pn_dataset *d, pn_split s, int64_t i, pn_sample *out);
 
 /* sampler: order[k] for k in [0, n) is a permutation of 0..n-1, by (seed, epoch) only. */
 void pn_sampler_permute(uint64_t seed, uint32_t epoch, int64_t n, int64_t *order);
+/* The same with equally many images of each class that there is (within 1): those of a class take
+ * turns, so that rare ones come several times and of frequent ones not all. */
+typedef struct {
+  const uint8_t *label; /* [n]; borrowed */
+  int64_t n;
+  int n_classes;
+} pn_label_list;
+pn_status pn_sampler_balanced(const pn_label_list *l, uint64_t seed, uint32_t epoch,
+                              int64_t *order);
 /* The part of `count` items that belongs to `rank` of `size`: contiguous, sizes differ by at
  * most 1. */
 void pn_partition(int64_t count, int rank, int size, int64_t *first, int64_t *n);

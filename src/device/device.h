@@ -69,6 +69,8 @@ typedef struct {
   const float *sample_scale; /* [N] backward of a loss: diff = scale[i] * dloss_i; 0 = padding */
   const int32_t *label2;     /* [N], used where mix is given */
   const float *mix;          /* [N] in [0, 1], or NULL: each image has its label only */
+  float
+      smoothing; /* targets of losses: (1 - smoothing) of the label, smoothing / K of each class */
 } pn_step_ctx;
 
 /* A prepared kernel.  run touches only ptr[role] of the roles in `uses`. */

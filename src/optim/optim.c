@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const pn_optim_rule *const rules[] = {&pn_optim_sgd, &pn_optim_adam};
+static const pn_optim_rule *const rules[] = {&pn_optim_sgd, &pn_optim_adam, &pn_optim_adamw,
+                                             &pn_optim_lars};
 enum { N_RULES = sizeof rules / sizeof *rules };
 
 struct pn_optim {
@@ -14,7 +15,8 @@ struct pn_optim {
 };
 
 void pn_optim_defaults(pn_optim_config *c) {
-  *c = (pn_optim_config){.name = "adam", .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+  *c = (pn_optim_config){
+      .name = "adam", .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .trust = 1e-3};
 }
 
 static pn_status unknown_rule(const char *name) {
@@ -64,4 +66,12 @@ const char *pn_optim_state_name(const pn_optim *o, int i) {
 void pn_optim_update(const pn_optim *o, int64_t t, double lr, const pn_optim_range *r,
                      int threads) {
   o->rule->update(&o->config, t, lr, r, threads);
+}
+
+bool pn_optim_wants_norms(const pn_optim *o) {
+  return o->rule->wants_norms;
+}
+
+const pn_optim_config *pn_optim_settings(const pn_optim *o) {
+  return &o->config;
 }

@@ -5,15 +5,18 @@
 #include "base/simd.h"
 #include "optim/optim.h"
 
+const pn_optim_config *pn_optim_settings(const pn_optim *o);
+
 /* One row of the table: what pn_optim_* answer for this rule. */
 typedef struct {
   const char *name;
   int (*n_states)(const pn_optim_config *c);
   const char *state_name[2];
+  bool wants_norms; /* the caller multiplies lr by pn_optim_trust_ratio */
   void (*update)(const pn_optim_config *c, int64_t t, double lr, const pn_optim_range *r,
                  int threads);
 } pn_optim_rule;
 
-extern const pn_optim_rule pn_optim_sgd, pn_optim_adam;
+extern const pn_optim_rule pn_optim_sgd, pn_optim_adam, pn_optim_adamw, pn_optim_lars;
 
 #endif

@@ -5,20 +5,20 @@
 struct sgd {
   float *param, *buffer; /* buffer NULL: no momentum */
   const float *grad;
-  float lr, momentum, decay;
+  float lr, momentum, decay, scale;
   bool first, nesterov;
 };
 
 PN_ANY_SIMD static void plain(const struct sgd *s, int64_t n) {
-  float lr = s->lr, decay = s->decay, *restrict p = s->param;
+  float lr = s->lr, decay = s->decay, scale = s->scale, *restrict p = s->param;
   const float *restrict grad = s->grad;
 
 #pragma omp simd
-  for (int64_t i = 0; i < n; i++) p[i] -= lr * (grad[i] + decay * p[i]);
+  for (int64_t i = 0; i < n; i++) p[i] -= lr * (scale * grad[i] + decay * p[i]);
 }
 
 PN_ANY_SIMD static void with_momentum(const struct sgd *s, int64_t n) {
-  float lr = s->lr, decay = s->decay, mu = s->momentum;
+  float lr = s->lr, decay = s->decay, mu = s->momentum, scale = s->scale;
   float keep = s->first ? 0.0f : mu, ahead = s->nesterov ? mu : 0.0f;
   float direct = s->nesterov ? 1.0f : 0.0f, through = s->nesterov ? 0.0f : 1.0f;
   float *restrict p = s->param, *restrict buffer = s->buffer;
@@ -26,7 +26,7 @@ PN_ANY_SIMD static void with_momentum(const struct sgd *s, int64_t n) {
 
 #pragma omp simd
   for (int64_t i = 0; i < n; i++) {
-    float g = grad[i] + decay * p[i];
+    float g = scale * grad[i] + decay * p[i];
     float b = keep * buffer[i] + g;
     buffer[i] = b;
     p[i] -= lr * (direct * g + (through + ahead) * b);
@@ -45,7 +45,8 @@ static void update(const pn_optim_config *c, int64_t t, double lr, const pn_opti
                     .grad = r->grad + at,
                     .lr = (float)lr,
                     .momentum = (float)c->momentum,
-                    .decay = r->decay ? (float)c->weight_decay : 0.0f,
+                    .decay = (float)(r->decay * c->weight_decay),
+                    .scale = (float)r->grad_scale,
                     .first = t == 1,
                     .nesterov = c->nesterov};
     if (c->momentum != 0.0) s.buffer = r->state[0] + at;

@@ -102,22 +102,20 @@ static pn_status wait_bucket(pn_strategy *s, struct ddp *d) {
   return st;
 }
 
-/* With the norm all buckets must be there first; without it updates overlap with later buckets. */
+/* With norms all buckets must be there first; without it updates overlap with later buckets. */
 static pn_status ddp_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
   struct ddp *d = s->impl;
+  bool all = grad_norm || pn_replica_needs_all(s);
   pn_status st = PN_OK;
 
   if (d->started != d->plan.n)
     return PN_FAIL(PN_ERR_ARG, "ddp: step with %d of %d buckets started", d->started, d->plan.n);
   for (int i = 0; i < d->plan.n; i++) {
     PN_TRY(wait_bucket(s, d));
-    if (!grad_norm) pn_replica_update(s, d->plan.bucket[i].first, d->plan.bucket[i].count, t, lr);
+    if (!all) pn_replica_update(s, d->plan.bucket[i].first, d->plan.bucket[i].count, t, lr);
     PN_TRY(ddp_tick(s));
   }
-  if (grad_norm) {
-    *grad_norm = pn_replica_grad_norm(s);
-    pn_replica_update(s, 0, s->spec.map->total, t, lr);
-  }
+  if (all) pn_replica_update_all(s, t, lr, grad_norm);
   d->started = d->tested = d->waited = 0;
 done:
   return st;

@@ -36,6 +36,10 @@ static pn_status alloc_own(pn_strategy *s, size_t bytes, int states) {
     PN_TRY(d->ops->alloc(d, bytes, &p));
     s->state[i] = p;
   }
+  if (s->spec.ema > 0) {
+    PN_TRY(d->ops->alloc(d, bytes, &p));
+    s->ema = p;
+  }
   PN_TRY(init_params(s));
 done:
   return st;
@@ -52,14 +56,14 @@ pn_status pn_replica_alloc(pn_strategy *s) {
   PN_TRY(pn_comm_alloc(s->spec.data, bytes, &p));
   s->grads = p;
   s->bytes_params = s->bytes_grads = bytes;
-  s->bytes_state = bytes * (size_t)states;
+  s->bytes_state = bytes * (size_t)(states + (s->ema != NULL));
 done:
   return st;
 }
 
 void pn_replica_free(pn_strategy *s) {
   pn_device *d = s->spec.device;
-  float **arena[] = {&s->params, &s->state[0], &s->state[1]};
+  float **arena[] = {&s->params, &s->state[0], &s->state[1], &s->ema};
 
   for (size_t i = 0; i < sizeof arena / sizeof *arena; i++) {
     if (*arena[i]) d->ops->free(d, *arena[i]);
@@ -69,26 +73,86 @@ void pn_replica_free(pn_strategy *s) {
   s->grads = NULL;
 }
 
+static pn_group group_of(const pn_strategy *s, int param) {
+  bool weight = pn_graph_param(s->spec.graph, param)->decay;
+  if (s->spec.groups) return s->spec.groups[param];
+  return (pn_group){.lr = 1, .decay = weight ? 1 : 0, .adapt = weight};
+}
+
+/* Elements [first, last) of parameter i as the optimizer sees them; empty if it has none there. */
+static pn_optim_range range_of(const pn_strategy *s, int i, int64_t first, int64_t last) {
+  const struct pn_slot *slot = &s->spec.map->slot[i];
+  int64_t end = slot->offset + slot->count;
+  int64_t lo = slot->offset > first ? slot->offset : first, hi = end < last ? end : last;
+  pn_optim_range r = {.param = s->params + lo,
+                      .grad = s->grads + lo,
+                      .count = hi > lo ? hi - lo : 0,
+                      .decay = group_of(s, i).decay,
+                      .grad_scale = 1};
+
+  for (int k = 0; k < 2; k++) r.state[k] = s->state[k] ? s->state[k] + lo : NULL;
+  return r;
+}
+
+static void average(const pn_strategy *s, const pn_optim_range *r, int64_t t) {
+  pn_ema_range e = {.param = r->param, .count = r->count, .decay = s->spec.ema};
+
+  if (!s->ema) return;
+  e.average = s->ema + (r->param - s->params);
+  pn_ema_update(&e, t, s->spec.device->threads);
+}
+
 void pn_replica_update(pn_strategy *s, int64_t first, int64_t count, int64_t t, double lr) {
-  const pn_param_map *map = s->spec.map;
-
-  for (int i = 0; i < map->n; i++) {
-    const struct pn_slot *slot = &map->slot[i];
-    int64_t lo = slot->offset > first ? slot->offset : first;
-    int64_t end = slot->offset + slot->count, hi = end < first + count ? end : first + count;
-    pn_optim_range r = {.param = s->params + lo, .grad = s->grads + lo, .count = hi - lo};
-
-    if (hi <= lo) continue;
-    for (int k = 0; k < 2; k++) r.state[k] = s->state[k] ? s->state[k] + lo : NULL;
-    r.decay = pn_graph_param(s->spec.graph, i)->decay;
-    pn_optim_update(s->spec.optim, t, lr, &r, s->spec.device->threads);
+  for (int i = 0; i < s->spec.map->n; i++) {
+    pn_optim_range r = range_of(s, i, first, first + count);
+    pn_group g = group_of(s, i);
+    if (r.count == 0) continue;
+    if (!g.frozen) pn_optim_update(s->spec.optim, t, lr * g.lr, &r, s->spec.device->threads);
+    average(s, &r, t);
   }
 }
 
-double pn_replica_grad_norm(const pn_strategy *s) {
+bool pn_replica_needs_all(const pn_strategy *s) {
+  return s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim);
+}
+
+static double grad_norm_of(const pn_strategy *s) {
   double sum = 0;
-  for (int64_t i = 0; i < s->spec.map->total; i++) sum += (double)s->grads[i] * (double)s->grads[i];
+
+  for (int i = 0; i < s->spec.map->n; i++) {
+    pn_optim_range r = range_of(s, i, 0, s->spec.map->total);
+    r.decay = 0;
+    if (!group_of(s, i).frozen)
+      sum += pn_optim_sum_squares(s->spec.optim, &r, s->spec.device->threads).grad;
+  }
   return sqrt(sum);
+}
+
+/* torch.nn.utils.clip_grad_norm_ */
+static double clip_factor(const pn_strategy *s, double norm) {
+  double f = s->spec.clip_norm > 0 ? s->spec.clip_norm / (norm + 1e-6) : 1;
+  return f < 1 ? f : 1;
+}
+
+void pn_replica_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  const pn_optim *o = s->spec.optim;
+  int threads = s->spec.device->threads;
+  double norm = grad_norm || s->spec.clip_norm > 0 ? grad_norm_of(s) : 0;
+  double clip = clip_factor(s, norm);
+
+  if (grad_norm) *grad_norm = norm;
+  for (int i = 0; i < s->spec.map->n; i++) {
+    pn_optim_range r = range_of(s, i, 0, s->spec.map->total);
+    pn_group g = group_of(s, i);
+    double trust = 1;
+    r.grad_scale = clip;
+    if (!g.frozen) {
+      if (g.adapt && pn_optim_wants_norms(o))
+        trust = pn_optim_trust_ratio(o, pn_optim_sum_squares(o, &r, threads));
+      pn_optim_update(o, t, lr * g.lr * trust, &r, threads);
+    }
+    average(s, &r, t);
+  }
 }
 
 static pn_status visit_arena(pn_strategy *s, const char *what, float *arena, pn_visit_fn fn,
@@ -115,6 +179,7 @@ pn_status pn_replica_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   PN_TRY(visit_arena(s, "param", s->params, fn, ctx));
   for (int i = 0; i < pn_optim_n_states(s->spec.optim); i++)
     PN_TRY(visit_arena(s, pn_optim_state_name(s->spec.optim, i), s->state[i], fn, ctx));
+  if (s->ema) PN_TRY(visit_arena(s, "ema", s->ema, fn, ctx));
 done:
   return st;
 }

@@ -11,8 +11,7 @@ static pn_status single_setup(pn_strategy *s) {
 }
 
 static pn_status single_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
-  if (grad_norm) *grad_norm = pn_replica_grad_norm(s);
-  pn_replica_update(s, 0, s->spec.map->total, t, lr);
+  pn_replica_update_all(s, t, lr, grad_norm);
   return PN_OK;
 }
 

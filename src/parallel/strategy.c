@@ -71,6 +71,9 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   s->spec = *spec;
   PN_TRY(pn_agree(spec->data, ops->setup(s)));
   s->spec.initial = NULL;
+  if (spec->micro_batches > 1 && !(s->carry = malloc(s->bytes_grads + 1)))
+    st = PN_FAIL(PN_ERR_NOMEM, "gradients of %d micro-batches: out of memory", spec->micro_batches);
+  PN_TRY(pn_agree(spec->data, st));
   *out = s;
   s = NULL;
 done:
@@ -93,17 +96,42 @@ pn_status pn_strategy_initial_value(const pn_strategy *s, int param, float *logi
 void pn_strategy_destroy(pn_strategy *s) {
   if (!s) return;
   if (s->ops) s->ops->destroy(s);
+  free(s->carry);
   free(s);
 }
 
-pn_plan_hooks pn_strategy_hooks(pn_strategy *s) {
+static pn_status add_kept(void *ctx, int param) {
+  pn_strategy *s = ctx;
+  const struct pn_slot *slot = &s->spec.map->slot[param];
+  pn_status (*ready)(void *, int) = s->ops->hooks.grad_ready;
+
+  if (s->carrying)
+    for (int64_t i = slot->offset; i < slot->offset + slot->count; i++) s->grads[i] += s->carry[i];
+  return ready ? ready(s, param) : PN_OK;
+}
+
+pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last) {
   pn_plan_hooks hooks = s->ops->hooks;
+  if (!last)
+    hooks.grad_ready = NULL;
+  else if (s->carry)
+    hooks.grad_ready = add_kept;
   hooks.ctx = s;
   return hooks;
 }
 
+void pn_strategy_keep_grads(pn_strategy *s) {
+  int64_t n = (int64_t)(s->bytes_grads / sizeof *s->grads);
+
+  if (s->carrying)
+    for (int64_t i = 0; i < n; i++) s->carry[i] += s->grads[i];
+  else
+    memcpy(s->carry, s->grads, s->bytes_grads);
+  s->carrying = true;
+}
+
 pn_status pn_strategy_skip(pn_strategy *s) {
-  pn_plan_hooks hooks = pn_strategy_hooks(s);
+  pn_plan_hooks hooks = pn_strategy_hooks(s, true);
   pn_status st = PN_OK;
 
   memset(s->grads, 0, s->bytes_grads);

@@ -5,6 +5,7 @@
 
 #include "comm/comm.h"
 #include "nn/plan.h"
+#include "optim/groups.h"
 #include "optim/optim.h"
 
 typedef struct pn_strategy pn_strategy;
@@ -35,6 +36,10 @@ typedef struct {
   int64_t bucket_bytes;             /* ddp; 0 = default (see ddp.c) */
   uint64_t seed;                    /* initial values */
   const pn_initial_source *initial; /* NULL: all random; borrowed during creation */
+  const pn_group *groups; /* [parameters]; NULL: all alike, decay as the graph says; borrowed */
+  double clip_norm;       /* gradients are scaled down to this norm; 0 = never */
+  int micro_batches;      /* backward passes per step, see pn_strategy_keep_grads; 0 = 1 */
+  double ema;             /* decay of the average of the weights; 0 = none is kept */
 } pn_strategy_spec;
 
 typedef struct {
@@ -54,7 +59,10 @@ typedef struct {
 struct pn_strategy {
   const pn_strategy_ops *ops;
   pn_strategy_spec spec;
-  float *params, *grads, *state[2];    /* arenas of map->total elements (single, ddp), owned */
+  float *params, *grads, *state[2]; /* arenas of map->total elements (single, ddp), owned */
+  float *carry;                     /* gradients of the step's backward passes so far; owned */
+  bool carrying;
+  float *ema;                          /* average of params; NULL: none; owned */
   double comm_total_s, comm_exposed_s; /* of the last step: time in flight; time of it that the rank
                                         * spent waiting or moving data instead of computing */
   size_t bytes_params, bytes_grads, bytes_state;
@@ -68,7 +76,10 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
 void pn_strategy_destroy(pn_strategy *s);
 /* Logical initial value of a parameter, for setup. */
 pn_status pn_strategy_initial_value(const pn_strategy *s, int param, float *logical);
-pn_plan_hooks pn_strategy_hooks(pn_strategy *s);
+/* last: of a step's last backward pass, whose gradients are shared, and those kept before added. */
+pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last);
+/* After a backward pass that is not the step's last: add its gradients to those kept. */
+void pn_strategy_keep_grads(pn_strategy *s);
 pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gradients, all ready */
 
 /* weights_sha256 of outputs.md: SHA-256 over logical tensors in table order.  Collective. */

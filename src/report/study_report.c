@@ -16,12 +16,12 @@ static int time_decimals(double ms) {
 }
 
 static const pn_table_column short_columns[] = {
-    {"row", "", false},       {"strategy", "", false}, {"scaling", "", false},
-    {"ranks", "", true},      {"thr", "/rank", true},  {"batch", "images", true},
-    {"step", "ms", true},     {"95 % CI", "ms", true}, {"images/s", "", true},
+    {"row", "", false},     {"strategy", "", false}, {"scaling", "", false},
+    {"ranks", "", true},    {"thr", "/rank", true},  {"batch", "images", true},
+    {"step", "ms", true},   {"95 % CI", "ms", true}, {"images/s", "", true},
     {"vs 1", "rank", true}, {"speedup", "x", true},  {"eff", "%", true},
-    {"K-F", "", true},        {"comm", "%", true},     {"loss", "train", true},
-    {"loss", "val", true},    {"acc", "%", true},      {"prec", "%", true},
+    {"K-F", "", true},      {"comm", "%", true},     {"loss", "train", true},
+    {"loss", "val", true},  {"acc", "%", true},      {"prec", "%", true},
     {"recall", "%", true}};
 enum {
   SHORT_COLUMNS = sizeof short_columns / sizeof *short_columns,

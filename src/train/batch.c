@@ -6,8 +6,12 @@
 #include <string.h>
 
 pn_batches pn_batches_make(int64_t n, int64_t global, int rank, int size) {
-  return (pn_batches){
-      .n = n, .global = global, .steps = (n + global - 1) / global, .rank = rank, .size = size};
+  return (pn_batches){.n = n,
+                      .global = global,
+                      .steps = (n + global - 1) / global,
+                      .parts = 1,
+                      .rank = rank,
+                      .size = size};
 }
 
 pn_share pn_batches_share(const pn_batches *b, int64_t step) {
@@ -19,9 +23,23 @@ pn_share pn_batches_share(const pn_batches *b, int64_t step) {
   return s;
 }
 
+int64_t pn_batches_parts(const pn_batches *b, int64_t step) {
+  int64_t count = pn_batches_share(b, step).count;
+  return b->parts < count ? b->parts : count;
+}
+
+pn_share pn_batches_part(const pn_batches *b, int64_t step, int64_t part) {
+  pn_share s = pn_batches_share(b, step);
+  int64_t start = s.first;
+
+  pn_partition(s.count, (int)part, (int)pn_batches_parts(b, step), &s.first, &s.count);
+  s.first += start;
+  return s;
+}
+
 int64_t pn_batches_largest(const pn_batches *b) {
-  int64_t global = b->n < b->global ? b->n : b->global;
-  return (global + b->size - 1) / b->size;
+  int64_t global = b->n < b->global ? b->n : b->global, share = (global + b->size - 1) / b->size;
+  return (share + b->parts - 1) / b->parts;
 }
 
 pn_status pn_batch_create(const pn_reader *r, int64_t capacity, int threads, pn_batch *out) {

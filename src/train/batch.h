@@ -10,6 +10,7 @@ typedef struct {
   int64_t n;      /* images of the split */
   int64_t global; /* images of a step over all ranks; the last step of an epoch may have fewer */
   int64_t steps;  /* per epoch */
+  int64_t parts;  /* that a rank's share of a step is computed in, one after another */
   int rank, size;
 } pn_batches;
 
@@ -19,9 +20,12 @@ typedef struct {
   int64_t global;       /* images of this step over all ranks, >= 1 */
 } pn_share;
 
-pn_batches pn_batches_make(int64_t n, int64_t global, int rank, int size); /* n, global >= 1 */
+/* n, global >= 1; parts: 1 */
+pn_batches pn_batches_make(int64_t n, int64_t global, int rank, int size);
 pn_share pn_batches_share(const pn_batches *b, int64_t step);
-int64_t pn_batches_largest(const pn_batches *b); /* most images that any rank gets in a step */
+int64_t pn_batches_parts(const pn_batches *b, int64_t step); /* with images of this rank */
+pn_share pn_batches_part(const pn_batches *b, int64_t step, int64_t part);
+int64_t pn_batches_largest(const pn_batches *b); /* most images of any rank's part of a step */
 
 /* What a step knows of its images beside the plan's input and labels. */
 typedef struct {

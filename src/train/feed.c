@@ -9,11 +9,13 @@ struct pn_feed {
   pn_reader reader;
   pn_augment *augment; /* NULL: none */
   const pn_batches *batches;
+  const float *weight; /* NULL: all 1 */
   pn_batch batch;
   pn_prefetch *ahead; /* NULL: read in the step */
   uint32_t epoch;
   const int64_t *order;
   int64_t next, last; /* steps of the epoch that are not queued yet: [next, last) */
+  int64_t part;       /* of step `next`: the first that is not queued */
 };
 
 static pn_status make_augment(pn_feed *f, const pn_feed_spec *spec) {
@@ -34,6 +36,7 @@ pn_status pn_feed_create(const pn_feed_spec *spec, pn_feed **out) {
   *out = NULL;
   if (!f) return PN_FAIL(PN_ERR_NOMEM, "training batches: out of memory");
   f->batches = spec->batches;
+  f->weight = spec->weight;
   f->reader = pn_reader_make(spec->data, PN_TRAIN, spec->model->input_mean, spec->model->input_sd);
   PN_TRY(make_augment(f, spec));
   PN_TRY(pn_batch_create(&f->reader, largest, spec->threads, &f->batch));
@@ -58,9 +61,14 @@ void pn_feed_destroy(pn_feed *f) {
 
 /* Fill the ring. */
 static void queue(pn_feed *f) {
-  for (; f->next < f->last && !pn_prefetch_full(f->ahead); f->next++) {
-    pn_share s = pn_batches_share(f->batches, f->next);
-    if (s.count > 0) pn_prefetch_submit(f->ahead, f->epoch, f->order + s.first, s.count);
+  while (f->next < f->last && !pn_prefetch_full(f->ahead)) {
+    if (f->part == pn_batches_parts(f->batches, f->next)) {
+      f->next++;
+      f->part = 0;
+    } else {
+      pn_share s = pn_batches_part(f->batches, f->next, f->part++);
+      pn_prefetch_submit(f->ahead, f->epoch, f->order + s.first, s.count);
+    }
   }
 }
 
@@ -69,6 +77,7 @@ void pn_feed_start(pn_feed *f, uint32_t epoch, const int64_t *order, int64_t fir
   f->order = order;
   f->next = first;
   f->last = last;
+  f->part = 0;
   if (!f->ahead) return;
   pn_prefetch_drop(f->ahead); /* of an epoch that was left in the middle */
   queue(f);
@@ -84,15 +93,27 @@ static pn_status load_queued(pn_feed *f, int64_t n, pn_plan *plan) {
   return st;
 }
 
-pn_status pn_feed_load(pn_feed *f, int64_t step, pn_plan *plan) {
-  pn_share share = pn_batches_share(f->batches, step);
+/* Over all ranks. */
+static float sum_of_weights(const pn_feed *f, int64_t step) {
+  int64_t first = step * f->batches->global, n = pn_batches_share(f->batches, step).global;
+  double sum = 0;
+
+  if (!f->weight) return (float)n;
+  for (int64_t i = 0; i < n; i++) sum += (double)f->weight[f->order[first + i]];
+  return (float)sum;
+}
+
+pn_status pn_feed_load(pn_feed *f, int64_t step, int64_t part, pn_plan *plan) {
+  pn_share share = pn_batches_part(f->batches, step, part);
   pn_batch_source src = {.reader = &f->reader,
                          .epoch = f->epoch,
                          .index = f->order + share.first,
                          .n = share.count,
                          .plan_batch = share.count};
+  float sum = sum_of_weights(f, step);
 
-  for (int64_t i = 0; i < share.count; i++) f->batch.scale[i] = 1.0f / (float)share.global;
+  for (int64_t i = 0; i < share.count; i++)
+    f->batch.scale[i] = (f->weight ? f->weight[src.index[i]] : 1.0f) / sum;
   return f->ahead ? load_queued(f, share.count, plan) : pn_batch_load(&f->batch, &src, plan);
 }
 

@@ -13,6 +13,7 @@ typedef struct {
   const pn_model_config *model;     /* input_mean, input_sd */
   const pn_augment_config *augment; /* copied */
   const pn_batches *batches;        /* borrowed */
+  const float *weight;              /* [images of the split], in the mean loss; NULL: all 1 */
   int threads;                      /* that read in the step, >= 1 */
   int ahead, ahead_threads;         /* batches read ahead (0: none), and by how many threads */
 } pn_feed_spec;
@@ -24,10 +25,10 @@ void pn_feed_destroy(pn_feed *f);
 /* Steps [first, last) of an epoch follow, in this order; order: [images], borrowed until the next
  * start. */
 void pn_feed_start(pn_feed *f, uint32_t epoch, const int64_t *order, int64_t first, int64_t last);
-/* The next step's images into the plan's input and labels; scale = 1 / (images of the step over all
- * ranks).  For steps in which this rank has images.  Errors: those of its images; after one the
- * next step may be asked for all the same. */
-pn_status pn_feed_load(pn_feed *f, int64_t step, pn_plan *plan);
+/* The images of the next part of a step into the plan's input and labels; scale = weight / (sum of
+ * weights of the step over all ranks).  Parts that this rank has, in their order.  Errors: those of
+ * its images; after one the next part may be asked for all the same. */
+pn_status pn_feed_load(pn_feed *f, int64_t step, int64_t part, pn_plan *plan);
 /* Of the batch loaded last: seed is not set. */
 pn_step_ctx pn_feed_context(const pn_feed *f);
 

@@ -25,6 +25,7 @@ static json_t *tensors_json(const pn_checkpoint *k) {
     json_t *kinds = json_pack("[s]", "param");
     for (int j = 0; j < pn_optim_n_states(o); j++)
       json_array_append_new(kinds, json_string(pn_optim_state_name(o, j)));
+    if (k->strategy->ema) json_array_append_new(kinds, json_string("ema"));
     json_array_append_new(all, json_pack("{s:s, s:o, s:s, s:o}", "name", p->name, "shape",
                                          shape_json(p->shape), "dtype", "f32", "kinds", kinds));
   }

@@ -4,7 +4,7 @@
 
 #include "nn/plan.h"
 
-enum { PN_MAX_PLANS = 2 }; /* a full step's share and the last step's */
+enum { PN_MAX_PLANS = 4 }; /* two sizes of micro-batches for a full step's share and the last's */
 
 typedef struct {
   pn_param_map map; /* chosen for `layout_batch`; owned */

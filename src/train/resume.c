@@ -19,8 +19,10 @@ static const struct {
 } effects[] = {
     {"model.", FATAL},         {"train.seed", FATAL},
     {"optim.name", FATAL},     {"train.balance", FATAL},
-    {"out.", SILENT},          {"run.", SILENT},
-    {"train.resume", SILENT},  {"train.batch", SILENT}, /* the global batch is compared */
+    {"train.monitor", FATAL},  {"train.freeze", FATAL},
+    {"optim.ema", FATAL},      {"out.", SILENT},
+    {"run.", SILENT},          {"train.resume", SILENT},
+    {"train.batch", SILENT}, /* the global batch is compared */
     {"train.threads", SILENT}, {"train.strategy", SILENT},
     {"data.path", SILENT},     {"train.checkpoint_", SILENT},
     {"train.keep", SILENT},
@@ -120,7 +122,7 @@ static pn_status check_unfinished(const pn_run *r) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_path_join(path, sizeof path, r->cfg->out_path, "run.json"));
-  if (r->done >= r->n_steps && pn_file_exists(path))
+  if ((r->done >= r->n_steps || pn_run_stopped(r)) && pn_file_exists(path))
     st = PN_FAIL(PN_ERR_ARG,
                  "%s is complete: %lld of %lld steps are done; to go on give more epochs, e.g. "
                  "train.epochs=%lld",

@@ -22,6 +22,11 @@ typedef struct {
   pn_graph *graph;
   pn_device *device;
   pn_optim *optim;
+  pn_group *groups; /* [parameters] */
+  pn_schedule schedule;
+  double base_lr, lr; /* scaled optim.lr; that of the last step */
+  uint8_t *label;     /* [images of the split]; NULL without train.balance */
+  float *weight;      /* the same, in the mean loss; NULL: all 1 */
   pn_plan_set plans;
   pn_strategy *strategy;
   pn_evaluator *eval; /* NULL without validation */
@@ -67,6 +72,16 @@ typedef struct {
 pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data,
                         pn_run **out); /* collective, agreed */
 void pn_run_destroy(pn_run *r);
+
+/* recipe.c: groups, schedule, learning rate, class weights.  Not collective. */
+pn_status pn_run_recipe(pn_run *r);
+pn_status pn_run_order(pn_run *r, uint32_t epoch); /* fills r->order */
+double pn_run_step_lr(const pn_run *r);            /* of the step after r->done */
+bool pn_run_validates(const pn_run *r);
+
+/* monitor.c: is this epoch the best so far?  Notes it. */
+bool pn_run_note_best(pn_run *r, const pn_epoch_row *e);
+bool pn_run_stopped(const pn_run *r); /* train.patience is used up */
 
 /* step.c: step k of an epoch.  Collective; a failure of one rank is not agreed upon: the caller
  * must end the job.  Images that cannot be read are no failure yet: the rank goes on without them,

@@ -38,6 +38,7 @@ static void count_steps(pn_run *r) {
   r->batches =
       pn_batches_make(pn_dataset_count(r->data, PN_TRAIN),
                       c->batch_global ? c->batch : c->batch * size, pn_comm_rank(r->comm), size);
+  if (c->accumulate > 1) r->batches.parts = c->accumulate;
   epoch_steps = c->epochs * r->batches.steps;
   r->n_steps = c->epochs > 0 ? epoch_steps : c->steps;
   if (c->steps > 0 && c->steps < r->n_steps) r->n_steps = c->steps;
@@ -55,7 +56,13 @@ static pn_status make_model(pn_run *r) {
 static pn_status make_plans(pn_run *r) {
   const pn_batches *b = &r->batches;
   int64_t last = (r->n_steps < b->steps ? r->n_steps : b->steps) - 1;
-  int64_t sizes[PN_MAX_PLANS] = {pn_batches_share(b, 0).count, pn_batches_share(b, last).count};
+  int64_t sizes[PN_MAX_PLANS];
+
+  for (int i = 0; i < 2; i++) { /* the largest and the smallest part of a full step, of the last */
+    int64_t step = i ? last : 0, n = pn_batches_parts(b, step);
+    sizes[2 * i] = n ? pn_batches_part(b, step, 0).count : 0;
+    sizes[2 * i + 1] = n ? pn_batches_part(b, step, n - 1).count : 0;
+  }
   return pn_plan_set_create(r->graph, r->device, pn_batches_largest(b), sizes, &r->plans);
 }
 
@@ -70,6 +77,7 @@ static pn_status setup_engine(pn_run *r) {
   PN_TRY(pn_device_create(r->cfg->device, r->cfg->threads, &r->device));
   PN_TRY(pn_optim_create(&r->cfg->optim, &r->optim));
   PN_TRY(make_plans(r));
+  PN_TRY(pn_run_recipe(r));
 done:
   return st;
 }
@@ -84,7 +92,11 @@ static pn_status make_strategy(pn_run *r) {
                            .device = r->device,
                            .bucket_bytes = (int64_t)(r->cfg->bucket_mb * (1 << 20)),
                            .seed = r->cfg->seed,
-                           .initial = w ? &initial : NULL};
+                           .initial = w ? &initial : NULL,
+                           .groups = r->groups,
+                           .clip_norm = r->cfg->clip_norm,
+                           .micro_batches = (int)r->batches.parts,
+                           .ema = r->cfg->ema};
   return pn_strategy_create(r->cfg->strategy, &spec, &r->strategy);
 }
 
@@ -115,6 +127,7 @@ static pn_status make_feed(pn_run *r) {
                        .model = &r->model,
                        .augment = &r->cfg->augment,
                        .batches = &r->batches,
+                       .weight = r->weight,
                        .threads = r->device->threads,
                        .ahead = r->cfg->prefetch,
                        .ahead_threads = r->cfg->data_threads};
@@ -132,7 +145,7 @@ static pn_status setup_local(pn_run *r) {
   PN_TRY(make_buffers(r));
   if (r->cfg->validate) {
     PN_TRY(pn_evaluator_create(&eval, &r->eval));
-    pn_evaluator_bind(r->eval, r->strategy->params);
+    pn_evaluator_bind(r->eval, r->strategy->ema ? r->strategy->ema : r->strategy->params);
   }
   PN_TRY(open_record(r));
 done:
@@ -177,6 +190,9 @@ void pn_run_destroy(pn_run *r) {
   pn_graph_destroy(r->graph);
   pn_phases_destroy(r->phases);
   json_decref(r->epochs_before);
+  free(r->groups);
+  free(r->label);
+  free(r->weight);
   free(r->order);
   free(r->hidden);
   free(r->loss);

@@ -1,44 +1,61 @@
-/* step.c -- one training step: load, forward, backward, update.  Names no strategy. */
+/* step.c -- one training step: load, forward, backward, in one or more parts; update.  Names no
+ * strategy. */
 #include "train/run.h"
 
 #include <math.h>
 
 /* This rank's part of the mean loss; remembers the first one that is not finite. */
-static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share) {
+static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share, const float *scale) {
   const float *loss = pn_plan_losses(plan);
   double sum = 0;
 
-  for (int64_t i = 0; i < share->count; i++) sum += (double)loss[i];
-  r->loss[r->pending] = sum / (double)share->global;
+  for (int64_t i = 0; i < share->count; i++)
+    sum += r->weight ? (double)scale[i] * (double)loss[i] : (double)loss[i];
+  r->loss[r->pending] += r->weight ? sum : sum / (double)share->global;
   if (isfinite(sum) || r->bad_step != INT64_MAX) return;
   r->bad_step = r->done + 1;
   pn_plan_find_nonfinite(plan, r->bad_where, sizeof r->bad_where);
 }
 
-static pn_status pass(pn_run *r, pn_plan *plan, const pn_share *share) {
-  pn_plan_hooks hooks = pn_strategy_hooks(r->strategy);
+/* last: gradients are complete after it. */
+static pn_status pass(pn_run *r, pn_plan *plan, const pn_share *share, bool last) {
+  pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, last);
   pn_step_ctx ctx = pn_feed_context(r->feed);
   pn_status st = PN_OK;
 
   ctx.seed = r->cfg->seed;
+  ctx.smoothing = (float)r->cfg->label_smoothing;
   pn_phases_enter(r->phases, PN_PHASE_FORWARD);
   PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
-  note_loss(r, plan, share);
+  note_loss(r, plan, share, ctx.sample_scale);
   pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
-  pn_phases_move(r->phases, PN_PHASE_BACKWARD, PN_PHASE_COMM, r->strategy->comm_exposed_s);
+  if (!last) pn_strategy_keep_grads(r->strategy);
 done:
   return st;
 }
 
-/* The plan with this rank's images; NULL where it has none, or could not read them. */
-static pn_plan *load(pn_run *r, const pn_share *share, int64_t k) {
-  pn_plan *plan = pn_plan_set_get(&r->plans, share->count);
-  pn_status st = plan ? pn_feed_load(r->feed, k, plan) : PN_OK;
+/* The parts of this rank's share; it has no images, or could not read them: *fed is false. */
+static pn_status passes(pn_run *r, int64_t k, bool *fed) {
+  int64_t n = pn_batches_parts(&r->batches, k);
+  pn_status st = PN_OK;
 
-  if (st == PN_OK) return plan;
-  pn_failure_note(&r->data_lost, st, r->done + 1);
-  return NULL;
+  *fed = n > 0;
+  for (int64_t m = 0; m < n; m++) {
+    pn_share part = pn_batches_part(&r->batches, k, m);
+    pn_plan *plan = pn_plan_set_get(&r->plans, part.count);
+    pn_phases_enter(r->phases, PN_PHASE_DATA);
+    if ((st = pn_feed_load(r->feed, k, m, plan)) != PN_OK) {
+      pn_failure_note(&r->data_lost, st, r->done + 1);
+      *fed = false;
+      return PN_OK;
+    }
+    PN_TRY(pass(r, plan, &part, m == n - 1));
+  }
+  if (n > 0)
+    pn_phases_move(r->phases, PN_PHASE_BACKWARD, PN_PHASE_COMM, r->strategy->comm_exposed_s);
+done:
+  return st;
 }
 
 static pn_status update(pn_run *r) {
@@ -47,21 +64,22 @@ static pn_status update(pn_run *r) {
   pn_status st;
 
   pn_phases_enter(r->phases, PN_PHASE_UPDATE);
-  st = s->ops->step(s, r->done + 1, r->cfg->optim.lr, NULL);
+  r->lr = pn_run_step_lr(r);
+  st = s->ops->step(s, r->done + 1, r->lr, NULL);
+  s->carrying = false;
   pn_phases_move(r->phases, PN_PHASE_UPDATE, PN_PHASE_COMM, s->comm_exposed_s - before);
   return st;
 }
 
 pn_status pn_run_step(pn_run *r, int64_t k) {
-  pn_share share = pn_batches_share(&r->batches, k);
-  pn_plan *plan;
+  bool fed;
   pn_status st = PN_OK;
 
   r->loss[r->pending] = 0;
   pn_phases_begin(r->phases);
   pn_phases_enter(r->phases, PN_PHASE_DATA);
-  plan = load(r, &share, k);
-  PN_TRY(plan ? pass(r, plan, &share) : pn_strategy_skip(r->strategy));
+  PN_TRY(passes(r, k, &fed));
+  if (!fed) PN_TRY(pn_strategy_skip(r->strategy));
   PN_TRY(update(r));
   pn_phases_end(r->phases);
   r->hidden[r->pending++] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);

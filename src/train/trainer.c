@@ -34,7 +34,7 @@ static pn_status train_steps(pn_run *r, int64_t epoch, int64_t first, int64_t n)
   for (int64_t k = first; k < n; k++) total += pn_batches_share(&r->batches, k).global;
   snprintf(what, sizeof what, "epoch %lld", (long long)epoch);
   pn_progress_start(&bar, what, "images", total);
-  pn_sampler_permute(r->cfg->seed, (uint32_t)epoch, r->batches.n, r->order);
+  PN_TRY(pn_agree(r->comm, pn_run_order(r, (uint32_t)epoch)));
   pn_feed_start(r->feed, (uint32_t)epoch, r->order, first, n);
   for (int64_t k = first; k < n; k++) {
     PN_TRY(pn_run_step(r, k));
@@ -61,23 +61,9 @@ static void tell_epoch(const pn_run *r, const pn_epoch_row *e) {
             e->images_per_s, e->seconds);
 }
 
-/* A lower loss than ever: of the validation where there is one. */
-static bool note_best(pn_run *r, const pn_epoch_row *e) {
-  double value = e->val ? e->val->loss : e->loss;
-  bool improved = r->best.step < 0 || value < r->best.value;
-
-  if (improved) {
-    r->best.step = r->done;
-    r->best.epoch = e->epoch;
-    r->best.value = value;
-  }
-  r->stale = improved ? 0 : r->stale + 1;
-  return improved;
-}
-
 /* After the steps: reduce, evaluate, write down, save. */
 static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
-  pn_epoch_row row = {.epoch = epoch, .lr = r->cfg->optim.lr};
+  pn_epoch_row row = {.epoch = epoch, .lr = r->lr};
   pn_status st = PN_OK;
 
   PN_TRY(pn_run_check(r));
@@ -85,7 +71,7 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   row.seconds = r->part.seconds;
   row.loss = r->final_loss = r->part.images > 0 ? r->part.loss_sum / (double)r->part.images : 0;
   row.images_per_s = row.seconds > 0 ? (double)r->part.images / row.seconds : 0;
-  if (r->eval && pn_dataset_count(r->data, PN_VAL) > 0) {
+  if (pn_run_validates(r)) {
     pn_metrics_free(val);
     PN_TRY(pn_evaluator_run(r->eval, PN_VAL, val));
     row.val = val;
@@ -93,7 +79,9 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   PN_TRY(pn_agree(r->comm, pn_record_epoch(&r->record, &row)));
   tell_epoch(r, &row);
   r->epoch = r->done / r->batches.steps;
-  PN_TRY(pn_run_save_epoch(r, note_best(r, &row)));
+  if (pn_schedule_epoch(&r->schedule, row.val ? row.val->loss : row.loss))
+    pn_info("schedule.name=plateau: learning rate from now on %g", r->base_lr * r->schedule.factor);
+  PN_TRY(pn_run_save_epoch(r, pn_run_note_best(r, &row)));
 done:
   return st;
 }
@@ -101,13 +89,16 @@ done:
 static pn_status train_epochs(pn_run *r, pn_metrics *val) {
   pn_status st = PN_OK;
 
-  while (r->done < r->n_steps) {
+  while (r->done < r->n_steps && !pn_run_stopped(r)) {
     int64_t first = r->done - r->epoch * r->batches.steps, left = first + r->n_steps - r->done;
     int64_t n = left < r->batches.steps ? left : r->batches.steps, epoch = r->epoch + 1;
     if (first == 0) memset(&r->part, 0, sizeof r->part);
     PN_TRY(train_steps(r, epoch, first, n));
     PN_TRY(end_epoch(r, epoch, val));
   }
+  if (pn_run_stopped(r))
+    pn_info("stopped early: %s has not improved on %.6g (epoch %lld) for %lld epochs",
+            r->cfg->monitor, r->best.value, (long long)r->best.epoch, (long long)r->stale);
 done:
   return st;
 }
@@ -142,13 +133,31 @@ static pn_status memory_use(pn_run *r, pn_train_result *out, size_t *arena) {
   return st;
 }
 
+/* The result is that of the best epoch. */
+static pn_status restore_best(pn_run *r, pn_train_result *out) {
+  pn_saved_run saved = {.manifest = NULL};
+  char step[32];
+  pn_status st = PN_OK;
+
+  if (!r->cfg->restore_best || r->best.step < 0 || r->best.step == r->done) return PN_OK;
+  snprintf(step, sizeof step, "%lld", (long long)r->best.step);
+  st = pn_saved_run_open(r->cfg->out_path, step, &saved);
+  if (st == PN_OK) st = pn_saved_run_restore(&saved, r->graph, r->strategy);
+  pn_saved_run_close(&saved);
+  pn_metrics_free(&out->val);
+  PN_TRY(pn_agree(r->comm, st));
+  pn_info("the weights of the best epoch, %lld, are back (%s %.6g)", (long long)r->best.epoch,
+          r->cfg->monitor, r->best.value);
+done:
+  return st;
+}
+
 /* On a run that was complete but for its record no epoch has been validated here. */
 static pn_status evaluate_end(pn_run *r, pn_train_result *out) {
   pn_status st = PN_OK;
 
   if (!r->eval) return PN_OK;
-  if (out->val.n == 0 && pn_dataset_count(r->data, PN_VAL) > 0)
-    PN_TRY(pn_evaluator_run(r->eval, PN_VAL, &out->val));
+  if (out->val.n == 0 && pn_run_validates(r)) PN_TRY(pn_evaluator_run(r->eval, PN_VAL, &out->val));
   if (pn_dataset_count(r->data, PN_TEST) > 0)
     PN_TRY(pn_evaluator_run(r->eval, PN_TEST, &out->test));
 done:
@@ -163,6 +172,7 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_run_save(r));
+  PN_TRY(restore_best(r, out));
   PN_TRY(evaluate_end(r, out));
   PN_TRY(pn_strategy_weights_sha256(r->strategy, out->weights_sha256));
   PN_TRY(memory_use(r, out, &facts.bytes_arena));

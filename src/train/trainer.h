@@ -7,7 +7,9 @@
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "models/models.h"
+#include "optim/groups.h"
 #include "optim/optim.h"
+#include "optim/schedule.h"
 #include "train/metrics.h"
 
 #include <jansson.h>
@@ -25,10 +27,22 @@ typedef struct {
   pn_model_config model_config; /* size, channels and classes are filled from the data */
   char strategy[16], device[16], precision[8];
   pn_optim_config optim;
-  int64_t epochs, steps; /* stop after either; 0 = no limit by this one */
+  pn_schedule_config schedule; /* name "": constant */
+  char lr_scale[8];            /* "none", "linear", "sqrt" of images per step / lr_batch */
+  int64_t lr_batch;            /* images per step that optim.lr is meant for */
+  pn_group_config groups;
+  double clip_norm, ema, label_smoothing; /* 0: none */
+  int64_t epochs, steps;                  /* stop after either; 0 = no limit by this one */
   int64_t batch;
-  bool batch_global; /* batch is split over the ranks, else per rank */
-  int threads;       /* per rank, >= 1 (resolved) */
+  bool batch_global;  /* batch is split over the ranks, else per rank */
+  int64_t accumulate; /* parts that a rank's share of a step is computed in; 0: 1 */
+  char balance[8];    /* "none", "weights", "sampler" */
+  char monitor[16];   /* what is best: "val_loss" (also ""), "val_accuracy", "val_f1", "val_auc",
+                         "loss" */
+  int64_t patience;   /* stop after so many epochs without a better one; 0: never */
+  double min_delta;   /* less than that is not better */
+  bool restore_best;  /* the result is that of the best epoch; needs out_path */
+  int threads;        /* per rank, >= 1 (resolved) */
   uint64_t seed;
   double bucket_mb;
   char comm[8];              /* "auto", "mpi", "shm"; "" = auto */

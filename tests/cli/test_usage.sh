@@ -37,7 +37,7 @@ wrong 2 "did you mean 'train.epochs'" train epochs=3
 wrong 2 "did you mean '--epochs'" train --epohcs 3
 wrong 2 'train.batch=0: expected an integer in [1, ' train train.batch=0
 wrong 2 'optim.lr=fast: expected a number in [0, 100]' train --lr fast
-wrong 2 'optim.name=adm: expected one of adam, sgd (update rule); did you mean' train optim.name=adm
+wrong 2 'optim.name=adm: expected one of adam, adamw, sgd, lars (update rule); did you mean' train optim.name=adm
 wrong 2 "model.name=custom_cn" info custom_cn
 wrong 2 "did you mean 'custom_cnn'" info custom_cn
 wrong 2 'ends in .yaml' info some/file.txt

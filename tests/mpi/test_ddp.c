@@ -107,7 +107,7 @@ static void fill(const job *j, pn_plan *plan, int step, uint64_t *id) {
 
 static void step(job *j, int t) {
   pn_plan *plan = pn_plan_set_get(&j->plans, j->mine);
-  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy);
+  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, true);
   uint64_t id[64];
   float scale[64];
   pn_step_ctx ctx = {.seed = 3, .epoch = 1, .sample_id = id, .sample_scale = scale};

@@ -65,7 +65,8 @@ static void update(job *j, int64_t t) {
                         .state = {j->state[0] + at, j->state[1] + at},
                         .grad = j->grads + at,
                         .count = j->map->slot[i].count,
-                        .decay = pn_graph_param(j->o.graph, i)->decay};
+                        .decay = pn_graph_param(j->o.graph, i)->decay ? 1 : 0,
+                        .grad_scale = 1};
     pn_optim_update(j->optim, t, number(j->o.json, "lr"), &r, j->device->threads);
   }
 }

@@ -72,7 +72,7 @@ static void adam_by_hand(const pn_optim_config *c, struct job *j, int t, double 
 static void check_rule(const pn_optim_config *c, bool decay) {
   struct job j;
   pn_optim *o;
-  pn_optim_range r = {.count = N, .decay = decay};
+  pn_optim_range r = {.count = N, .decay = decay, .grad_scale = 1};
 
   job_make(&j);
   assert_int_equal(pn_optim_create(c, &o), PN_OK);
@@ -127,14 +127,14 @@ static void test_cut(void **state) {
   assert_int_equal(pn_optim_create(&c, &o), PN_OK);
   for (int t = 1; t <= 3; t++) {
     int64_t cut[] = {0, 16, 48, 20000, N};
-    pn_optim_range whole = {a.param, {a.state[0], a.state[1]}, a.grad, N, true};
+    pn_optim_range whole = {a.param, {a.state[0], a.state[1]}, a.grad, N, 1, 1};
     job_grads(&a, t);
     job_grads(&b, t);
     pn_optim_update(o, t, 1e-3, &whole, 2);
     for (int k = 0; k < 4; k++) {
       int64_t at = cut[k];
       pn_optim_range part = {
-          b.param + at, {b.state[0] + at, b.state[1] + at}, b.grad + at, cut[k + 1] - at, true};
+          b.param + at, {b.state[0] + at, b.state[1] + at}, b.grad + at, cut[k + 1] - at, 1, 1};
       pn_optim_update(o, t, 1e-3, &part, 1);
     }
   }
@@ -148,7 +148,7 @@ static void test_cut(void **state) {
 /* Padding of blocked layouts: zero parameter and gradient stay zero. */
 static void test_padding(void **state) {
   float p[3] = {0}, g[3] = {0}, m[3] = {0}, v[3] = {0};
-  pn_optim_range r = {p, {m, v}, g, 3, true};
+  pn_optim_range r = {p, {m, v}, g, 3, 1, 1};
   pn_optim_config c;
   pn_optim *o;
   (void)state;

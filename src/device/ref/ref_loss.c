@@ -10,19 +10,20 @@ static pn_status check_label(int32_t label, int64_t sample, int64_t classes) {
                  label, (long long)sample, (long long)classes);
 }
 
-/* What image n is to become: `share` of class label[0], the rest of label[1]. */
+/* What image n is to become: `share` of class label[0] and label[1], `each` of every class. */
 typedef struct {
   int32_t label[2];
-  double share[2];
+  double share[2], each;
 } target;
 
-static target target_of(const int32_t *label, const pn_step_ctx *ctx, int64_t n) {
-  target t = {{label[n], label[n]}, {1.0, 0.0}};
+static target target_of(const int32_t *label, const pn_step_ctx *ctx, int64_t n, int64_t classes) {
+  double sure = ctx ? 1.0 - (double)ctx->smoothing : 1.0;
+  target t = {{label[n], label[n]}, {sure, 0.0}, (1.0 - sure) / (double)classes};
 
   if (!ctx || !ctx->mix || ctx->mix[n] >= 1.0f) return t;
   t.label[1] = ctx->label2[n];
-  t.share[0] = (double)ctx->mix[n];
-  t.share[1] = 1.0 - t.share[0];
+  t.share[0] = sure * (double)ctx->mix[n];
+  t.share[1] = sure - t.share[0];
   return t;
 }
 
@@ -33,7 +34,7 @@ static pn_status check_target(const target *t, int64_t sample, int64_t classes) 
 
 /* Share of class k. */
 static double share_of(const target *t, int64_t k) {
-  return (k == t->label[0] ? t->share[0] : 0.0) + (k == t->label[1] ? t->share[1] : 0.0);
+  return t->each + (k == t->label[0] ? t->share[0] : 0.0) + (k == t->label[1] ? t->share[1] : 0.0);
 }
 
 static pn_status bce_forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
@@ -42,7 +43,7 @@ static pn_status bce_forward(void *state, void *const ptr[PN_ROLE_COUNT], const 
   float *loss = ptr[PN_DST];
 
   for (int64_t n = 0; n < op->in.dim[0]; n++) {
-    target t = target_of(ptr[PN_LABEL], ctx, n);
+    target t = target_of(ptr[PN_LABEL], ctx, n, 2);
     pn_status st = check_target(&t, n, 2);
     double x = (double)logit[n];
     if (st != PN_OK) return st;
@@ -59,7 +60,7 @@ static pn_status bce_data(void *state, void *const ptr[PN_ROLE_COUNT], const pn_
 
   if (!ctx || !ctx->sample_scale) return PN_FAIL(PN_ERR_ARG, "bce: backward needs sample_scale");
   for (int64_t n = 0; n < op->in.dim[0]; n++) {
-    target t = target_of(ptr[PN_LABEL], ctx, n);
+    target t = target_of(ptr[PN_LABEL], ctx, n, 2);
     double scale = (double)ctx->sample_scale[n];
     double sigmoid = 1.0 / (1.0 + exp(-(double)logit[n]));
     dsrc[n] = scale == 0.0 ? 0.0f : (float)(scale * (sigmoid - share_of(&t, 1)));
@@ -85,12 +86,15 @@ static pn_status softmax_forward(void *state, void *const ptr[PN_ROLE_COUNT],
 
   for (int64_t n = 0; n < op->in.dim[0]; n++) {
     const float *x = (const float *)ptr[PN_SRC] + n * classes;
-    target t = target_of(ptr[PN_LABEL], ctx, n);
+    target t = target_of(ptr[PN_LABEL], ctx, n, classes);
     pn_status st = check_target(&t, n, classes);
     double at;
     if (st != PN_OK) return st;
     at = (double)x[t.label[0]];
-    if (t.share[1] > 0) at = t.share[0] * at + t.share[1] * (double)x[t.label[1]];
+    if (t.share[1] > 0 || t.each > 0) {
+      at = t.share[0] * at + t.share[1] * (double)x[t.label[1]];
+      for (int64_t k = 0; k < classes; k++) at += t.each * (double)x[k];
+    }
     loss[n] = (float)(log_sum_exp(x, classes) - at);
   }
   return PN_OK;
@@ -105,7 +109,7 @@ static pn_status softmax_data(void *state, void *const ptr[PN_ROLE_COUNT], const
   for (int64_t n = 0; n < op->in.dim[0]; n++) {
     const float *x = (const float *)ptr[PN_SRC] + n * classes;
     float *d = (float *)ptr[PN_DSRC] + n * classes;
-    target t = target_of(ptr[PN_LABEL], ctx, n);
+    target t = target_of(ptr[PN_LABEL], ctx, n, classes);
     double scale = (double)ctx->sample_scale[n], lse = log_sum_exp(x, classes);
     for (int64_t k = 0; k < classes; k++) {
       double p = exp((double)x[k] - lse);

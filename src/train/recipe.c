@@ -1,0 +1,110 @@
+/* recipe.c -- how a run learns: parameter groups, learning rate, weights of the classes. */
+#include "base/log.h"
+#include "train/run.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static pn_status make_groups(pn_run *r) {
+  int n = pn_graph_n_params(r->graph), frozen = 0;
+  int64_t values = 0;
+  pn_status st;
+
+  if (!(r->groups = calloc((size_t)n + 1, sizeof *r->groups)))
+    return PN_FAIL(PN_ERR_NOMEM, "parameter groups: out of memory");
+  if ((st = pn_groups_make(r->graph, &r->cfg->groups, r->groups)) != PN_OK) return st;
+  for (int i = 0; i < n; i++) {
+    if (!r->groups[i].frozen) continue;
+    frozen++;
+    values += pn_shape_count(pn_graph_param(r->graph, i)->shape);
+  }
+  if (frozen)
+    pn_info("%-12s %d of %d parameter tensors (%lld values) stay as they are", "frozen", frozen, n,
+            (long long)values);
+  return PN_OK;
+}
+
+/* Said whenever the rate is not the one that was given. */
+static void scale_lr(pn_run *r) {
+  const pn_train_config *c = r->cfg;
+  double images = (double)r->batches.global, base = (double)(c->lr_batch > 0 ? c->lr_batch : 1);
+  double scale = pn_lr_scale(c->lr_scale, images, base);
+
+  r->base_lr = c->optim.lr * scale;
+  if (c->lr_scale[0] && strcmp(c->lr_scale, "none") != 0)
+    pn_info("%-12s %g = optim.lr %g x %g (optim.scale=%s: %g images per step, meant for %g)",
+            "rate", r->base_lr, c->optim.lr, scale, c->lr_scale, images, base);
+}
+
+/* n / (classes * n of this class), as scikit-learn's "balanced". */
+static pn_status weigh_images(pn_run *r, const int64_t count[256]) {
+  int classes = pn_dataset_n_classes(r->data), present = 0;
+  float weight[256] = {0};
+
+  if (!(r->weight = malloc((size_t)r->batches.n * sizeof *r->weight)))
+    return PN_FAIL(PN_ERR_NOMEM, "weights of %lld images: out of memory", (long long)r->batches.n);
+  for (int c = 0; c < classes; c++) present += count[c] > 0;
+  for (int c = 0; c < classes; c++) {
+    if (count[c] == 0) continue;
+    weight[c] = (float)((double)r->batches.n / ((double)present * (double)count[c]));
+    pn_info("%-12s %s: %lld images, weight %.4g", "balance", pn_dataset_class_name(r->data, c),
+            (long long)count[c], (double)weight[c]);
+  }
+  for (int64_t i = 0; i < r->batches.n; i++) r->weight[i] = weight[r->label[i]];
+  return PN_OK;
+}
+
+static pn_status read_labels(pn_run *r) {
+  int64_t count[256] = {0};
+  pn_status st = PN_OK;
+
+  if (!r->cfg->balance[0] || strcmp(r->cfg->balance, "none") == 0) return PN_OK;
+  if (!(r->label = malloc((size_t)r->batches.n)))
+    return PN_FAIL(PN_ERR_NOMEM, "labels of %lld images: out of memory", (long long)r->batches.n);
+  for (int64_t i = 0; i < r->batches.n; i++) {
+    int label;
+    PN_TRY(pn_dataset_label(r->data, PN_TRAIN, i, &label));
+    r->label[i] = (uint8_t)label;
+    count[label & 255]++;
+  }
+  if (strcmp(r->cfg->balance, "weights") == 0) PN_TRY(weigh_images(r, count));
+done:
+  return st;
+}
+
+pn_status pn_run_recipe(pn_run *r) {
+  const pn_train_config *c = r->cfg;
+  bool needs_val = strncmp(c->monitor, "val_", 4) == 0 || !c->monitor[0];
+  pn_status st = PN_OK;
+
+  if (c->patience > 0 && needs_val && !(c->validate && pn_dataset_count(r->data, PN_VAL) > 0))
+    return PN_FAIL(PN_ERR_ARG,
+                   "train.patience with train.monitor=%s needs validation images and "
+                   "train.validate=true; or set train.monitor=loss",
+                   c->monitor);
+  if (c->restore_best && !c->out_path)
+    return PN_FAIL(PN_ERR_ARG, "train.restore_best needs a folder for checkpoints: set out.path");
+  PN_TRY(make_groups(r));
+  scale_lr(r);
+  PN_TRY(pn_schedule_make(&c->schedule, r->n_steps, r->batches.steps, &r->schedule));
+  PN_TRY(read_labels(r));
+done:
+  return st;
+}
+
+pn_status pn_run_order(pn_run *r, uint32_t epoch) {
+  pn_label_list labels = {r->label, r->batches.n, pn_dataset_n_classes(r->data)};
+
+  if (strcmp(r->cfg->balance, "sampler") == 0)
+    return pn_sampler_balanced(&labels, r->cfg->seed, epoch, r->order);
+  pn_sampler_permute(r->cfg->seed, epoch, r->batches.n, r->order);
+  return PN_OK;
+}
+
+double pn_run_step_lr(const pn_run *r) {
+  return r->base_lr * pn_schedule_factor(&r->schedule, r->done);
+}
+
+bool pn_run_validates(const pn_run *r) {
+  return r->eval && pn_dataset_count(r->data, PN_VAL) > 0;
+}
