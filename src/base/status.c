@@ -29,9 +29,9 @@ pn_status pn_fail(pn_status st, const char *file, int line, const char *fmt, ...
 }
 
 const char *pn_status_name(pn_status st) {
-  static const char *const names[] = {"ok",      "argument",    "memory", "io",
-                                      "format",  "unsupported", "device", "communication",
-                                      "timeout", "peer",        "numeric"};
+  static const char *const names[] = {"ok",      "argument",    "memory",  "io",
+                                      "format",  "unsupported", "device",  "communication",
+                                      "timeout", "peer",        "numeric", "stopped"};
   return (size_t)st < sizeof names / sizeof *names ? names[st] : "unknown";
 }
 
@@ -42,6 +42,7 @@ const char *pn_last_error(void) {
 int pn_status_exit_code(pn_status st) {
   if (st == PN_OK) return 0;
   if (st == PN_ERR_ARG) return 2;
+  if (st == PN_ERR_STOPPED) return 75; /* EX_TEMPFAIL: Slurm's RequeueExit */
   return st == PN_ERR_TIMEOUT ? 4 : 1;
 }
 

@@ -19,7 +19,8 @@ typedef enum {
   PN_ERR_COMM,        /* MPI / NCCL                                 */
   PN_ERR_TIMEOUT,     /* a collective did not finish in time        */
   PN_ERR_PEER,        /* this rank is fine, another one failed      */
-  PN_ERR_NUMERIC      /* NaN or Inf where a finite number is needed */
+  PN_ERR_NUMERIC,     /* NaN or Inf where a finite number is needed */
+  PN_ERR_STOPPED      /* a signal asked to stop; the state is saved */
 } pn_status;
 
 /* Record "what went wrong" once, where it is known; returns st.  Thread-safe (per thread). */
@@ -28,7 +29,7 @@ pn_status pn_fail(pn_status st, const char *file, int line, const char *fmt, ...
 const char *pn_status_name(pn_status st); /* "ok", "argument", "io", ... */
 const char *pn_last_error(void);          /* "file.c:12: message" of the last pn_fail, never NULL */
 /* Process exit code of a status: 0 ok, 2 usage or configuration (ARG), 4 watchdog (TIMEOUT),
- * else 1. */
+ * 75 STOPPED, else 1. */
 int pn_status_exit_code(pn_status st);
 void pn_error_set_agreed(void); /* called by pn_agree: all ranks know */
 bool pn_error_agreed(void);     /* false again after the next pn_fail */

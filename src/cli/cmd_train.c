@@ -1,5 +1,6 @@
 /* cmd_train.c -- `pneuma train [CONFIG.yaml]`: one run on all ranks. */
 #include "base/log.h"
+#include "base/signals.h"
 #include "cli/cli.h"
 #include "cli/metrics_print.h"
 #include "cli/train_setup.h"
@@ -128,6 +129,8 @@ pn_status pn_cmd_train(pn_cli *x) {
   cfg.threads = threads;
   cfg.out_path = out;
   cfg.options = options;
+  cfg.heed_signals = true;
+  pn_signals_watch();
   cfg.versions = versions;
   cfg.weights = pn_weights_prepare(x->opt, &weights);
   PN_TRY(train(x, d, &cfg));

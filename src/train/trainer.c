@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "train/memory.h"
 #include "train/run.h"
 
@@ -13,13 +14,30 @@
 enum { CHECK_EVERY = 10 }; /* steps between pn_run_check */
 
 /* In the middle of an epoch: what is saved must be finite and its steps written down. */
-static pn_status checkpoint_if_due(pn_run *r, int64_t epoch) {
+static pn_status save_now(pn_run *r, int64_t epoch) {
   pn_status st = PN_OK;
 
-  if (!pn_run_save_due(r)) return PN_OK;
   PN_TRY(pn_run_check(r));
   PN_TRY(pn_run_reduce(r, epoch));
   PN_TRY(pn_run_save(r));
+done:
+  return st;
+}
+
+/* A signal at any rank stops all ranks after the same step, with a checkpoint. */
+static pn_status stop_if_asked(pn_run *r, int64_t epoch) {
+  int64_t number = pn_signals_caught();
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_allreduce(r->comm, "wish to stop", &number, 1, PN_I64, PN_MAX));
+  if (number == 0) return PN_OK;
+  PN_TRY(save_now(r, epoch));
+  st = PN_FAIL(PN_ERR_STOPPED,
+               "stopped by %s after step %lld of %lld; the same command with train.resume=true and "
+               "out.path=%s goes on",
+               pn_signal_name((int)number), (long long)r->done, (long long)r->n_steps,
+               r->cfg->out_path ? r->cfg->out_path : "");
+  st = pn_agree(r->comm, st);
 done:
   return st;
 }
@@ -42,7 +60,8 @@ static pn_status train_steps(pn_run *r, int64_t epoch, int64_t first, int64_t n)
     snprintf(note, sizeof note, "step %lld", (long long)r->done);
     if (pn_comm_rank(r->comm) == 0) pn_progress_update(&bar, images, note);
     if (k % CHECK_EVERY == CHECK_EVERY - 1) PN_TRY(pn_run_check(r));
-    if (k < n - 1) PN_TRY(checkpoint_if_due(r, epoch));
+    if (k < n - 1 && pn_run_save_due(r)) PN_TRY(save_now(r, epoch));
+    if (k < n - 1 && r->cfg->heed_signals) PN_TRY(stop_if_asked(r, epoch));
   }
 done:
   pn_progress_end(&bar);
@@ -95,6 +114,7 @@ static pn_status train_epochs(pn_run *r, pn_metrics *val) {
     if (first == 0) memset(&r->part, 0, sizeof r->part);
     PN_TRY(train_steps(r, epoch, first, n));
     PN_TRY(end_epoch(r, epoch, val));
+    if (r->done < r->n_steps && r->cfg->heed_signals) PN_TRY(stop_if_asked(r, epoch));
   }
   if (pn_run_stopped(r))
     pn_info("stopped early: %s has not improved on %.6g (epoch %lld) for %lld epochs",

@@ -54,6 +54,7 @@ typedef struct {
   int64_t checkpoint_steps, checkpoint_epochs; /* save after so many; both 0: now and then */
   int64_t keep;                                /* newest checkpoints that stay; 0: one */
   bool keep_best;                              /* and the one of the best validation */
+  bool heed_signals;    /* pn_signals_watch: stop with a checkpoint (STOPPED) when one has come */
   const char *out_path; /* run folder (checkpoint, epochs.csv, steps.csv, run.json); NULL = none;
                            borrowed */
   const pn_train_weights *weights; /* NULL: random ones; borrowed */
