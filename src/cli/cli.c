@@ -19,6 +19,8 @@ static const pn_command commands[] = {
      PN_CMD_SYNTH, NULL, 1, 1, false, pn_cmd_synth},
     {"ingest", "IN OUT", "turn a folder of DICOM files into shards", PN_CMD_INGEST, PN_CMD_INGEST,
      NULL, 2, 2, false, pn_cmd_ingest},
+    {"verify", "SHARDS", "re-read shards: does every byte fit its checksums and the index",
+     PN_CMD_VERIFY, PN_CMD_VERIFY, NULL, 1, 1, false, pn_cmd_verify},
     {"train", "[CONFIG.yaml]", "train a model on shards", PN_CMD_TRAIN | PN_CMD_RUN,
      PN_CMD_TRAIN | PN_CMD_RUN, NULL, 0, 1, true, pn_cmd_train},
     {"eval", "RUN", "evaluate the checkpoint of a run folder", PN_CMD_EVAL, PN_CMD_EVAL, NULL, 1, 1,
@@ -113,7 +115,7 @@ int pn_cli_main(int argc, char **argv) {
   double watchdog_s = x.opt ? pn_options_float(x.opt, "run.watchdog_s") : USAGE_WATCHDOG_S;
 
   if (pn_comm_world(watchdog_s, &x.comm) != PN_OK) {
-    pn_report_error(NULL, PN_ERR_COMM, a.json);
+    pn_report_error(NULL, PN_ERR_COMM, a.json, NULL);
     rc = EXIT_MPI_START;
     goto done;
   }
@@ -124,7 +126,7 @@ int pn_cli_main(int argc, char **argv) {
   x.quiet = a.quiet;
   st = pn_agree(x.comm, st);
   if (st == PN_OK) st = run_command(&a, &x);
-  if (st != PN_OK) rc = pn_report_error(x.comm, st, a.json);
+  if (st != PN_OK) rc = pn_report_error(x.comm, st, a.json, x.result);
 done:
   json_decref(x.result);
   pn_options_destroy(x.opt);

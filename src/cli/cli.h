@@ -37,6 +37,7 @@ const pn_command *pn_command_find(const char *name); /* NULL: there is none */
 pn_status pn_cmd_info(pn_cli *x);
 pn_status pn_cmd_synth(pn_cli *x);
 pn_status pn_cmd_ingest(pn_cli *x);
+pn_status pn_cmd_verify(pn_cli *x);
 pn_status pn_cmd_train(pn_cli *x);
 pn_status pn_cmd_eval(pn_cli *x);
 pn_status pn_cmd_study(pn_cli *x);

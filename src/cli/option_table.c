@@ -13,7 +13,8 @@ enum {
   U = PN_CMD_STUDY,
   R = PN_CMD_RUN,
   B = PN_CMD_BENCH,
-  ALL = I | S | G | T | E | U | B
+  V = PN_CMD_VERIFY,
+  ALL = I | S | G | T | E | U | B | V
 };
 
 /* Bounds: PATH and WORD texts in bytes; SEED is the range a double holds exactly. */

@@ -68,7 +68,8 @@ static void print_line(const failure *f, int size) {
           show_place ? place : "", show_place ? ")" : "");
 }
 
-static void print_json(const failure *f) {
+/* result: what the command found before it failed; its fields stand beside "error". */
+static void print_json(const failure *f, json_t *result) {
   json_t *message = json_string(pn_message_text(f->message, NULL, 0));
   json_t *error;
 
@@ -76,13 +77,14 @@ static void print_json(const failure *f) {
   error =
       json_pack("{s:{s:s, s:o, s:i, s:s}}", "error", "code", pn_status_name((pn_status)f->status),
                 "message", message, "rank", (int)f->rank, "host", f->host);
-  json_dumpf(error, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII);
+  if (error && result) json_object_update_missing(error, result);
+  json_dumpf(error, stdout, JSON_INDENT(2) | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(15));
   fputc('\n', stdout);
   fflush(stdout);
   json_decref(error);
 }
 
-int pn_report_error(pn_comm *c, pn_status st, bool json) {
+int pn_report_error(pn_comm *c, pn_status st, bool json, json_t *result) {
   int rank = c ? pn_comm_rank(c) : 0, size = c ? pn_comm_size(c) : 1;
   bool told, agreed = c && pn_error_agreed();
   failure f = known_failure(c, st, &told);
@@ -92,6 +94,6 @@ int pn_report_error(pn_comm *c, pn_status st, bool json) {
     agreed = false;
   }
   if (agreed ? f.rank == rank : st != PN_ERR_PEER) print_line(&f, size);
-  if (json && rank == 0) print_json(&f);
+  if (json && rank == 0) print_json(&f, result);
   return pn_status_exit_code((pn_status)f.status);
 }

@@ -4,6 +4,8 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "data/shard_columns.h"
+#include "data/shard_hdf5.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -226,19 +228,8 @@ static pn_status write_attribute(hid_t file, const char *path, const char *name,
   return st;
 }
 
-/* Fixed-length string type; < 0 on error. */
-static hid_t text_type(size_t bytes, H5T_str_t pad) {
-  hid_t t = H5Tcopy(H5T_C_S1);
-
-  if (t >= 0 && (H5Tset_size(t, bytes) < 0 || H5Tset_strpad(t, pad) < 0)) {
-    H5Tclose(t);
-    return -1;
-  }
-  return t;
-}
-
 static pn_status write_text(hid_t file, const char *path, const char *name, const char *text) {
-  hid_t type = text_type(strlen(text) + 1, H5T_STR_NULLTERM);
+  hid_t type = pn_shard_text_type(strlen(text) + 1, H5T_STR_NULLTERM);
   pn_status st;
 
   if (type < 0) return hdf5_failed(path, name);
@@ -247,25 +238,31 @@ static pn_status write_text(hid_t file, const char *path, const char *name, cons
   return st;
 }
 
-static hid_t meta_type(void) {
-  hsize_t two = 2;
-  hid_t t = H5Tcreate(H5T_COMPOUND, sizeof(pn_shard_meta));
-  hid_t pair = H5Tarray_create2(H5T_NATIVE_FLOAT, 1, &two);
-  hid_t view = text_type(PN_SHARD_VIEW_BYTES, H5T_STR_NULLTERM);
-  bool ok = t >= 0 && pair >= 0 && view >= 0 &&
-            H5Tinsert(t, "height", offsetof(pn_shard_meta, height), H5T_NATIVE_INT32) >= 0 &&
-            H5Tinsert(t, "width", offsetof(pn_shard_meta, width), H5T_NATIVE_INT32) >= 0 &&
-            H5Tinsert(t, "spacing_mm", offsetof(pn_shard_meta, spacing_mm), pair) >= 0 &&
-            H5Tinsert(t, "age", offsetof(pn_shard_meta, age), H5T_NATIVE_INT16) >= 0 &&
-            H5Tinsert(t, "warnings", offsetof(pn_shard_meta, warnings), H5T_NATIVE_UINT16) >= 0 &&
-            H5Tinsert(t, "sex", offsetof(pn_shard_meta, sex), H5T_NATIVE_UINT8) >= 0 &&
-            H5Tinsert(t, "inverted", offsetof(pn_shard_meta, inverted), H5T_NATIVE_UINT8) >= 0 &&
-            H5Tinsert(t, "view", offsetof(pn_shard_meta, view), view) >= 0;
+/* Borrows the writer's arrays. */
+static pn_shard_columns columns_of(const pn_shard_writer *w) {
+  return (pn_shard_columns){.images = w->n,
+                            .n_boxes = w->n_boxes,
+                            .label = w->label,
+                            .crc = w->crc,
+                            .sha = w->sha,
+                            .box_start = w->box_start,
+                            .box = w->box,
+                            .id = w->id,
+                            .meta = w->meta};
+}
 
-  if (pair >= 0) H5Tclose(pair);
-  if (view >= 0) H5Tclose(view);
-  if (!ok && t >= 0) H5Tclose(t);
-  return ok ? t : -1;
+static pn_status write_column_sums(const pn_shard_writer *w, hid_t file, const char *path) {
+  pn_shard_columns columns = columns_of(w);
+  uint32_t crc[PN_SHARD_COLUMNS];
+  hsize_t n = PN_SHARD_COLUMNS;
+  hid_t type = H5Tarray_create2(H5T_NATIVE_UINT32, 1, &n);
+  pn_status st;
+
+  if (type < 0) return hdf5_failed(path, PN_SHARD_SUMS);
+  pn_shard_columns_sums(&columns, crc);
+  st = write_attribute(file, path, PN_SHARD_SUMS, type, crc);
+  H5Tclose(type);
+  return st;
 }
 
 static pn_status write_attributes(const pn_shard_writer *w, hid_t file, const char *path,
@@ -279,6 +276,7 @@ static pn_status write_attributes(const pn_shard_writer *w, hid_t file, const ch
   PN_TRY(write_text(file, path, "classes", w->classes));
   PN_TRY(write_text(file, path, "decoder", w->decoder));
   PN_TRY(write_text(file, path, "plan", w->plan));
+  PN_TRY(write_column_sums(w, file, path));
 done:
   return st;
 }
@@ -296,7 +294,7 @@ static pn_status write_images(const pn_shard_writer *w, hid_t file, const char *
 
 static pn_status write_datasets(const pn_shard_writer *w, hid_t file, const char *path) {
   hsize_t n = (hsize_t)w->n;
-  hid_t id = text_type(ID_CHARS, H5T_STR_NULLPAD), meta = meta_type();
+  hid_t id = pn_shard_text_type(ID_CHARS, H5T_STR_NULLPAD), meta = pn_shard_meta_type();
   struct dataset sets[] = {
       {"label", H5T_NATIVE_UINT8, 1, {n}, w->label},
       {"crc32c", H5T_NATIVE_UINT32, 1, {n}, w->crc},
@@ -348,19 +346,11 @@ done:
 }
 
 static pn_status summarize(const pn_shard_writer *w, const char *path, pn_shard_summary *out) {
+  pn_shard_columns columns = columns_of(w);
   struct stat info;
-  pn_sha256 *sha = NULL;
-  pn_status st = pn_sha256_create(&sha);
+  pn_status st = pn_shard_columns_digest(&columns, out->sha256);
 
   if (st != PN_OK) return st;
-  pn_sha256_update(sha, w->sha, (size_t)w->n * SHA_BYTES);
-  pn_sha256_update(sha, w->label, (size_t)w->n);
-  pn_sha256_update(sha, w->box_start, (size_t)(w->n + 1) * sizeof *w->box_start);
-  if (w->n_boxes > 0) pn_sha256_update(sha, w->box, (size_t)w->n_boxes * sizeof *w->box);
-  pn_sha256_update(sha, w->id, (size_t)w->n * ID_CHARS);
-  pn_sha256_update(sha, w->meta, (size_t)w->n * sizeof *w->meta);
-  pn_sha256_hex(sha, out->sha256);
-  pn_sha256_destroy(sha);
   if (stat(path, &info) != 0) return PN_FAIL(PN_ERR_IO, "%s: %s", path, strerror(errno));
   out->images = w->n;
   out->bytes = info.st_size;
@@ -399,13 +389,4 @@ pn_status pn_shard_writer_publish(pn_shard_writer *w, const char *dir, int numbe
 done:
   if (st != PN_OK && tmp[0]) unlink(tmp);
   return st;
-}
-
-const char *pn_shard_library(void) {
-  static char text[32]; /* constant once written */
-  unsigned major = 0, minor = 0, release = 0;
-
-  H5get_libversion(&major, &minor, &release);
-  snprintf(text, sizeof text, "HDF5 %u.%u.%u", major, minor, release);
-  return text;
 }
