@@ -168,14 +168,19 @@ static pn_status allocate_splits(pn_dataset *d, json_t *index) {
   return PN_OK;
 }
 
+static int split_of(char c) {
+  for (int s = 0; s < PN_SPLIT_COUNT; s++)
+    if (PN_SPLIT_CHARS[s] == c) return s;
+  return -1;
+}
+
 /* Give each image of shard k to its split; at[]: images each split has so far. */
 static pn_status fill_splits(pn_dataset *d, int k, const char *split, int64_t at[PN_SPLIT_COUNT]) {
   int64_t n = d->first[k + 1] - d->first[k];
 
   if (!split || strlen(split) != (size_t)n) return bad_index(d, "a shard without its splits");
   for (int64_t i = 0; i < n; i++) {
-    const char *found = strchr(PN_SPLIT_CHARS, split[i]);
-    long s = found ? found - PN_SPLIT_CHARS : -1;
+    int s = split_of(split[i]);
     if (split[i] == PN_SPLIT_DROPPED) continue;
     if (s < 0 || at[s] >= d->count[s]) return bad_index(d, "splits and their counts differ");
     d->number[s][at[s]++] = (uint32_t)(d->first[k] + i);
