@@ -19,7 +19,7 @@ LIBRARIES = [                 # header, files that may include it
     (r"hwloc.*\.h", r"src/comm/place\.c"),
     (r"yaml\.h", r"src/cli/yaml\.c"),
     (r"jpeglib\.h", r"src/data/jpeg(_encode|_photo)?\.c"),
-    (r"png\.h", r"src/data/png\.c"),
+    (r"png\.h", r"src/data/png(_write)?\.c"),
     (r"openjpeg.*\.h", r"src/data/jpeg2000_openjpeg\.c"),
     (r"openssl/.*", r"src/base/digest\.c"),
 ]

@@ -11,6 +11,7 @@ enum {
   T = PN_CMD_TRAIN,
   E = PN_CMD_EVAL,
   U = PN_CMD_STUDY,
+  P = PN_CMD_PREVIEW,
   R = PN_CMD_RUN,
   B = PN_CMD_BENCH,
   V = PN_CMD_VERIFY,
@@ -191,6 +192,10 @@ static const pn_option table[] = {
      U},
 
     {"eval.checkpoint", PN_T_TEXT, 1, 31, "last", NULL, "", "last, best, or a step's number", E},
+    {"preview.images", PN_T_INT, 1, 64, "6", NULL, "images", "rows of the sheet", P},
+    {"preview.epochs", PN_T_INT, 1, 64, "8", NULL, "epochs",
+     "columns after the first, which shows the image as it is stored", P},
+
     {"eval.split", PN_T_CHOICE, WORD, "test", "train|val|test", "", "images to evaluate on", E},
 
     {"bench.from_kb", PN_T_INT, 1, 1048576, "4", NULL, "KiB", "smallest buffer", B},

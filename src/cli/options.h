@@ -19,6 +19,7 @@ enum {
   PN_CMD_TRAIN = 8,
   PN_CMD_EVAL = 16,
   PN_CMD_STUDY = 32,
+  PN_CMD_PREVIEW = 1 << 10,
   PN_CMD_BENCH = 1 << 11,
   PN_CMD_VERIFY = 1 << 13,
   PN_CMD_RUN = 1 << 12 /* of `train`, but of no row of a study: what a run's folder is for */
