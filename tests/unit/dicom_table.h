@@ -77,12 +77,22 @@ static inline void check_ramp8(void) {
   for (int i = 0; i < PIXELS; i++) near_grey(i, 3 * i + 7, 0);
 }
 
+/* PN_TABLE_DIR: a folder that gets every file, the seeds of tests/fuzz. */
+static inline void keep_case(const table_case *c, const dicom_bytes *b) {
+  static int number;
+  char name[512];
+  if (!getenv("PN_TABLE_DIR")) return;
+  snprintf(name, sizeof name, "%s/%02d_%d_%zu.dcm", getenv("PN_TABLE_DIR"), c->row, number++, b->n);
+  assert_true(dicom_save(name, b->data, b->n));
+}
+
 static inline void run_case(const table_case *c) {
   static dicom_bytes b;
   b.n = 0;
   b.encoding = EXPLICIT_LITTLE;
   c->build(&b);
   assert_true(dicom_save(path, b.data, b.n));
+  keep_case(c, &b);
   pn_dicom_reader_rules(reader, &c->rules);
   if (pn_dicom_read(reader, path, &info, &image, &why) != PN_OK) fail_msg("%s", pn_last_error());
   print_message("row %2d: %-44s %s %s %s\n", c->row, c->what, why.reason[0] ? why.reason : "taken",
