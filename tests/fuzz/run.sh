@@ -37,7 +37,7 @@ for t in "${targets[@]}"; do
   [ -x "$work/tests/fuzz/fuzz_$t" ] || { echo "fuzz $t: SKIPPED, not in this build"; continue; }
   mkdir -p "$work/corpus/$t"
   log=$work/$t.log
-  if ! PN_FUZZ_DIR=$work/set/shards ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1 \
+  if ! PN_FUZZ_DIR=$work/set/shards ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=300:quarantine_size_mb=16:malloc_context_size=4 \
     LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp \
     "$work/tests/fuzz/fuzz_$t" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -malloc_limit_mb=5000 \
     -max_len=65536 -print_final_stats=1 -artifact_prefix="$work/found/$t-" "$work/corpus/$t" "$seeds/$t" >"$log" 2>&1; then
