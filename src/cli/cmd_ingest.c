@@ -3,6 +3,7 @@
 #include "cli/units.h"
 #include "data/ingest.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* The three choices of the DICOM reader. */
@@ -27,6 +28,14 @@ static void configure(const pn_cli *x, pn_ingest_config *c) {
   c->kind = pn_options_text(o, "ingest.kind");
   c->labels = pn_options_text(o, "ingest.labels");
   c->classes = pn_options_text(o, "ingest.classes");
+  c->groups = pn_options_text(o, "ingest.groups");
+  c->columns = pn_options_text(o, "ingest.columns");
+  c->only = pn_options_text(o, "ingest.only");
+  c->test_fold = pn_options_text(o, "ingest.test_fold");
+  c->val_fold = pn_options_text(o, "ingest.val_fold");
+  c->channels = atoi(pn_options_text(o, "ingest.channels")); /* auto: 0 */
+  c->new_splits = strcmp(pn_options_text(o, "ingest.splits"), "new") == 0;
+  c->reject_leaks = strcmp(pn_options_text(o, "ingest.leaks"), "reject") == 0;
   c->salt = pn_options_text(o, "ingest.salt");
   c->height = hw[0];
   c->width = hw[1];
@@ -48,20 +57,22 @@ static void row(const char *what, int64_t n, const char *note) {
 static void print_account(const pn_ingest_result *r, const char *out) {
   char note[1200];
 
-  row("listed", r->listed, "files = written + rejected + duplicates + skipped");
-  row("written", r->written, "images");
+  row("listed", r->listed, "images = written + rejected + duplicates + skipped");
+  row("written", r->written, "");
   snprintf(note, sizeof note, "why: %s/rejects.csv", out);
   row("rejected", r->rejected, r->rejected || r->bad_label_rows ? note : "");
   row("duplicates", r->duplicates, "");
   row("skipped", r->skipped, "");
   if (r->labels_without_file) row("labels only", r->labels_without_file, "ids without a file");
   if (r->bad_label_rows) row("bad labels", r->bad_label_rows, "rows of the CSV left out");
+  if (r->leaks)
+    row("leaks", r->leaks, "images in a split that holds the same patient or pixels elsewhere");
 }
 
 static void print(const pn_ingest_config *c, const pn_ingest_result *r) {
-  printf("%s -> %s (%s, %lld x %lld pixels, %d bits)%s\n", c->in, c->out, r->kind,
-         (long long)c->height, (long long)c->width, c->bits,
-         r->already_complete ? ": already there, nothing to do" : "");
+  printf("%s -> %s (%s, %lld x %lld pixels, %d channel%s, %d bits)%s\n", c->in, c->out, r->kind,
+         (long long)c->height, (long long)c->width, r->channels, r->channels == 1 ? "" : "s",
+         c->bits, r->already_complete ? ": already there, nothing to do" : "");
   print_account(r, c->out);
   printf("Classes\n");
   for (int i = 0; i < r->n_classes; i++) row(r->class_name[i], r->class_count[i], "images");

@@ -32,7 +32,7 @@ enum {
   PN_DICOM_W_MIN_MAX = 1024,        /* deeper than 8 bits, no window: scaled over min..max */
   PN_DICOM_W_MORE_FRAMES = 2048     /* only the first of several frames was taken */
 };
-enum { PN_DICOM_WARNING_COUNT = 12 };
+enum { PN_DICOM_WARNING_COUNT = 14 };
 const char *pn_dicom_warning_name(int bit); /* 0 .. PN_DICOM_WARNING_COUNT - 1: "no_meta", ... */
 
 /* What ingest may know of a file.  The two ids stay in memory: never written, never logged. */

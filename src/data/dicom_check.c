@@ -13,7 +13,8 @@ const char *pn_dicom_warning_name(int bit) {
       "no_meta",        "excess_pixels",        "progressive_jpeg",
       "high_garbage",   "burned_in_annotation", "aspect",
       "odd_age",        "name_mismatch",        "several_windows",
-      "colour_to_luma", "scaled_min_max",       "more_frames"};
+      "colour_to_luma", "scaled_min_max",       "more_frames",
+      "turned_by_exif", "alpha_ignored"};
   return bit >= 0 && bit < PN_DICOM_WARNING_COUNT ? names[bit] : NULL;
 }
 

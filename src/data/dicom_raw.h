@@ -5,6 +5,7 @@
 #define PN_DATA_DICOM_RAW_H
 
 #include "data/dicom.h"
+#include "data/input.h"
 #include "data/jpeg.h"
 
 #ifdef __cplusplus
@@ -106,14 +107,7 @@ typedef struct {
   unsigned warnings; /* PN_DICOM_W_* found while decoding */
 } pn_dicom_frame;
 
-/* dicom_file.c: a whole regular file, never blocking; size and time must not change meanwhile. */
-typedef struct {
-  uint8_t *data; /* owned: pn_input_free */
-  size_t bytes, capacity;
-} pn_input;
-pn_status pn_input_read(pn_input *in, const char *path, pn_reject *why);
-void pn_input_free(pn_input *in);
-/* true: rejected (empty, or looks like a PNG, a zip, ...). */
+/* dicom_file.c.  true: rejected (empty, or looks like a PNG, a zip, ...). */
 bool pn_input_sniff(const uint8_t *data, size_t bytes, pn_reject *why);
 
 struct pn_dicom_reader {

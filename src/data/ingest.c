@@ -5,8 +5,8 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "data/dicom.h"
-#include "data/ingest_internal.h"
 #include "data/ingest_out.h"
+#include "data/kind.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +17,11 @@ void pn_ingest_config_init(pn_ingest_config *cfg) {
   *cfg = (pn_ingest_config){.kind = "auto",
                             .labels = "",
                             .classes = "",
+                            .groups = "",
+                            .columns = "",
+                            .only = "",
+                            .test_fold = "",
+                            .val_fold = "",
                             .salt = "pneuma",
                             .height = 128,
                             .width = 128,
@@ -30,8 +35,10 @@ void pn_ingest_config_init(pn_ingest_config *cfg) {
 }
 
 static pn_status check_config(const pn_ingest_config *cfg) {
-  if (strcmp(cfg->kind, "auto") != 0 && strcmp(cfg->kind, "rsna") != 0)
-    return PN_FAIL(PN_ERR_ARG, "kind '%s': this version reads rsna", cfg->kind);
+  if (strcmp(cfg->kind, "auto") != 0 && pn_kind_find(cfg->kind) < 0)
+    return PN_FAIL(PN_ERR_ARG, "ingest.kind=%s: there is no such kind", cfg->kind);
+  if (cfg->channels != 0 && cfg->channels != 1 && cfg->channels != 3)
+    return PN_FAIL(PN_ERR_ARG, "ingest.channels=%d: expected 1, 3 or auto", cfg->channels);
   if (cfg->height < 1 || cfg->width < 1 || cfg->height > 8192 || cfg->width > 8192)
     return PN_FAIL(PN_ERR_ARG, "size %lldx%lld: each side must be 1 to 8192 pixels",
                    (long long)cfg->height, (long long)cfg->width);
@@ -43,19 +50,34 @@ static pn_status check_config(const pn_ingest_config *cfg) {
   return PN_OK;
 }
 
-static void describe(pn_ingest *x) {
-  snprintf(x->classes, sizeof x->classes, "%s,%s", pn_rsna_class_name(0), pn_rsna_class_name(1));
+/* Names of the classes with commas between. */
+static pn_status join_classes(pn_ingest *x) {
+  const pn_labels *l = &x->source.labels;
+
+  if (!(x->classes = calloc((size_t)l->n_classes + 1, PN_CLASS_BYTES + 1)))
+    return PN_FAIL(PN_ERR_NOMEM, "classes: out of memory");
+  for (int i = 0; i < l->n_classes; i++) {
+    if (i > 0) strcat(x->classes, ",");
+    strcat(x->classes, l->class_name[i]);
+  }
+  return PN_OK;
+}
+
+static pn_status describe(pn_ingest *x) {
+  pn_status st = join_classes(x);
+
   snprintf(x->decoder, sizeof x->decoder,
            "8-bit JPEG: libjpeg, islow DCT; window or min..max above 8 bits; "
            "fit %s, area average down, linear up",
            pn_fit_name(x->cfg->fit));
-  x->format = (pn_shard_format){.channels = 1,
+  x->format = (pn_shard_format){.channels = x->source.channels,
                                 .height = x->cfg->height,
                                 .width = x->cfg->width,
                                 .bits = x->cfg->bits,
                                 .classes = x->classes,
                                 .decoder = x->decoder,
                                 .plan = x->source.plan};
+  return st;
 }
 
 /* Rank 0 looks, all know.  *previous: the index that is there already, or NULL. */
@@ -69,8 +91,8 @@ static pn_status prepare(pn_ingest *x, int *lock, json_t **previous) {
   if (st == PN_OK && first) st = pn_ingest_list(x->cfg, &x->source);
   PN_TRY(pn_agree(x->comm, st));
   PN_TRY(pn_ingest_share(x));
-  describe(x);
-  st = pn_ingest_cut(x);
+  st = describe(x);
+  if (st == PN_OK) st = pn_ingest_cut(x);
   if (st == PN_OK && first) st = pn_ingest_lock(x->cfg->out, lock);
   if (st == PN_OK && first) st = pn_ingest_previous(x, &text, &bytes);
   PN_TRY(pn_agree(x->comm, st));
@@ -100,9 +122,6 @@ static pn_status publish(const pn_ingest *x, json_t *index) {
 static pn_status convert(pn_ingest *x, json_t **index) {
   pn_status st = PN_OK;
 
-  if (pn_comm_rank(x->comm) == 0)
-    pn_warn("splits keep each patientId together, but in the RSNA set that is an image, not a "
-            "patient: one person may be in train and test");
   PN_TRY(pn_ingest_pieces(x));
   PN_TRY(pn_ingest_merge(x));
   PN_TRY(pn_agree(x->comm, pn_ingest_sync(x)));
@@ -151,6 +170,7 @@ done:
   free(x.shards.data);
   free(x.hits.data);
   free(x.cut);
+  free(x.classes);
   pn_ingest_source_free(&x.source);
   return st;
 }
@@ -163,12 +183,13 @@ json_t *pn_ingest_result_json(const pn_ingest_result *r) {
   for (int i = 0; i < PN_SPLIT_COUNT; i++)
     json_object_set_new(splits, pn_split_name((pn_split)i), json_integer(r->split_count[i]));
   return json_pack(
-      "{s:s,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:o,s:o,s:I,s:I,s:I,s:I,s:b,s:s}", "kind", r->kind,
-      "listed", (json_int_t)r->listed, "written", (json_int_t)r->written, "rejected",
-      (json_int_t)r->rejected, "duplicates", (json_int_t)r->duplicates, "skipped",
-      (json_int_t)r->skipped, "shards", (json_int_t)r->shards, "bytes", (json_int_t)r->bytes,
-      "seconds", r->seconds, "images_per_s", r->images_per_s, "classes", classes, "splits", splits,
-      "labels_without_file", (json_int_t)r->labels_without_file, "bad_label_rows",
-      (json_int_t)r->bad_label_rows, "resumed_pieces", (json_int_t)r->resumed, "peak_bytes",
+      "{s:s,s:i,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:o,s:o,s:I,s:I,s:I,s:I,s:I,s:b,s:s}", "kind",
+      r->kind, "channels", r->channels, "listed", (json_int_t)r->listed, "written",
+      (json_int_t)r->written, "rejected", (json_int_t)r->rejected, "duplicates",
+      (json_int_t)r->duplicates, "skipped", (json_int_t)r->skipped, "shards", (json_int_t)r->shards,
+      "bytes", (json_int_t)r->bytes, "seconds", r->seconds, "images_per_s", r->images_per_s,
+      "classes", classes, "splits", splits, "labels_without_file",
+      (json_int_t)r->labels_without_file, "bad_label_rows", (json_int_t)r->bad_label_rows, "leaks",
+      (json_int_t)r->leaks, "resumed_pieces", (json_int_t)r->resumed, "peak_bytes",
       (json_int_t)r->peak_bytes, "already_complete", r->already_complete, "digest", r->digest);
 }

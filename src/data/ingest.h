@@ -11,20 +11,27 @@
 #include <jansson.h>
 #include <stdint.h>
 
-enum { PN_INGEST_MAX_CLASSES = 16, PN_INGEST_NAME_BYTES = 48 };
+enum { PN_INGEST_MAX_CLASSES = 128, PN_INGEST_NAME_BYTES = 48 };
 
 /* Options; strings borrowed.  pn_ingest_config_init gives the defaults named here. */
 typedef struct {
-  const char *in, *out;  /* folders */
-  const char *kind;      /* "auto" or "rsna" */
-  const char *labels;    /* ingest.labels: stage_2_train_labels.csv; "" = in `in` */
-  const char *classes;   /* ingest.classes: stage_2_detailed_class_info.csv; "" = beside the labels,
-                            left out when it is not there and `labels` was given */
-  const char *salt;      /* ingest.salt: goes into the hashed ids; "pneuma" */
-  int64_t height, width; /* --size; 128 x 128 */
-  int bits;              /* ingest.bits: of a stored pixel, 8 or 16; 8 */
-  pn_fit fit;            /* ingest.fit; stretch */
-  uint64_t seed;         /* ingest.seed, of the split; 1 */
+  const char *in, *out; /* folders */
+  const char *kind;     /* "auto", or a name of the table in kind.c */
+  const char *labels;   /* ingest.labels: the labels CSV; "" = in `in` */
+  const char *classes;  /* ingest.classes: stage_2_detailed_class_info.csv; "" = beside the labels,
+                           left out when it is not there and `labels` was given */
+  const char *groups;   /* ingest.groups: RSNA's mapping to NIH patients; "" = beside the labels */
+  const char *columns;  /* ingest.columns: "path=file,label=diagnosis"; "" = by their names */
+  const char *only;     /* ingest.only: classes to keep, in this order; "" = all */
+  const char *test_fold, *val_fold; /* ingest.test_fold, ingest.val_fold; "" = none */
+  int channels;                     /* ingest.channels: 1, 3; 0 = auto */
+  bool new_splits;              /* ingest.splits=new: splits that came with the data are not used */
+  bool reject_leaks;            /* ingest.leaks=reject: patients in several given splits */
+  const char *salt;             /* ingest.salt: goes into the hashed ids; "pneuma" */
+  int64_t height, width;        /* --size; 128 x 128 */
+  int bits;                     /* ingest.bits: of a stored pixel, 8 or 16; 8 */
+  pn_fit fit;                   /* ingest.fit; stretch */
+  uint64_t seed;                /* ingest.seed, of the split; 1 */
   double val_share, test_share; /* ingest.val 0.15, ingest.test 0.15; their sum < 1 */
   int64_t shard_mb;             /* ingest.shard_mb, 1..4096: most MB of pixels in a shard; 64 */
   int64_t max_rejects;          /* ingest.max_rejects: more rejected files fail the job; -1 = off */
@@ -44,6 +51,8 @@ typedef struct {
   int64_t split_count[PN_SPLIT_COUNT];
   int64_t labels_without_file; /* ids of the CSV that no file carries */
   int64_t bad_label_rows;      /* boxes left out: see rejects.csv */
+  int64_t leaks;               /* images of a patient, or pixels, in several given splits */
+  int channels;
   char digest[65];
   int64_t resumed;       /* pieces taken over from an earlier try that did not end */
   int64_t peak_bytes;    /* memory of the largest rank */

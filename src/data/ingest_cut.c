@@ -10,10 +10,10 @@ enum { PIECES = 64, MIN_IMAGES = 8, FILE_COST = 16384 };
 
 /* Bytes to read and decode, and what a file costs however small. */
 static int64_t cost_of(const pn_ingest_file *f) {
-  return f->skip_reason ? 0 : f->size + FILE_COST;
+  return f->skip_reason ? 0 : (f->size + FILE_COST) / f->of;
 }
 
-/* Images of one shard at most; one file is never cut. */
+/* Images of one shard at most. */
 static int64_t images_that_fit(const pn_ingest *x) {
   const pn_shard_format *f = &x->format;
   int64_t fit = x->cfg->shard_mb * 1000000 / (f->channels * f->height * f->width * (f->bits / 8));
@@ -30,7 +30,7 @@ pn_status pn_ingest_cut(pn_ingest *x) {
   x->capacity = 1;
   for (int64_t i = 0; i < s->n; i++) total += cost_of(&s->file[i]);
   for (int64_t i = 0; i < s->n; i++) {
-    int64_t more = s->file[i].skip_reason ? 0 : s->file[i].images;
+    int64_t more = s->file[i].skip_reason ? 0 : 1;
     bool enough = images >= MIN_IMAGES && cost >= total / PIECES;
     if (i > x->cut[x->n_pieces] && (enough || images + more > fit)) {
       x->cut[++x->n_pieces] = i;

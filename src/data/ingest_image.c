@@ -1,7 +1,7 @@
 /* ingest_image.c -- one listed file: read it, find its label and boxes, hand it to the store. */
-#include "data/ingest_image.h"
-
 #include "base/file.h"
+#include "data/kind.h"
+#include "data/picture.h"
 
 #include <limits.h>
 #include <math.h>
@@ -10,8 +10,9 @@
 #include <string.h>
 
 static pn_outcome outcome_of(const char *reason) {
-  static const char *const skips[] = {"not_an_image", "directory", "junk_file",
-                                      "other_file",   "no_label",  "link_to_folder"};
+  static const char *const skips[] = {"not_an_image", "directory",       "junk_file",
+                                      "other_file",   "no_label",        "link_to_folder",
+                                      "mask",         "class_not_wanted"};
   for (size_t i = 0; i < sizeof skips / sizeof *skips; i++)
     if (strcmp(reason, skips[i]) == 0) return PN_OUT_SKIPPED;
   return PN_OUT_REJECTED;
@@ -27,22 +28,8 @@ static pn_status add_event(pn_ingest *x, int64_t file, pn_outcome outcome, const
   return pn_ingest_array_add(&x->events, &e);
 }
 
-/* File name without folder and without .dcm. */
-static void stem_of(const char *path, char *out, size_t bytes) {
-  const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-  const char *dot = strrchr(name, '.');
-  int n = dot && dot > name && (strcmp(dot, ".dcm") == 0 || strcmp(dot, ".DCM") == 0)
-              ? (int)(dot - name)
-              : (int)strlen(name);
-  snprintf(out, bytes, "%.*s", n, name);
-}
-
-/* *out: NULL where no row has this id.  A label that a file carries is noted. */
-static pn_status find_label(pn_ingest *x, const char *id, const pn_label **out) {
-  const pn_label *l = pn_labels_find(&x->source.labels, id);
+pn_status pn_ingest_hit(pn_ingest *x, const pn_label *l) {
   int64_t hit = l ? l - x->source.labels.label : -1;
-
-  *out = l;
   return l ? pn_ingest_array_add(&x->hits, &hit) : PN_OK;
 }
 
@@ -104,61 +91,94 @@ static pn_status make_boxes(pn_ingest_worker *w, int64_t file, const pn_label *l
   return st;
 }
 
+/* A label that cannot be used. */
 static bool check_label(const pn_ingest *x, const pn_label *l, pn_reject *why) {
+  const pn_ingest_text *t = x->source.text;
+  const char *file = t[l && l->conflict_in_classes ? PN_TEXT_CLASSES : PN_TEXT_LABELS].name;
   char tag[PN_REJECT_TAG_BYTES];
 
-  if (!l) return pn_reject_set(why, "no_label", NULL, "no row in %s", x->source.labels_name);
+  if (!l) return pn_reject_set(why, "no_label", NULL, "no row in %.80s", file ? file : "?");
+  if (l->target < 0 && !l->conflict)
+    return pn_reject_set(why, "class_not_wanted", NULL, "not in ingest.only");
   if (!l->conflict) return false;
   snprintf(tag, sizeof tag, "line %lld", (long long)l->conflict_line);
-  return pn_reject_set(why, l->conflict, tag, "%s contradicts an earlier row or Target",
-                       l->conflict_in_classes ? x->source.classes_name : x->source.labels_name);
+  if (strcmp(l->conflict, "empty_label") == 0)
+    return pn_reject_set(why, l->conflict, tag, "the row of %.60s names no class", file);
+  return pn_reject_set(why, l->conflict, tag, "%.60s contradicts an earlier row or Target", file);
+}
+
+/* RSNA: an image with Target 1 has boxes. */
+static bool misses_box(const pn_ingest *x, const pn_ingest_image *image, pn_reject *why) {
+  const pn_label *l = image->label;
+  char tag[PN_REJECT_TAG_BYTES];
+
+  if (l->n_boxes == 0 || image->n_boxes > 0) return false;
+  snprintf(tag, sizeof tag, "line %lld", (long long)l->line);
+  return pn_reject_set(why, "no_valid_box", tag, "Target 1 without a valid box in %.40s",
+                       x->source.text[PN_TEXT_LABELS].name);
+}
+
+/* Channels of the data set, whatever the image has; a grey image fills all of them when stored. */
+static void to_channels(pn_ingest_worker *w, pn_dicom_info *info, bool colour) {
+  if (w->image.channels == 1 || w->x->source.channels == 3) return;
+  if (colour) info->warnings |= PN_DICOM_W_COLOUR;
+  pn_picture_to_grey(&w->image);
+}
+
+static void describe_picture(const pn_gray *g, const pn_picture_info *p, pn_dicom_info *info) {
+  *info = (pn_dicom_info){.rows = g->height, .columns = g->width, .age_years = -1};
+  if (p->turned) info->warnings |= PN_PICTURE_W_TURNED;
+  if (p->transparent) info->warnings |= PN_PICTURE_W_ALPHA;
+}
+
+pn_status pn_ingest_read_picture(pn_ingest_worker *w, int64_t file, pn_dicom_info *info,
+                                 pn_reject *why) {
+  char path[PATH_MAX];
+  const char *unpack, *kind;
+  pn_picture_info picture;
+  pn_bytes bytes;
+  pn_status st = pn_path_join(path, sizeof path, w->x->cfg->in, w->x->source.file[file].path);
+
+  if (st == PN_OK) st = pn_input_read(&w->input, path, why);
+  if (st != PN_OK || why->reason[0]) return st;
+  bytes = (pn_bytes){w->input.data, w->input.bytes};
+  kind = pn_file_kind(bytes.data, bytes.bytes, &unpack);
+  if (kind && strcmp(kind, "DICOM") == 0)
+    return pn_dicom_read_memory(w->reader, bytes.data, bytes.bytes, info, &w->image, why);
+  st = pn_picture_decode(bytes, &w->image, &w->scratch, &picture, why);
+  if (st != PN_OK || why->reason[0]) return st;
+  describe_picture(&w->image, &picture, info);
+  to_channels(w, info, picture.colour);
+  return PN_OK;
 }
 
 /* A readable image whose label is known: boxes, then into the shard. */
-static pn_status take_image(pn_ingest_worker *w, int64_t file, const pn_label *l,
-                            pn_dicom_info *info, pn_reject *why) {
-  pn_ingest_image image = {0};
-  int64_t n_boxes = 0;
-  pn_status st = make_boxes(w, file, l, info, &n_boxes);
+static pn_status take_image(pn_ingest_worker *w, int64_t file, pn_ingest_image *image,
+                            pn_reject *why) {
+  pn_status st;
 
-  if (st != PN_OK) return st;
-  if (l->target == PN_RSNA_OPACITY && n_boxes == 0) {
-    char tag[PN_REJECT_TAG_BYTES];
-    snprintf(tag, sizeof tag, "line %lld", (long long)l->line);
-    pn_reject_set(why, "no_valid_box", tag, "Target 1 without a valid box in %s",
-                  w->x->source.labels_name);
-    return PN_OK;
-  }
-  image.info = info;
-  image.id = l->id;
-  image.label = l->target;
-  image.n_boxes = n_boxes;
-  return pn_ingest_store(w, file, &image);
+  to_channels(w, &image->info, true);
+  st = make_boxes(w, file, image->label, &image->info, &image->n_boxes);
+  if (st != PN_OK || misses_box(w->x, image, why)) return st;
+  return pn_ingest_store(w, file, image);
 }
 
 pn_status pn_ingest_take_file(pn_ingest_worker *w, int64_t file) {
   const pn_ingest_file *f = &w->x->source.file[file];
-  const pn_label *label = NULL;
-  char path[PATH_MAX], stem[PN_DICOM_ID_BYTES];
-  pn_dicom_info info = {0};
+  const char *unpack = pn_unpack_command(f->path);
+  pn_ingest_image image = {.n_boxes = 0};
   pn_reject why = {0};
   pn_status st = PN_OK;
 
   if (f->skip_reason) {
-    pn_reject_set(&why, f->skip_reason, NULL, "not opened");
-    return add_event(w->x, file, PN_OUT_SKIPPED, &why);
+    pn_reject_set(&why, f->skip_reason, NULL, unpack ? "unpack it with %s" : "not opened", unpack);
+    return add_event(w->x, file, outcome_of(why.reason), &why);
   }
-  stem_of(f->path, stem, sizeof stem);
-  PN_TRY(pn_path_join(path, sizeof path, w->x->cfg->in, f->path));
-  PN_TRY(pn_dicom_read(w->reader, path, &info, &w->image, &why));
-  if (!why.reason[0]) {
-    if (!info.patient_id[0]) snprintf(info.patient_id, sizeof info.patient_id, "%s", stem);
-    if (strcmp(info.patient_id, stem) != 0) info.warnings |= PN_DICOM_W_NAME_MISMATCH;
-    PN_TRY(find_label(w->x, info.patient_id, &label));
-    if (!check_label(w->x, label, &why)) PN_TRY(take_image(w, file, label, &info, &why));
-  } else {
-    PN_TRY(find_label(w->x, stem, &label)); /* its label has a file, though a broken one */
-  }
+  PN_TRY(w->x->source.kind->read(w, file, &image, &why));
+  if (image.label != &image.own) /* its row has a file, though perhaps a broken one */
+    PN_TRY(pn_ingest_hit(w->x, image.label));
+  if (!why.reason[0] && !check_label(w->x, image.label, &why))
+    PN_TRY(take_image(w, file, &image, &why));
   if (why.reason[0]) PN_TRY(add_event(w->x, file, outcome_of(why.reason), &why));
 done:
   return st;

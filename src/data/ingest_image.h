@@ -7,6 +7,7 @@
 #include "data/dicom.h"
 #include "data/geometry.h"
 #include "data/ingest_internal.h"
+#include "data/input.h"
 
 typedef struct {
   pn_ingest *x;
@@ -17,14 +18,19 @@ typedef struct {
   pn_box *boxes; /* [box_capacity] of the image at hand, in pixels of the stored image */
   int64_t box_capacity, boxes_clipped;
   int64_t piece;
+  pn_input input;     /* a file that is no DICOM */
+  const char *loaded; /* path whose bytes `input` holds, where they serve several images */
+  pn_gray scratch;
 } pn_ingest_worker;
 
-/* What is known of the pixels in worker.image; all borrowed. */
+enum { PN_GROUP_BYTES = 80 };
+/* What is known of the pixels in worker.image. */
 typedef struct {
-  const pn_dicom_info *info;
-  const char *id; /* of the image: stored as a salted hash only */
-  int label;
-  int64_t n_boxes; /* in worker.boxes */
+  pn_dicom_info info;
+  const pn_label *label;      /* NULL: none; borrowed */
+  pn_label own;               /* where the image itself says its class: label points here */
+  char group[PN_GROUP_BYTES]; /* patient, where the label does not say; "" = not known */
+  int64_t n_boxes;            /* in worker.boxes */
 } pn_ingest_image;
 
 /* File number `file` of the list -> one record or one event.  Errors: of this process, not of the

@@ -1,9 +1,7 @@
 /* ingest_index.c -- index.json and rejects.csv from the merged records. */
-#include "data/ingest_internal.h"
-
 #include "base/digest.h"
 #include "base/file.h"
-#include "data/dicom.h"
+#include "data/kind.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -19,12 +17,28 @@ static json_t *named_counts(const char *(*name)(int), const int64_t *count, int 
   return o;
 }
 
+static json_t *class_names(const pn_ingest *x) {
+  const pn_labels *l = &x->source.labels;
+  json_t *list = json_array();
+  for (int i = 0; list && i < l->n_classes; i++)
+    json_array_append_new(list, json_string(l->class_name[i]));
+  return list;
+}
+
+static json_t *class_counts(const pn_ingest *x, const int64_t *count) {
+  const pn_labels *l = &x->source.labels;
+  json_t *o = json_object();
+  for (int i = 0; o && i < l->n_classes; i++)
+    json_object_set_new(o, l->class_name[i], json_integer(count[i]));
+  return o;
+}
+
 static const char *split_name(int i) {
   return pn_split_name((pn_split)i);
 }
 
 struct totals {
-  int64_t written, classes[PN_RSNA_CLASSES], splits[PN_SPLIT_COUNT];
+  int64_t written, classes[PN_MAX_CLASSES], splits[PN_SPLIT_COUNT];
   int64_t warnings[PN_DICOM_WARNING_COUNT];
 };
 
@@ -104,17 +118,17 @@ pn_status pn_ingest_index(const pn_ingest *x, json_t **out) {
   count_records(x, &t);
   *out = NULL;
   index = json_pack(
-      "{s:s,s:i,s:s,s:i,s:I,s:I,s:i,s:s,s:[s,s],s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:f,s:f,s:s,s:s,s:o}",
-      "format", PN_INDEX_FORMAT, "version", PN_INDEX_VERSION, "kind", "rsna", "channels", 1,
-      "height", (json_int_t)cfg->height, "width", (json_int_t)cfg->width, "bits", cfg->bits, "fit",
-      pn_fit_name(cfg->fit), "classes", pn_rsna_class_name(0), pn_rsna_class_name(1),
-      "class_counts", named_counts(pn_rsna_class_name, t.classes, PN_RSNA_CLASSES), "splits",
+      "{s:s,s:i,s:s,s:i,s:I,s:I,s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:s,s:o}",
+      "format", PN_INDEX_FORMAT, "version", PN_INDEX_VERSION, "kind", x->source.kind->name,
+      "channels", x->source.channels, "height", (json_int_t)cfg->height, "width",
+      (json_int_t)cfg->width, "bits", cfg->bits, "fit", pn_fit_name(cfg->fit), "classes",
+      class_names(x), "class_counts", class_counts(x, t.classes), "splits",
       named_counts(split_name, t.splits, PN_SPLIT_COUNT), "counts", counts_json(x, &t), "warnings",
       named_counts(pn_dicom_warning_name, t.warnings, PN_DICOM_WARNING_COUNT),
       "labels_without_file", (json_int_t)x->labels_without_file, "bad_label_rows",
-      (json_int_t)x->bad_label_rows, "seed", (json_int_t)cfg->seed, "val_share", cfg->val_share,
-      "test_share", cfg->test_share, "decoder", x->decoder, "plan", x->source.plan, "shards",
-      shards_json(x));
+      (json_int_t)x->bad_label_rows, "leaks", (json_int_t)x->leaks, "seed", (json_int_t)cfg->seed,
+      "val_share", cfg->val_share, "test_share", cfg->test_share, "decoder", x->decoder, "plan",
+      x->source.plan, "shards", shards_json(x));
   if (!index) return PN_FAIL(PN_ERR_NOMEM, "index: out of memory");
   if ((st = add_digest(index)) == PN_OK)
     *out = index;
@@ -135,14 +149,13 @@ pn_status pn_ingest_check_index(const pn_ingest *x, const json_t *index) {
     images += json_integer_value(json_object_get(s, "images"));
     for (; split && *split; split++, rows++) used += *split != PN_SPLIT_DROPPED;
   }
-  if (images == x->records.n && rows == images && used == t.written &&
-      images - used == x->duplicates)
+  if (images == x->records.n && rows == images && used == t.written && images - used == x->dropped)
     return PN_OK;
   return PN_FAIL(PN_ERR_FORMAT,
                  "index and shards disagree: %lld images in shards, %lld recorded, %lld with a "
-                 "split, %lld written, %lld duplicates: this is a bug",
+                 "split, %lld written, %lld dropped: this is a bug",
                  (long long)images, (long long)x->records.n, (long long)used, (long long)t.written,
-                 (long long)x->duplicates);
+                 (long long)x->dropped);
 }
 
 pn_status pn_ingest_write_index(const pn_ingest *x, json_t *index) {
@@ -175,9 +188,22 @@ static void put_field(FILE *f, const char *text) {
   json_decref(utf8);
 }
 
+/* Path of an image, numbered where its file holds several; lines of the labels have its name. */
+static void put_path(FILE *f, const pn_ingest *x, const pn_ingest_event *e) {
+  const pn_ingest_file *file = &x->source.file[e->file];
+  char path[PATH_MAX + 32];
+
+  if (e->outcome == PN_OUT_LABEL_ROW) {
+    put_field(f, x->source.text[PN_TEXT_LABELS].name);
+    return;
+  }
+  snprintf(path, PATH_MAX, "%s", file->path);
+  if (file->of > 1) snprintf(path + strlen(path), 32, "#%lld", (long long)file->number);
+  put_field(f, path);
+}
+
 static void put_event(FILE *f, const pn_ingest *x, const pn_ingest_event *e) {
-  put_field(f,
-            e->outcome == PN_OUT_LABEL_ROW ? x->source.labels_name : x->source.file[e->file].path);
+  put_path(f, x, e);
   fprintf(f, ",%s,", e->why.reason);
   put_field(f, e->why.tag);
   fputc(',', f);
@@ -240,6 +266,8 @@ pn_status pn_ingest_result_of_index(const json_t *index, pn_ingest_result *out) 
   out->skipped = integer_at(index, "counts", "skipped");
   out->labels_without_file = integer_at(index, NULL, "labels_without_file");
   out->bad_label_rows = integer_at(index, NULL, "bad_label_rows");
+  out->leaks = integer_at(index, NULL, "leaks");
+  out->channels = (int)integer_at(index, NULL, "channels");
   out->shards = (int64_t)json_array_size(shards);
   json_array_foreach(shards, i, s) out->bytes += integer_at(s, NULL, "bytes");
   for (int k = 0; k < PN_SPLIT_COUNT; k++)

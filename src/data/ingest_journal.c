@@ -46,12 +46,15 @@ static pn_status journal_path(const pn_ingest *x, int64_t piece, char *path, siz
 }
 
 uint32_t pn_ingest_stamp(const pn_ingest *x, int64_t piece) {
+  const char *last = NULL; /* path whose images came just before */
   uint32_t crc = 0;
 
   for (int64_t i = x->cut[piece]; i < x->cut[piece + 1]; i++) {
     char path[PATH_MAX];
     struct stat s;
     int64_t seen[3] = {-1, 0, 0};
+    if (x->source.file[i].path == last) continue;
+    last = x->source.file[i].path;
     if (!x->source.file[i].skip_reason &&
         pn_path_join(path, sizeof path, x->cfg->in, x->source.file[i].path) == PN_OK &&
         stat(path, &s) == 0) {

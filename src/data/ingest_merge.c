@@ -1,10 +1,8 @@
 /* ingest_merge.c -- every rank learns every record; duplicates and splits are then decided from
  * the sorted records alone, so the number of ranks cannot matter. */
+#include "data/dataset.h"
 #include "data/ingest_internal.h"
 
-#include "base/rng.h"
-
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,127 +98,77 @@ static int64_t *set_find(const struct set *s, const pn_ingest_record *all,
   return &s->slot[i];
 }
 
-static pn_status add_duplicate(pn_ingest *x, const pn_ingest_record *r, const char *reason,
-                               const char *tag, int64_t first) {
+static void forget_given(pn_ingest *x) {
+  pn_ingest_record *r = x->records.data;
+  for (int64_t i = 0; i < x->records.n; i++) r[i].given = -1;
+}
+
+static const char *split_text(int given) {
+  return given < 0 ? "" : pn_split_name((pn_split)given);
+}
+
+/* r is the same as `first`.  Across given splits it is a leak; with another class a contradiction.
+ */
+static pn_status add_duplicate(pn_ingest *x, const pn_ingest_record *r,
+                               const pn_ingest_record *first, bool by_uid) {
+  const char *reason = by_uid ? "duplicate_sop_uid" : "duplicate_pixels";
   pn_ingest_event e;
 
   memset(&e, 0, sizeof e);
   e.file = r->file;
   e.outcome = PN_OUT_DUPLICATE;
-  pn_reject_set(&e.why, reason, tag, "same as %.80s", x->source.file[first].path);
+  if (r->given >= 0 && first->given >= 0 && r->given != first->given) {
+    reason = "leak_pixels";
+    x->leaks++;
+  } else if (r->label != first->label) {
+    reason = "duplicate_other_class";
+  }
+  pn_reject_set(&e.why, reason, by_uid ? "(0008,0018)" : NULL, "same as %s %.76s",
+                split_text(first->given), x->source.file[first->file].path);
   return pn_ingest_array_add(&x->events, &e);
 }
 
-/* In the order of the files: the first of its kind is kept. */
-static pn_status find_duplicates(pn_ingest *x) {
-  pn_ingest_record *all = x->records.data;
-  struct set uids = {0}, pixels = {0};
-  pn_status st = PN_OK;
-
-  PN_TRY(set_make(&uids, x->records.n));
-  PN_TRY(set_make(&pixels, x->records.n));
-  for (int64_t i = 0; i < x->records.n; i++) {
-    pn_ingest_record *r = &all[i];
-    uint64_t key;
-    int64_t *uid, *pixel;
-    memcpy(&key, r->sha256, sizeof key);
-    uid = set_find(&uids, all, r, r->uid[0], same_uid);
-    pixel = set_find(&pixels, all, r, key, same_pixels);
-    if (*pixel || (r->uid[0] && *uid)) {
-      bool by_uid = r->uid[0] && *uid;
-      r->split = -1;
-      PN_TRY(add_duplicate(x, r, by_uid ? "duplicate_sop_uid" : "duplicate_pixels",
-                           by_uid ? "(0008,0018)" : "(7fe0,0010)",
-                           all[(by_uid ? *uid : *pixel) - 1].file));
-      continue;
-    }
-    *pixel = i + 1;
-    if (r->uid[0]) *uid = i + 1;
-  }
-done:
-  free(uids.slot);
-  free(pixels.slot);
-  return st;
-}
-
-/* All kept images of one patient go to one split. */
-struct group {
-  uint64_t id, order;
-  int32_t label; /* highest of its images: the stratum */
-  int32_t split;
-  int64_t images;
+struct sets {
+  struct set uids, pixels;
 };
 
-static int by_group(const void *a, const void *b) {
-  const struct group *x = a, *y = b;
-  return (x->id > y->id) - (x->id < y->id);
-}
+/* Keep record i, or drop it because an equal one is kept. */
+static pn_status keep_or_drop(pn_ingest *x, struct sets *s, int64_t i) {
+  pn_ingest_record *all = x->records.data, *r = &all[i];
+  int64_t *uid, *pixel;
+  uint64_t key;
 
-static int by_label_and_order(const void *a, const void *b) {
-  const struct group *x = a, *y = b;
-  if (x->label != y->label) return x->label > y->label ? 1 : -1;
-  if (x->order != y->order) return x->order > y->order ? 1 : -1;
-  return by_group(a, b);
-}
-
-static int64_t make_groups(const pn_ingest *x, struct group *g) {
-  const pn_ingest_record *all = x->records.data;
-  int64_t n = 0, kept = 0;
-
-  for (int64_t i = 0; i < x->records.n; i++)
-    if (all[i].split >= 0)
-      g[kept++] = (struct group){.id = all[i].group, .label = all[i].label, .images = 1};
-  if (kept > 1) qsort(g, (size_t)kept, sizeof *g, by_group);
-  for (int64_t i = 0; i < kept; i++) {
-    if (n > 0 && g[n - 1].id == g[i].id) {
-      g[n - 1].images++;
-      if (g[i].label > g[n - 1].label) g[n - 1].label = g[i].label;
-    } else {
-      g[n++] = g[i];
-    }
+  memcpy(&key, r->sha256, sizeof key);
+  uid = set_find(&s->uids, all, r, r->uid[0], same_uid);
+  pixel = set_find(&s->pixels, all, r, key, same_pixels);
+  if (*pixel || (r->uid[0] && *uid)) {
+    bool by_uid = r->uid[0] && *uid;
+    r->split = -1;
+    x->dropped++;
+    return add_duplicate(x, r, &all[(by_uid ? *uid : *pixel) - 1], by_uid);
   }
-  return n;
-}
-
-/* Groups of one class, in random order: the first val_share of their images are val, then test. */
-static void split_class(const pn_ingest_config *cfg, struct group *g, int64_t n) {
-  int64_t images = 0, val, test, in_val = 0, in_test = 0;
-
-  for (int64_t i = 0; i < n; i++) images += g[i].images;
-  val = llround(cfg->val_share * (double)images);
-  test = llround(cfg->test_share * (double)images);
-  for (int64_t i = 0; i < n; i++) {
-    g[i].split = in_val < val ? PN_VAL : in_test < test ? PN_TEST : PN_TRAIN;
-    if (g[i].split == PN_VAL) in_val += g[i].images;
-    if (g[i].split == PN_TEST) in_test += g[i].images;
-  }
-}
-
-static pn_status make_splits(pn_ingest *x) {
-  pn_ingest_record *all = x->records.data;
-  struct group *g = calloc((size_t)x->records.n + 1, sizeof *g);
-  int64_t n;
-
-  if (!g) return PN_FAIL(PN_ERR_NOMEM, "ingest: splits: out of memory");
-  n = make_groups(x, g);
-  for (int64_t i = 0; i < n; i++) {
-    pn_rng r = pn_rng_make(x->cfg->seed, PN_RNG_SPLIT, g[i].id, 0);
-    g[i].order = (uint64_t)pn_rng_u32(&r) << 32;
-    g[i].order |= pn_rng_u32(&r);
-  }
-  if (n > 1) qsort(g, (size_t)n, sizeof *g, by_label_and_order);
-  for (int64_t i = 0, k; i < n; i = k) {
-    for (k = i; k < n && g[k].label == g[i].label; k++) continue;
-    split_class(x->cfg, g + i, k - i);
-  }
-  if (n > 1) qsort(g, (size_t)n, sizeof *g, by_group);
-  for (int64_t i = 0; i < x->records.n; i++) {
-    const struct group key = {.id = all[i].group};
-    const struct group *found = n > 0 ? bsearch(&key, g, (size_t)n, sizeof *g, by_group) : NULL;
-    if (all[i].split >= 0 && found) all[i].split = found->split;
-  }
-  free(g);
+  *pixel = i + 1;
+  if (r->uid[0]) *uid = i + 1;
   return PN_OK;
+}
+
+/* The first in the order of the files is kept, but one given as test before one given as val or
+ * train: what is tested on must not be trained on. */
+static pn_status find_duplicates(pn_ingest *x) {
+  static const int order[] = {PN_TEST, PN_VAL, PN_TRAIN, -1};
+  const pn_ingest_record *all = x->records.data;
+  struct sets s = {{0}, {0}};
+  pn_status st = PN_OK;
+
+  PN_TRY(set_make(&s.uids, x->records.n));
+  PN_TRY(set_make(&s.pixels, x->records.n));
+  for (size_t k = 0; k < sizeof order / sizeof *order; k++)
+    for (int64_t i = 0; i < x->records.n; i++)
+      if (all[i].given == order[k]) PN_TRY(keep_or_drop(x, &s, i));
+done:
+  free(s.uids.slot);
+  free(s.pixels.slot);
+  return st;
 }
 
 static void count_events(pn_ingest *x) {
@@ -238,6 +186,8 @@ static void count_events(pn_ingest *x) {
       break;
     case PN_OUT_LABEL_ROW:
       x->bad_label_rows++;
+      break;
+    case PN_OUT_LEAK:
       break;
     }
 }
@@ -290,9 +240,11 @@ pn_status pn_ingest_merge(pn_ingest *x) {
   PN_TRY(pn_allreduce(x->comm, "ingest pieces resumed", &x->resumed, 1, PN_I64, PN_SUM));
   sort(&x->records, by_file);
   sort(&x->shards, by_piece);
+  if (x->cfg->new_splits) forget_given(x);
   PN_TRY(pn_agree(x->comm, find_duplicates(x)));
+  PN_TRY(pn_agree(x->comm, pn_ingest_leaks(x)));
   sort(&x->events, by_file_and_line);
-  PN_TRY(pn_agree(x->comm, make_splits(x)));
+  PN_TRY(pn_agree(x->comm, pn_ingest_splits(x)));
   count_events(x);
   sort(&x->hits, by_number);
   x->labels_without_file = x->source.labels.n - count_different(&x->hits);

@@ -38,6 +38,8 @@ static void end_worker(pn_ingest_worker *w) {
   pn_resizer_destroy(w->resizer);
   pn_shard_writer_destroy(w->writer);
   pn_gray_free(&w->image);
+  pn_gray_free(&w->scratch);
+  pn_input_free(&w->input);
   free(w->boxes);
 }
 

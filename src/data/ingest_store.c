@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,23 +38,42 @@ static void fill_meta(const pn_dicom_info *info, pn_shard_meta *m) {
   snprintf(m->view, sizeof m->view, "%s", info->view);
 }
 
+/* Source id of an image: that of its label, numbered where a file holds several. */
+static void id_of(const pn_ingest_worker *w, int64_t file, const pn_ingest_image *image,
+                  char id[PATH_MAX + 32]) {
+  const pn_ingest_file *f = &w->x->source.file[file];
+
+  snprintf(id, PATH_MAX, "%s", image->label->id);
+  if (f->of > 1) snprintf(id + strlen(id), 32, "#%lld", (long long)f->number);
+}
+
+static void patient_of(const pn_ingest_worker *w, int64_t file, const pn_ingest_image *image,
+                       char text[PATH_MAX + 32]) {
+  if (image->label->group || image->group[0])
+    snprintf(text, PATH_MAX, "%s", image->label->group ? image->label->group : image->group);
+  else
+    id_of(w, file, image, text);
+}
+
 static void fill_record(const pn_ingest_worker *w, int64_t file, const pn_ingest_image *image,
                         pn_ingest_record *r) {
-  const pn_dicom_info *info = image->info;
-  size_t bytes =
-      (size_t)w->image.height * (size_t)w->image.width * (size_t)w->image.bytes_per_pixel;
-  char hex[65];
+  const pn_dicom_info *info = &image->info;
+  const pn_gray *g = &w->image;
+  size_t bytes = (size_t)g->height * (size_t)g->width * (size_t)(g->channels * g->bytes_per_pixel);
+  char hex[65], text[PATH_MAX + 32];
 
   memset(r, 0, sizeof *r);
   r->file = file;
   r->piece = w->piece;
   r->row = pn_shard_writer_count(w->writer);
-  r->label = image->label;
+  r->label = image->label->target;
+  r->given = image->label->split;
   r->height = (int32_t)info->rows;
   r->width = (int32_t)info->columns;
   r->frame_crc = pn_crc32c(0, w->image.data, bytes);
   r->warnings = info->warnings;
-  hash_text("pneuma group", image->id, hex);
+  patient_of(w, file, image, text);
+  hash_text("pneuma group", text, hex);
   r->group = hex_word(hex, 0);
   if (!info->sop_uid[0]) return;
   hash_text("pneuma uid", info->sop_uid, hex);
@@ -62,14 +82,15 @@ static void fill_record(const pn_ingest_worker *w, int64_t file, const pn_ingest
 }
 
 pn_status pn_ingest_store(pn_ingest_worker *w, int64_t file, const pn_ingest_image *image) {
-  pn_shard_row row = {.label = image->label, .boxes = w->boxes, .n_boxes = image->n_boxes};
+  pn_shard_row row = {.label = image->label->target, .boxes = w->boxes, .n_boxes = image->n_boxes};
   pn_ingest_record record;
-  char hex[65];
+  char hex[65], id[PATH_MAX + 32];
   pn_status st;
 
   fill_record(w, file, image, &record);
-  fill_meta(image->info, &row.meta);
-  hash_text(w->x->cfg->salt, image->id, hex);
+  fill_meta(&image->info, &row.meta);
+  id_of(w, file, image, id);
+  hash_text(w->x->cfg->salt, id, hex);
   hex[PN_SHARD_ID_BYTES - 1] = 0;
   row.id = hex;
   if ((st = pn_resizer_run(w->resizer, &w->image, pn_shard_writer_next(w->writer))) != PN_OK)

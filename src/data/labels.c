@@ -10,7 +10,7 @@
 #include <strings.h>
 
 struct row {
-  char id[PN_LABEL_ID_BYTES];
+  const char *id; /* in the CSV text */
   double box[4];
   int target; /* labels file: Target; class file: 1 for "Lung Opacity", else 0 */
   int class_number;
@@ -21,11 +21,6 @@ struct rows {
   struct row *row;
   int64_t n, capacity;
 };
-
-const char *pn_rsna_class_name(int i) {
-  static const char *const names[PN_RSNA_CLASSES] = {"normal", "opacity"};
-  return i >= 0 && i < PN_RSNA_CLASSES ? names[i] : NULL;
-}
 
 static pn_status rows_add(struct rows *r, struct row **out) {
   if (r->n == r->capacity) {
@@ -43,10 +38,10 @@ static pn_status rows_add(struct rows *r, struct row **out) {
 static pn_status read_id(const pn_csv *c, int column, struct row *row) {
   size_t n = strlen(c->field[column]);
 
-  if (n == 0 || n >= sizeof row->id)
+  if (n == 0 || n >= PN_LABEL_ID_BYTES)
     return PN_FAIL(PN_ERR_FORMAT, "%s:%lld: column %d (patientId): %s", c->name, (long long)c->line,
                    column + 1, n ? "longer than 71 characters" : "must not be empty");
-  memcpy(row->id, c->field[column], n + 1);
+  row->id = c->field[column];
   row->line = c->line;
   return PN_OK;
 }
@@ -135,7 +130,9 @@ static bool any_box_field(const struct row *r) {
 
 /* All rows of one id -> *l and its boxes. */
 static void fold_label(const struct row *row, int64_t n, pn_labels *all, pn_label *l) {
-  memcpy(l->id, row->id, sizeof l->id);
+  l->id = row->id;
+  l->split = -1;
+  l->age = -1;
   l->target = row->target;
   l->line = row->line;
   l->first_box = all->n_boxes;
@@ -179,7 +176,7 @@ pn_status pn_labels_parse(pn_csv_text labels, pn_csv_text classes, pn_labels *ou
   struct rows r = {0}, k = {0};
   pn_status st = PN_OK;
 
-  *out = (pn_labels){0};
+  *out = (pn_labels){.class_name = {"normal", "opacity"}, .n_classes = PN_RSNA_CLASSES};
   PN_TRY(read_rows(labels, false, &r));
   if (r.n > 0) qsort(r.row, (size_t)r.n, sizeof *r.row, by_id_and_line);
   PN_TRY(fold_labels(&r, out));
@@ -199,6 +196,7 @@ void pn_labels_free(pn_labels *l) {
   if (!l) return;
   free(l->label);
   free(l->box);
+  free(l->groups);
   *l = (pn_labels){0};
 }
 

@@ -11,6 +11,12 @@
 
 enum { PN_PICTURE_MAX_SIDE = 16384 };
 
+/* Bits of /meta.warnings beside PN_DICOM_W_* (dicom.h), named by pn_dicom_warning_name. */
+enum {
+  PN_PICTURE_W_TURNED = 4096, /* by its EXIF orientation */
+  PN_PICTURE_W_ALPHA = 8192   /* had an alpha channel that hid something: ignored */
+};
+
 /* What was done to it. */
 typedef struct {
   bool turned;      /* by its EXIF orientation */

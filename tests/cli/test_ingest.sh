@@ -13,7 +13,7 @@ has err.txt 'nowhere is not a folder'
 rm -rf empty && mkdir empty
 "$PNEUMA" ingest empty out.none --json > out.txt 2> err.txt
 [ $? = 2 ] || say 'folder without labels: exit code is not 2'
-has err.txt 'no stage_2_train_labels.csv.*ingest.labels=FILE'
+has err.txt 'not recognised.*stage_2_train_labels.csv.*ingest.labels=FILE'
 has out.txt '"error"'
 "$PNEUMA" ingest empty out.none --size 0 > out.txt 2> err.txt && say '--size 0 was taken'
 

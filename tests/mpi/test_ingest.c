@@ -110,7 +110,7 @@ static void check_account(const pn_ingest_result *r) {
 static void check_rejects(void) {
   static const char *const rows[] = {
       "\"stage_2_train_images/zz-uid.dcm\",duplicate_sop_uid,\"(0008,0018)\"",
-      "\"stage_2_train_images/zz-pixels.dcm\",duplicate_pixels,\"(7fe0,0010)\"",
+      "\"stage_2_train_images/zz-pixels.dcm\",duplicate_other_class,\"\"",
       "\"stage_2_train_images/nobox.dcm\",no_valid_box,\"line 47\"",
       "\"stage_2_train_labels.csv\",bad_box,\"line 44\"",
       "\"stage_2_train_images/conflict.dcm\",target_conflict,\"line 49\"",

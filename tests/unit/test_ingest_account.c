@@ -36,7 +36,7 @@ static void keep(struct books *b) {
   b->x.records = (pn_ingest_array){b->record, 4, 4, sizeof *b->record};
   b->x.events = (pn_ingest_array){b->event, 3, 3, sizeof *b->event};
   b->x.shards = (pn_ingest_array){b->shard, 2, 2, sizeof *b->shard};
-  b->x.rejected = b->x.duplicates = b->x.skipped = 1;
+  b->x.rejected = b->x.duplicates = b->x.skipped = b->x.dropped = 1;
 }
 
 static void fails(const struct books *b, const char *why) {
@@ -105,7 +105,7 @@ static int64_t cut(int64_t n, int64_t size, int64_t shard_mb, int64_t *capacity)
   assert_non_null(x.source.file);
   for (int64_t i = 0; i < n; i++)
     x.source.file[i] = (pn_ingest_file){
-        .path = "f", .size = size + i % 7, .images = 1, .skip_reason = i % 50 == 49 ? "x" : NULL};
+        .path = "f", .size = size + i % 7, .of = 1, .skip_reason = i % 50 == 49 ? "x" : NULL};
   assert_int_equal(pn_ingest_cut(&x), PN_OK);
   assert_int_equal(x.cut[0], 0);
   if (x.n_pieces > 0) assert_int_equal(x.cut[x.n_pieces], n);
