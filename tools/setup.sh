@@ -15,7 +15,7 @@ packages=(gcc g++ make cmake pkg-config           # compilers and build
   gnuplot-nox                                     # plots
   libcmocka-dev)                                  # tests
 case ${1:-} in
-  --dev) packages+=(git python3 clang-format clang) ;;
+  --dev) packages+=(git python3 clang-format clang slurm-wlm munge iproute2) ;;
   --list) printf '%s\n' "${packages[@]}"; exit 0 ;;
   '') ;;
   *) sed -n '2,6p' "$0" >&2; exit 2 ;;
