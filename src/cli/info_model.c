@@ -25,9 +25,14 @@ static pn_status input_setup(const pn_options *o, pn_model_config *m) {
   const char *path = pn_options_text(o, "data.path");
   pn_dataset *d = NULL;
 
+  const pn_model *known = pn_model_find(pn_options_text(o, "model.name"));
+
   pn_options_size(o, "model.size", m->size);
   m->channels = pn_options_int(o, "model.channels");
   m->classes = pn_options_int(o, "model.classes");
+  if (known && !pn_options_given(o, "model.size")) m->size[0] = m->size[1] = known->size;
+  if (known && !pn_options_given(o, "model.channels")) m->channels = known->channels;
+  if (known && !pn_options_given(o, "model.classes")) m->classes = known->classes;
   if (!*path) return PN_OK;
   if (pn_options_given(o, "model.size") || pn_options_given(o, "model.channels") ||
       pn_options_given(o, "model.classes"))
@@ -64,6 +69,7 @@ pn_status pn_info_model_create(const pn_options *o, int ranks, int threads, pn_i
   m->threads = threads;
   pn_model_setup(o, &cfg);
   PN_TRY(input_setup(o, &cfg));
+  pn_model_head_setup(o, &cfg);
   PN_TRY(pn_model_build(pn_options_text(o, "model.name"), &cfg, &m->graph));
   PN_TRY(pn_device_create(pn_options_text(o, "train.device"), threads, &m->device));
   PN_TRY(pn_plan_create(
@@ -85,9 +91,10 @@ void pn_info_model_destroy(pn_info_model *m) {
 }
 
 static int64_t node_params(const pn_graph *g, const pn_node *n) {
+  const int param[] = {n->weight, n->bias, n->gamma, n->beta, n->mean, n->var};
   int64_t count = 0;
-  if (n->weight >= 0) count += pn_shape_count(pn_graph_param(g, n->weight)->shape);
-  if (n->bias >= 0) count += pn_shape_count(pn_graph_param(g, n->bias)->shape);
+  for (size_t i = 0; i < sizeof param / sizeof *param; i++)
+    if (param[i] >= 0) count += pn_shape_count(pn_graph_param(g, param[i])->shape);
   return count;
 }
 
@@ -169,8 +176,9 @@ pn_status pn_info_model_print(const pn_info_model *m) {
   pn_plan_memory use = pn_plan_memory_use(m->plan);
   pn_status st = PN_OK;
 
-  printf("\n%s: %s parameters, %s forward per image\n\n", pn_graph_name(m->graph),
+  printf("\n%s: %s parameters (%s trainable), %s forward per image\n\n", pn_graph_name(m->graph),
          pn_text_count(pn_graph_param_count(m->graph)).s,
+         pn_text_count(pn_graph_trainable_count(m->graph)).s,
          pn_text_flop((double)pn_graph_flop(m->graph)).s);
   PN_TRY(print_layers(m->graph));
   printf("\nPlan of one rank: training, %lld images, %d thread%s\n\n", (long long)m->batch,
@@ -206,6 +214,7 @@ void pn_info_model_json(const pn_info_model *m, json_t *to) {
 
   json_object_set_new(to, "model", json_string(pn_graph_name(m->graph)));
   json_object_set_new(to, "parameters", json_integer(pn_graph_param_count(m->graph)));
+  json_object_set_new(to, "trainable", json_integer(pn_graph_trainable_count(m->graph)));
   json_object_set_new(to, "flop_per_image", json_integer(pn_graph_flop(m->graph)));
   json_object_set_new(to, "batch", json_integer(m->batch));
   json_object_set_new(to, "plan", plan_json(m->plan));

@@ -16,11 +16,16 @@ void pn_model_setup(const pn_options *o, pn_model_config *m) {
   m->filters[1] = pn_options_int(o, "model.filters2");
   m->kernel = pn_options_int(o, "model.kernel");
   m->hidden = pn_options_int(o, "model.hidden");
+  m->width = pn_options_int(o, "model.width");
   m->padding = strcmp(pn_options_text(o, "model.padding"), "same") == 0;
   m->dropout = (float)pn_options_float(o, "model.dropout");
   m->input_mean = (float)pn_options_float(o, "model.input_mean");
   m->input_sd = (float)pn_options_float(o, "model.input_sd");
   m->softmax = strcmp(pn_options_text(o, "model.head"), "softmax") == 0;
+}
+
+void pn_model_head_setup(const pn_options *o, pn_model_config *m) {
+  if (strcmp(pn_options_text(o, "model.head"), "auto") == 0) m->softmax = m->classes > 2;
 }
 
 void pn_augment_setup(const pn_options *o, pn_augment_config *c) {
@@ -66,6 +71,7 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   pn_dataset_shape(d, &cfg->model_config.channels, &cfg->model_config.size[0],
                    &cfg->model_config.size[1]);
   cfg->model_config.classes = pn_dataset_n_classes(d);
+  pn_model_head_setup(o, &cfg->model_config);
   pn_recipe_setup(o, cfg);
   if (strcmp(strategy, "auto") == 0) strategy = ranks > 1 ? "ddp" : "single";
   copy(cfg->model, sizeof cfg->model, pn_options_text(o, "model.name"));

@@ -14,6 +14,8 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks, pn
 
 /* model.* of the options; size, channels and classes keep their defaults. */
 void pn_model_setup(const pn_options *o, pn_model_config *cfg);
+/* model.head=auto: by the number of classes, once that is known. */
+void pn_model_head_setup(const pn_options *o, pn_model_config *cfg);
 
 /* augment.* and train.seed of the options. */
 void pn_augment_setup(const pn_options *o, pn_augment_config *cfg);

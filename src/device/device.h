@@ -1,8 +1,8 @@
 /* device.h -- where and how operations run.  One table per device: ref, onednn, (cuda).
  *
- * The planner (nn/plan.c) cuts the graph into chains (conv, or conv+relu+maxpool) and asks the
- * device to prepare one kernel per chain and pass.  A device chooses its private layouts; the
- * planner inserts reorders where two choices differ.  Nothing is created or looked up when a
+ * The planner (nn/plan.c) cuts the graph into chains (conv, conv+relu+maxpool, norm+add+relu) and
+ * asks the device to prepare one kernel per chain and pass.  A device chooses its private layouts;
+ * the planner inserts reorders where two choices differ.  Nothing is created or looked up when a
  * prepared kernel runs. */
 #ifndef PN_DEVICE_DEVICE_H
 #define PN_DEVICE_DEVICE_H
@@ -17,8 +17,8 @@ typedef enum {
   PN_FORWARD,
   PN_BACKWARD_POST, /* chain of > 1 op: diff of the chain's output -> diff of its first op's output
                      */
-  PN_BACKWARD_WEIGHT, /* diff of weights and bias: overwritten, not added to */
-  PN_BACKWARD_DATA,   /* diff of the input */
+  PN_BACKWARD_WEIGHT, /* diff of weights, bias, gamma, beta: overwritten, not added to */
+  PN_BACKWARD_DATA,   /* diff of the input(s); never asked for an ADD, which has none to compute */
   PN_PASS_COUNT
 } pn_pass;
 
@@ -34,8 +34,22 @@ typedef enum {
   PN_DWEIGHT, /* layout: always that of WEIGHT */
   PN_DBIAS,
   PN_LABEL,
-  PN_AUX,     /* bytes forward leaves for backward */
+  PN_AUX,     /* bytes forward leaves for backward, and a backward pass for the next one */
   PN_SCRATCH, /* bytes of a kernel's own, garbage before and after */
+  PN_SRC1,    /* further inputs: of ADD and CONCAT; SRC1 is also that of an ADD inside a chain */
+  PN_SRC2,
+  PN_SRC3,
+  PN_DSRC1, /* CONCAT.  The diff of an ADD's inputs is DMID, or the chain's diff without POST */
+  PN_DSRC2,
+  PN_DSRC3,
+  PN_DDST1, /* second term of the diff of DST: the diff is DDST + DDST1 */
+  PN_DADD,  /* BACKWARD_DATA: to be added to DSRC */
+  PN_GAMMA, /* NORM: scale, shift, running mean and variance; [C], plain */
+  PN_BETA,
+  PN_MEAN, /* training forward updates MEAN and VAR */
+  PN_VAR,
+  PN_DGAMMA,
+  PN_DBETA,
   PN_ROLE_COUNT
 } pn_role;
 
@@ -46,9 +60,11 @@ enum { PN_MAX_CHAIN = 4, PN_IMPL_BYTES = 64 };
  *  - an input in a layout the kernel does not want: the device overwrites the tag, the planner puts
  * a reorder before the kernel (WEIGHT too, but then each step pays for it: avoid);
  *  - an output with a fixed tag that the kernel cannot write: overwrite it, a reorder follows.
- * BIAS, DBIAS and LABEL are plain.  A device may give WEIGHT another shape of as many elements in
- * the same row-major order: a dense matrix O I as O C H W, stored like the activations it
- * multiplies. */
+ * DDST1 and DADD are offers: the value has such a term.  A device that does not set their bits in
+ * `uses` gets the sum in DDST, and its DSRC is added to the term in a step of its own.
+ * Vectors of a channel (BIAS, GAMMA, ...) and LABEL are plain.  A device may give WEIGHT another
+ * shape of as many elements in the same row-major order: a dense matrix O I as O C H W, stored like
+ * the activations it multiplies. */
 typedef struct {
   pn_pass pass;
   const pn_op_desc *op[PN_MAX_CHAIN];
@@ -92,6 +108,7 @@ typedef struct {
   struct pn_chain_pattern {
     int n;
     pn_op_kind op[PN_MAX_CHAIN];
+    bool evaluation; /* only there */
   } const *fuse;
   /* Prepare the kernel for a task.  UNSUPPORTED: the planner tries a shorter chain, then `ref`
    * (host devices).  For BACKWARD_POST of a chain whose other backward kernels take the chain's

@@ -2,8 +2,6 @@
  * one per convolution block, one for the dense layers. */
 #include "models/builders.h"
 
-#include <inttypes.h>
-
 static pn_window same_or_valid(int64_t kernel, bool padding) {
   int64_t before = padding ? (kernel - 1) / 2 : 0, after = padding ? kernel - 1 - before : 0;
   return (pn_window){.kernel = {kernel, kernel},
@@ -29,13 +27,13 @@ done:
 }
 
 static pn_status head(const pn_model_config *cfg, pn_graph *g, int *at) {
+  float dropout = pn_own_dropout(cfg, 0.0f);
   pn_status st;
 
-  PN_TRY(pn_graph_dense(g, "fc1", *at, cfg->hidden, at));
+  PN_TRY(pn_graph_dense(g, "fc1", *at, pn_own(cfg->hidden, 128), at));
   PN_TRY(pn_graph_relu(g, "relu3", *at, at));
-  if (cfg->dropout != 0.0f) PN_TRY(pn_graph_dropout(g, "dropout", *at, cfg->dropout, at));
-  PN_TRY(pn_graph_dense(g, "fc2", *at, cfg->softmax ? cfg->classes : 1, at));
-  PN_TRY(pn_graph_loss(g, "loss", *at, cfg->softmax ? PN_OP_SOFTMAX_CE : PN_OP_BCE, at));
+  if (dropout != 0.0f) PN_TRY(pn_graph_dropout(g, "dropout", *at, dropout, at));
+  PN_TRY(pn_build_head(cfg, g, "fc2", at));
 done:
   return st;
 }
@@ -44,11 +42,6 @@ pn_status pn_build_custom_cnn(const pn_model_config *cfg, pn_graph *g) {
   int at;
   pn_status st;
 
-  if (!cfg->softmax && cfg->classes != 2)
-    return PN_FAIL(PN_ERR_ARG,
-                   "custom_cnn: %" PRId64 " classes with a sigmoid head, which knows 2; "
-                   "use the softmax head",
-                   cfg->classes);
   PN_TRY(pn_graph_input(g, cfg->channels, cfg->size[0], cfg->size[1], &at));
   PN_TRY(block(cfg, g, 0, &at));
   PN_TRY(block(cfg, g, 1, &at));

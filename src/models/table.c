@@ -4,7 +4,13 @@
 #include <string.h>
 
 static const pn_model models[] = {
-    {"custom_cnn", "2 convolutions, 2 dense layers, ReLU, max-pooling", pn_build_custom_cnn},
+    {"custom_cnn", "2 convolutions, 2 dense layers, ReLU, max-pooling", pn_build_custom_cnn, 128, 1,
+     2},
+    {"cifar_cnn", "4 convolutions, 2 dense layers, batch norm (Keras)", pn_build_cifar_cnn, 32, 3,
+     10},
+    {"resnet18", "8 residual blocks (torchvision)", pn_build_resnet18, 224, 3, 1000},
+    {"resnet50v2", "16 pre-activation bottlenecks, dense head (Keras)", pn_build_resnet50v2, 224, 3,
+     2},
 };
 enum { N_MODELS = sizeof models / sizeof *models };
 
@@ -19,7 +25,7 @@ void pn_model_defaults(pn_model_config *cfg) {
                            .classes = 2,
                            .filters = {32, 64},
                            .kernel = 3,
-                           .hidden = 128,
+                           .dropout = -1.0f,
                            .input_mean = 0.5f,
                            .input_sd = 0.25f,
                            .padding = true};
@@ -51,14 +57,18 @@ static const char *nearest(const char *name) {
   return best;
 }
 
+const pn_model *pn_model_find(const char *name) {
+  for (int i = 0; i < N_MODELS; i++)
+    if (strcmp(name, models[i].name) == 0) return &models[i];
+  return NULL;
+}
+
 pn_status pn_model_build(const char *name, const pn_model_config *cfg, pn_graph **out) {
-  const pn_model *m = NULL;
+  const pn_model *m = pn_model_find(name);
   pn_graph *g = NULL;
   pn_status st;
 
   *out = NULL;
-  for (int i = 0; i < N_MODELS; i++)
-    if (strcmp(name, models[i].name) == 0) m = &models[i];
   if (!m) return PN_FAIL(PN_ERR_ARG, "unknown model '%s'; did you mean '%s'?", name, nearest(name));
   PN_TRY(pn_graph_create(name, &g));
   PN_TRY(m->build(cfg, g));

@@ -26,6 +26,10 @@ void pn_graph_next_unit(pn_graph *g) {
   g->unit++;
 }
 
+void pn_graph_set_style(pn_graph *g, pn_graph_style s) {
+  g->style = s;
+}
+
 const char *pn_graph_name(const pn_graph *g) {
   return g->name;
 }
@@ -52,7 +56,15 @@ int pn_graph_n_units(const pn_graph *g) {
 
 int64_t pn_graph_param_count(const pn_graph *g) {
   int64_t count = 0;
-  for (int i = 0; i < g->n_params; i++) count += pn_shape_count(g->param[i].shape);
+  for (int i = 0; i < g->n_params; i++)
+    if (!g->param[i].uncounted) count += pn_shape_count(g->param[i].shape);
+  return count;
+}
+
+int64_t pn_graph_trainable_count(const pn_graph *g) {
+  int64_t count = 0;
+  for (int i = 0; i < g->n_params; i++)
+    if (g->param[i].trainable) count += pn_shape_count(g->param[i].shape);
   return count;
 }
 
@@ -69,6 +81,8 @@ void pn_graph_init_param(const pn_graph *g, int i, uint64_t seed, float *out) {
 
   if (p->init == PN_INIT_UNIFORM)
     for (int64_t k = 0; k < count; k++) out[k] = (float)pn_rng_range(&r, -p->bound, p->bound);
+  else if (p->init == PN_INIT_NORMAL)
+    for (int64_t k = 0; k < count; k++) out[k] = (float)(p->bound * pn_rng_normal(&r));
   else
     for (int64_t k = 0; k < count; k++) out[k] = p->init == PN_INIT_ONE ? 1.0f : 0.0f;
 }

@@ -36,19 +36,22 @@ static pn_status allocate(pn_plan *p) {
   p->source = calloc(n, sizeof *p->source);
   p->consumers = calloc(n, sizeof *p->consumers);
   p->needs_grad = calloc(n, sizeof *p->needs_grad);
+  p->live = calloc(n, sizeof *p->live);
+  p->lowered = calloc(n, sizeof *p->lowered);
   p->longest = calloc(n, sizeof *p->longest);
   p->chain = calloc(n, sizeof *p->chain);
   p->value = calloc(n, sizeof *p->value);
   p->diff = calloc(n, sizeof *p->diff);
   p->weight = calloc(params, sizeof *p->weight);
+  p->ready = calloc(params, sizeof *p->ready);
   p->map.slot = calloc(params, sizeof *p->map.slot);
   p->last_id = calloc(batch, sizeof *p->last_id);
   p->last_scale = calloc(batch, sizeof *p->last_scale);
   p->last_label2 = calloc(batch, sizeof *p->last_label2);
   p->last_mix = calloc(batch, sizeof *p->last_mix);
-  if (!p->op || !p->source || !p->consumers || !p->needs_grad || !p->longest || !p->chain ||
-      !p->value || !p->diff || !p->weight || !p->map.slot || !p->last_id || !p->last_scale ||
-      !p->last_label2 || !p->last_mix)
+  if (!p->op || !p->source || !p->consumers || !p->needs_grad || !p->live || !p->lowered ||
+      !p->longest || !p->chain || !p->value || !p->diff || !p->weight || !p->ready ||
+      !p->map.slot || !p->last_id || !p->last_scale || !p->last_label2 || !p->last_mix)
     return PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
   return PN_OK;
 }
@@ -57,6 +60,7 @@ static void copy_ops(pn_plan *p) {
   for (int i = 0; i < p->n_nodes; i++) {
     p->op[i] = pn_graph_node(p->spec.graph, i)->op;
     p->op[i].in.dim[0] = p->op[i].out.dim[0] = p->spec.batch;
+    for (int k = 0; k < p->op[i].n_more; k++) p->op[i].more[k].dim[0] = p->spec.batch;
   }
 }
 
@@ -69,6 +73,7 @@ static void forget_steps(pn_plan *p) {
 static void reset(pn_plan *p) {
   forget_steps(p);
   p->retry = false;
+  memset(p->lowered, 0, (size_t)p->n_nodes * sizeof *p->lowered);
   memset(p->value, 0, (size_t)p->n_nodes * sizeof *p->value);
   memset(p->diff, 0, (size_t)p->n_nodes * sizeof *p->diff);
   memset(p->weight, 0, (size_t)p->n_params * sizeof *p->weight);
@@ -91,19 +96,35 @@ static pn_status lower(pn_plan *p) {
   return st;
 }
 
-static pn_status make_map(pn_plan *p) {
+/* The slots of the trainable parameters, or of the others, follow each other. */
+static pn_status place_slots(pn_plan *p, bool trainable) {
   enum { SLOT_ALIGN = 16 };
 
-  p->map.n = p->n_params;
   for (int i = 0; i < p->n_params; i++) {
     struct pn_slot *s = &p->map.slot[i];
-    s->layout = p->weight[i].copy[0].layout;
+    pn_status st;
+    if (pn_graph_param(p->spec.graph, i)->trainable != trainable) continue;
+    s->trainable = trainable;
+    if (p->weight[i].n_copies == 0) /* of a node that leads nowhere */
+      s->layout = pn_layout_plain(pn_graph_param(p->spec.graph, i)->shape);
+    else
+      s->layout = p->weight[i].copy[0].layout;
     s->offset = p->map.total;
-    pn_status st = pn_layout_count(&s->layout, &s->count);
-    if (st != PN_OK) return st;
+    if ((st = pn_layout_count(&s->layout, &s->count)) != PN_OK) return st;
     p->map.total += (s->count + SLOT_ALIGN - 1) / SLOT_ALIGN * SLOT_ALIGN;
   }
   return PN_OK;
+}
+
+static pn_status make_map(pn_plan *p) {
+  pn_status st;
+
+  p->map.n = p->n_params;
+  PN_TRY(place_slots(p, true));
+  p->map.trainable = p->map.total;
+  PN_TRY(place_slots(p, false));
+done:
+  return st;
 }
 
 /* Where the run enters and leaves a unit. */
@@ -158,8 +179,9 @@ void pn_plan_destroy(pn_plan *p) {
   if (p->arena) p->spec.device->ops->free(p->spec.device, p->arena);
   pn_device_destroy(p->host);
   pn_param_map_free(&p->map);
-  void *owned[] = {p->op,      p->source,     p->consumers,   p->needs_grad, p->longest, p->chain,
-                   p->value,   p->diff,       p->weight,      p->step,       p->buffer,  p->bound,
+  void *owned[] = {p->op,      p->source,     p->consumers,   p->needs_grad, p->live,
+                   p->lowered, p->longest,    p->chain,       p->value,      p->diff,
+                   p->weight,  p->ready,      p->step,        p->buffer,     p->bound,
                    p->last_id, p->last_scale, p->last_label2, p->last_mix};
   for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
   free(p);

@@ -8,14 +8,18 @@
 typedef struct pn_plan pn_plan;
 
 /* Where the parameters lie in a flat f32 arena: made by the training plan, taken by all others.
- * Slots follow the graph's table order; offsets are multiples of 16 elements (64 bytes). */
+ * Slot i is parameter i of the graph.  Offsets are multiples of 16 elements (64 bytes): first the
+ * trainable parameters in table order, then the others (running statistics, frozen weights).
+ * Gradients and optimizer state have `trainable` elements and exist for the first part only. */
 typedef struct {
   int n;
   struct pn_slot {
     pn_layout layout;
     int64_t offset, count; /* elements, padding of the layout included */
-  } * slot;                /* [n], owned */
-  int64_t total;           /* elements of the arena */
+    bool trainable;
+  } * slot;          /* [n], owned */
+  int64_t total;     /* elements of the parameters arena */
+  int64_t trainable; /* of these, the first ones have gradients */
 } pn_param_map;
 
 void pn_param_map_free(pn_param_map *m);
@@ -34,8 +38,8 @@ void pn_plan_destroy(pn_plan *p);
 
 const pn_param_map *pn_plan_param_map(const pn_plan *p); /* borrowed from the plan */
 
-/* Arenas of map.total f32; grads may be NULL in evaluation.  Borrowed; call before the first run.
- */
+/* Arenas of map.total and map.trainable f32; grads may be NULL in evaluation.  Borrowed; call
+ * before the first run.  A training plan updates the running statistics in `params`. */
 void pn_plan_bind(pn_plan *p, float *params, float *grads);
 
 /* Buffers of one batch, filled by the caller before a run; live as long as the plan. */
@@ -50,8 +54,8 @@ typedef struct {
   pn_status (*before_forward)(void *ctx, int unit);
   pn_status (*after_forward)(void *ctx, int unit);
   pn_status (*before_backward)(void *ctx, int unit);
-  /* Gradient of parameter `param` is final for this rank. Called in descending order of parameters.
-   */
+  /* Gradient of the trainable parameter `param` is final for this rank.  Called in descending order
+   * of parameters, whatever order the branches of the network give. */
   pn_status (*grad_ready)(void *ctx, int param);
   pn_status (*tick)(void *ctx); /* after every backward step: a chance to move communication on */
 } pn_plan_hooks;

@@ -7,7 +7,7 @@
 static pn_status prepare_chain(pn_plan *p, int start, pn_chain *c, pn_step *s) {
   for (;;) {
     pn_status st;
-    c->n = pn_chain_match(p, start, c->node);
+    pn_chain_match(p, start, c);
     c->device = p->longest[start] > 0 ? p->spec.device : p->host;
     *s = pn_step_begin(p, c, false);
     s->task = pn_task_begin(p, c, PN_FORWARD);
@@ -45,13 +45,13 @@ static pn_status lower_chain(pn_plan *p, int start) {
   pn_step s;
   pn_status st;
 
-  c->input = p->source[pn_graph_node(p->spec.graph, start)->input];
   if ((st = prepare_chain(p, start, c, &s)) != PN_OK) return st;
   for (int i = 0; i < c->n; i++) s.flop += pn_op_flop(&p->op[c->node[i]]);
   fix_weight_layout(p, c, &s);
   PN_TRY(add_outputs(p, c, &s));
-  PN_TRY(pn_step_inputs(p, c, NULL, &s));
+  PN_TRY(pn_step_inputs(p, c, &s));
   PN_TRY(pn_step_add(p, &s));
+  for (int i = 0; i < c->n; i++) p->lowered[c->node[i]] = true;
   p->n_chains++;
 done:
   pn_kernel_destroy(&s.kernel);
@@ -84,21 +84,28 @@ static pn_status add_input(pn_plan *p) {
   return st;
 }
 
-static bool in_a_chain(const pn_plan *p, int node) {
-  for (int k = 0; k < p->n_chains; k++)
-    for (int i = 0; i < p->chain[k].n; i++)
-      if (p->chain[k].node[i] == node) return true;
-  return false;
+/* The first node whose chain has all its inputs; -1: none.  A chain with a sum inside may have to
+ * wait for the other branch. */
+static int next_start(const pn_plan *p) {
+  for (int i = 1; i < p->n_nodes; i++) {
+    pn_chain c;
+    bool there = true;
+    if (!p->live[i] || p->source[i] != i || p->lowered[i]) continue;
+    pn_chain_match(p, i, &c);
+    for (int k = 0; k < c.n_in; k++) there = there && p->value[c.input[k]].n_copies > 0;
+    if (there) return i;
+  }
+  return -1;
 }
 
 pn_status pn_plan_lower_forward(pn_plan *p) {
   pn_status st = add_input(p);
+  int start;
 
-  for (int i = 1; i < p->n_nodes && st == PN_OK; i++) {
-    if (p->source[i] != i || in_a_chain(p, i)) continue;
-    st = lower_chain(p, i);
-    if (st == PN_OK && p->chain[p->n_chains - 1].node[p->chain[p->n_chains - 1].n - 1] == p->logits)
-      st = expose(p, p->logits, &p->logits_buffer);
+  while (st == PN_OK && (start = next_start(p)) >= 0) {
+    const pn_chain *c = &p->chain[p->n_chains];
+    st = lower_chain(p, start);
+    if (st == PN_OK && c->node[c->n - 1] == p->logits) st = expose(p, p->logits, &p->logits_buffer);
   }
   if (st == PN_OK) st = expose(p, p->loss, &p->loss_buffer);
   p->n_forward = p->n_steps;

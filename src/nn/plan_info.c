@@ -28,7 +28,7 @@ static const char *first_tag(const pn_step *s, const pn_role *roles) {
 static void layout_text(const pn_step *s, char *out, size_t out_bytes) {
   static const pn_role in_fwd[] = {PN_SRC, PN_ROLE_COUNT}, out_fwd[] = {PN_DST, PN_ROLE_COUNT};
   static const pn_role in_bwd[] = {PN_DDST, PN_SRC, PN_ROLE_COUNT};
-  static const pn_role out_bwd[] = {PN_DMID, PN_DSRC, PN_DWEIGHT, PN_DST, PN_ROLE_COUNT};
+  static const pn_role out_bwd[] = {PN_DMID, PN_DSRC, PN_DWEIGHT, PN_DGAMMA, PN_DST, PN_ROLE_COUNT};
 
   snprintf(out, out_bytes, "%s -> %s", first_tag(s, s->backward ? in_bwd : in_fwd),
            first_tag(s, s->backward ? out_bwd : out_fwd));
@@ -62,7 +62,8 @@ static bool all_finite(const float *x, size_t count) {
 }
 
 static bool result_finite(const pn_plan *p, int i) {
-  static const int results[] = {PN_DST, PN_DMID, PN_DSRC, PN_DWEIGHT, PN_DBIAS};
+  static const int results[] = {PN_DST,   PN_DMID,    PN_DSRC,  PN_DSRC1,  PN_DSRC2,
+                                PN_DSRC3, PN_DWEIGHT, PN_DBIAS, PN_DGAMMA, PN_DBETA};
   const pn_step *s = &p->step[i];
 
   for (size_t k = 0; k < sizeof results / sizeof *results; k++) {

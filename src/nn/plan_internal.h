@@ -8,7 +8,10 @@
 
 #include "nn/plan.h"
 
-enum { MAX_COPIES = 4 }; /* layouts of one value that may live beside each other */
+enum {
+  MAX_COPIES = 4, /* layouts of one value that may live beside each other */
+  MAX_TERMS = 4   /* diffs of one value that wait to be summed */
+};
 
 typedef struct {
   enum { AT_NOWHERE, AT_BUFFER, AT_PARAM, AT_GRAD } at;
@@ -31,6 +34,13 @@ typedef struct {
   int n_copies; /* 0: not made yet */
 } pn_value;
 
+/* The diff of a value that several nodes read: the sum of the terms.  One term may belong to
+ * several values: the diff of a sum is that of both its inputs. */
+typedef struct {
+  pn_value term[MAX_TERMS];
+  int n;
+} pn_diff;
+
 typedef struct {
   pn_kernel kernel; /* owned */
   pn_device *device;
@@ -39,7 +49,6 @@ typedef struct {
   char name[PN_NAME_BYTES];
   bool backward, enter_unit, leave_unit;
   int unit;
-  int ready[2]; /* parameters whose gradient is final after this step, or -1; in this order */
   int64_t flop;
 } pn_step;
 
@@ -53,7 +62,8 @@ typedef struct {
 /* Nodes that one kernel per pass computes. */
 typedef struct {
   int node[PN_MAX_CHAIN], n;
-  int input; /* node whose value is SRC */
+  int input[PN_MAX_INPUTS], n_in; /* nodes whose values are SRC, SRC1, ... */
+  int norm;                       /* the norm among the nodes, -1: none */
   pn_device *device;
   size_t aux_bytes;
   int aux; /* buffer or -1 */
@@ -65,15 +75,20 @@ struct pn_plan {
   int n_nodes, n_params;
   pn_op_desc *op; /* [n_nodes]: the graph's, with the batch */
   int *source;    /* [n_nodes]: the node that makes this node's value: itself but for aliases */
-  int *consumers; /* [n_nodes]: nodes that read the value, aliases resolved */
+  int *consumers; /* [n_nodes]: readings of the value, aliases resolved */
   bool *needs_grad;
-  int *longest; /* [n_nodes]: longest chain the device may take from here; 0: host */
+  bool *live;    /* [n_nodes]: the loss depends on it */
+  bool *lowered; /* [n_nodes]: its chain has a forward step */
+  int *longest;  /* [n_nodes]: longest chain the device may take from here; 0: host */
   int logits, loss;
   bool retry; /* lowering failed, but `longest` was shortened: start again */
 
   pn_chain *chain; /* [n_nodes] room */
   int n_chains;
-  pn_value *value, *diff, *weight; /* [n_nodes], [n_nodes], [n_params] */
+  pn_value *value, *weight; /* [n_nodes], [n_params] */
+  pn_diff *diff;            /* [n_nodes] */
+  int *ready;               /* [n_params]: step after which the gradient is final, and all later
+                               parameters' too */
   pn_step *step;
   int n_steps, steps_room, n_forward;
   pn_buffer *buffer;
@@ -97,8 +112,9 @@ struct pn_plan {
 
 /* plan_chain.c: aliases, consumers, gradients, chains */
 pn_status pn_plan_analyse(pn_plan *p);
-int pn_chain_match(const pn_plan *p, int start,
-                   int *node); /* longest allowed; nodes of the chain */
+/* The longest allowed chain from `start`: its nodes, inputs and norm. */
+void pn_chain_match(const pn_plan *p, int start, pn_chain *c);
+bool pn_is_loss(pn_op_kind k);
 
 /* plan_step.c: tasks, values, reorders, steps */
 pn_task pn_task_begin(const pn_plan *p, const pn_chain *c, pn_pass pass);
@@ -113,11 +129,19 @@ void pn_value_set(pn_value *v, const pn_layout *l, pn_operand where); /* copy 0 
  * step that will read it (its unit and direction). */
 pn_status pn_value_in(pn_plan *p, const pn_step *like, pn_value *v, const pn_layout *want,
                       pn_operand *out);
-/* Operands of `s` that its kernel reads, by s->task.uses.  ddst: NULL in forward. */
-pn_status pn_step_inputs(pn_plan *p, const pn_chain *c, pn_value *ddst, pn_step *s);
+/* Operands of `s` that its kernel reads, by s->task.uses, but diffs. */
+pn_status pn_step_inputs(pn_plan *p, const pn_chain *c, pn_step *s);
+bool pn_step_uses(const pn_step *s, pn_role role);
+/* Role of input k of a chain, and of its diff. */
+pn_role pn_src_role(int k);
+pn_role pn_dsrc_role(int k);
 /* Append a reorder. */
 pn_status pn_reorder_add(pn_plan *p, const pn_step *like, const pn_layout *from, pn_operand src,
                          const pn_layout *to, pn_operand dst);
+
+/* plan_diff.c: adds a term; sums until at most `most` are left. */
+pn_status pn_diff_push(pn_plan *p, const pn_step *like, pn_diff *d, const pn_value *term);
+pn_status pn_diff_sum(pn_plan *p, const pn_step *like, pn_diff *d, int most);
 
 pn_status pn_plan_lower_forward(pn_plan *p);  /* plan_forward.c */
 pn_status pn_plan_lower_backward(pn_plan *p); /* plan_backward.c */

@@ -89,9 +89,21 @@ done:
   return st;
 }
 
+/* Gradients that are final after step i; next: the highest parameter not yet reported. */
+static pn_status report_ready(const pn_plan *p, int i, int *next, const pn_plan_hooks *h) {
+  for (; *next >= 0; --*next) {
+    pn_status st;
+    if (!p->map.slot[*next].trainable) continue;
+    if (p->ready[*next] > i) break;
+    if (h->grad_ready && (st = h->grad_ready(h->ctx, *next)) != PN_OK) return st;
+  }
+  return PN_OK;
+}
+
 pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks) {
   static const pn_plan_hooks none = {0};
   const pn_plan_hooks *h = hooks ? hooks : &none;
+  int next = p->n_params - 1;
   pn_status st;
 
   PN_TRY(check_bound(p, true));
@@ -100,8 +112,7 @@ pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hoo
     const pn_step *s = &p->step[i];
     if (s->enter_unit && h->before_backward) PN_TRY(h->before_backward(h->ctx, s->unit));
     PN_TRY(run_step(p, i, ctx));
-    for (int k = 0; k < 2; k++)
-      if (s->ready[k] >= 0 && h->grad_ready) PN_TRY(h->grad_ready(h->ctx, s->ready[k]));
+    PN_TRY(report_ready(p, i, &next, h));
     if (h->tick) PN_TRY(h->tick(h->ctx));
   }
 done:

@@ -5,26 +5,44 @@
 #include <stdlib.h>
 #include <string.h>
 
+pn_role pn_src_role(int k) {
+  return k == 0 ? PN_SRC : (pn_role)(PN_SRC1 + k - 1);
+}
+
+pn_role pn_dsrc_role(int k) {
+  return k == 0 ? PN_DSRC : (pn_role)(PN_DSRC1 + k - 1);
+}
+
+static void weight_layouts(const pn_plan *p, const pn_chain *c, pn_layout *l) {
+  const pn_op_desc *op = &p->op[c->node[0]];
+  int weight = pn_graph_node(p->spec.graph, c->node[0])->weight;
+
+  if (weight < 0) return;
+  l[PN_WEIGHT] =
+      p->weight[weight].n_copies ? p->weight[weight].copy[0].layout : pn_layout_any(op->weight);
+  l[PN_DWEIGHT] = l[PN_WEIGHT];
+  l[PN_BIAS] = l[PN_DBIAS] = pn_layout_plain(pn_shape1(op->weight.dim[0]));
+}
+
 /* Layouts as the kernel would find them: empty tags where it may choose. */
 pn_task pn_task_begin(const pn_plan *p, const pn_chain *c, pn_pass pass) {
   pn_task t = {.pass = pass, .n_ops = c->n, .training = p->spec.training};
   const pn_op_desc *first = &p->op[c->node[0]], *last = &p->op[c->node[c->n - 1]];
-  int weight = pn_graph_node(p->spec.graph, c->node[0])->weight;
   const pn_value *dst = &p->value[c->node[c->n - 1]];
 
   for (int i = 0; i < c->n; i++) t.op[i] = &p->op[c->node[i]];
   t.aux_bytes = pass == PN_FORWARD ? 0 : c->aux_bytes;
-  t.layout[PN_SRC] = p->value[c->input].copy[0].layout;
+  for (int k = 0; k < c->n_in; k++) {
+    t.layout[pn_src_role(k)] = p->value[c->input[k]].copy[0].layout;
+    t.layout[pn_dsrc_role(k)] = pn_layout_any(t.layout[pn_src_role(k)].shape);
+  }
   t.layout[PN_DST] = dst->n_copies ? dst->copy[0].layout : pn_layout_any(last->out);
   t.layout[PN_DDST] = pn_layout_any(last->out);
-  t.layout[PN_DSRC] = pn_layout_any(first->in);
   t.layout[PN_DMID] = pn_layout_any(first->out);
   t.layout[PN_LABEL] = pn_layout_plain(pn_shape1(p->spec.batch));
-  if (weight < 0) return t;
-  t.layout[PN_WEIGHT] =
-      p->weight[weight].n_copies ? p->weight[weight].copy[0].layout : pn_layout_any(first->weight);
-  t.layout[PN_DWEIGHT] = t.layout[PN_WEIGHT];
-  t.layout[PN_BIAS] = t.layout[PN_DBIAS] = pn_layout_plain(pn_shape1(first->weight.dim[0]));
+  weight_layouts(p, c, t.layout);
+  for (int r = PN_GAMMA; r <= PN_DBETA && c->norm >= 0; r++)
+    t.layout[r] = pn_layout_plain(pn_shape1(p->op[c->norm].in.dim[1]));
   return t;
 }
 
@@ -40,7 +58,7 @@ static void chain_name(const pn_plan *p, const pn_chain *c, char *out) {
 }
 
 pn_step pn_step_begin(const pn_plan *p, const pn_chain *c, bool backward) {
-  pn_step s = {.device = c->device, .backward = backward, .ready = {-1, -1}};
+  pn_step s = {.device = c->device, .backward = backward};
 
   s.unit = pn_graph_node(p->spec.graph, c->node[0])->unit;
   chain_name(p, c, s.name);
@@ -111,7 +129,7 @@ void pn_value_set(pn_value *v, const pn_layout *l, pn_operand where) {
 
 pn_status pn_reorder_add(pn_plan *p, const pn_step *like, const pn_layout *from, pn_operand src,
                          const pn_layout *to, pn_operand dst) {
-  pn_step s = {.device = p->spec.device, .unit = like->unit, .ready = {-1, -1}};
+  pn_step s = {.device = p->spec.device, .unit = like->unit};
   pn_status st;
 
   s.backward = like->backward;
@@ -150,26 +168,44 @@ pn_status pn_value_in(pn_plan *p, const pn_step *like, pn_value *v, const pn_lay
   return st;
 }
 
-static bool reads(const pn_step *s, pn_role role) {
+bool pn_step_uses(const pn_step *s, pn_role role) {
   return s->task.uses & 1u << role;
 }
 
-pn_status pn_step_inputs(pn_plan *p, const pn_chain *c, pn_value *ddst, pn_step *s) {
-  const pn_node *node = pn_graph_node(p->spec.graph, c->node[0]);
+/* Vectors of a channel, read where they lie. */
+static void parameter_inputs(const pn_plan *p, const pn_chain *c, pn_step *s) {
+  const pn_node *first = pn_graph_node(p->spec.graph, c->node[0]);
+  const pn_node *norm = c->norm >= 0 ? pn_graph_node(p->spec.graph, c->norm) : NULL;
+  const struct {
+    pn_role role;
+    int param;
+  } rows[] = {{PN_BIAS, first->bias},
+              {PN_GAMMA, norm ? norm->gamma : -1},
+              {PN_BETA, norm ? norm->beta : -1},
+              {PN_MEAN, norm ? norm->mean : -1},
+              {PN_VAR, norm ? norm->var : -1}};
+
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (pn_step_uses(s, rows[i].role) && rows[i].param >= 0)
+      s->operand[rows[i].role] = (pn_operand){AT_PARAM, rows[i].param};
+}
+
+pn_status pn_step_inputs(pn_plan *p, const pn_chain *c, pn_step *s) {
+  int weight = pn_graph_node(p->spec.graph, c->node[0])->weight;
   const pn_layout *l = s->task.layout;
   pn_status st = PN_OK;
 
-  if (reads(s, PN_SRC))
-    PN_TRY(pn_value_in(p, s, &p->value[c->input], &l[PN_SRC], &s->operand[PN_SRC]));
-  if (reads(s, PN_WEIGHT) && node->weight >= 0)
-    PN_TRY(pn_value_in(p, s, &p->weight[node->weight], &l[PN_WEIGHT], &s->operand[PN_WEIGHT]));
-  if (reads(s, PN_BIAS) && node->bias >= 0)
-    s->operand[PN_BIAS] = (pn_operand){AT_PARAM, node->bias};
-  if (reads(s, PN_LABEL)) s->operand[PN_LABEL] = (pn_operand){AT_BUFFER, p->label_buffer};
-  if (reads(s, PN_AUX)) s->operand[PN_AUX] = (pn_operand){AT_BUFFER, c->aux};
-  if (!ddst) return PN_OK;
-  if (reads(s, PN_DDST)) PN_TRY(pn_value_in(p, s, ddst, &l[PN_DDST], &s->operand[PN_DDST]));
-  if (reads(s, PN_DST))
+  for (int k = 0; k < c->n_in; k++) {
+    pn_role r = pn_src_role(k);
+    if (pn_step_uses(s, r))
+      PN_TRY(pn_value_in(p, s, &p->value[c->input[k]], &l[r], &s->operand[r]));
+  }
+  if (pn_step_uses(s, PN_WEIGHT) && weight >= 0)
+    PN_TRY(pn_value_in(p, s, &p->weight[weight], &l[PN_WEIGHT], &s->operand[PN_WEIGHT]));
+  parameter_inputs(p, c, s);
+  if (pn_step_uses(s, PN_LABEL)) s->operand[PN_LABEL] = (pn_operand){AT_BUFFER, p->label_buffer};
+  if (pn_step_uses(s, PN_AUX)) s->operand[PN_AUX] = (pn_operand){AT_BUFFER, c->aux};
+  if (s->backward && pn_step_uses(s, PN_DST))
     PN_TRY(pn_value_in(p, s, &p->value[c->node[c->n - 1]], &l[PN_DST], &s->operand[PN_DST]));
 done:
   return st;

@@ -7,7 +7,7 @@ enum { ALIGN = 16 };
 
 /* Upper bound of the number of buckets: one per parameter, and the pieces of large ones. */
 static int64_t most_buckets(const pn_param_map *map, int64_t limit) {
-  return map->n + map->total / limit + 2;
+  return map->n + map->trainable / limit + 2;
 }
 
 /* Append [lo, hi) in pieces of `limit` to twice that, highest piece first. */
@@ -25,7 +25,8 @@ static void push(pn_bucket_plan *b, int64_t lo, int64_t hi, int64_t limit, int t
 pn_status pn_buckets_make(const pn_param_map *map, int64_t first_bytes, int64_t bucket_bytes,
                           pn_bucket_plan *out) {
   int64_t limit = bucket_bytes / (int64_t)sizeof(float) / ALIGN * ALIGN;
-  int64_t close = first_bytes / (int64_t)sizeof(float), hi = map->total;
+  int64_t close = first_bytes / (int64_t)sizeof(float), hi = map->trainable;
+  int lowest = 0;
 
   *out = (pn_bucket_plan){0};
   if (limit < ALIGN || close < 1)
@@ -33,9 +34,10 @@ pn_status pn_buckets_make(const pn_param_map *map, int64_t first_bytes, int64_t 
                    (long long)first_bytes, (long long)bucket_bytes);
   out->bucket = calloc((size_t)most_buckets(map, limit), sizeof *out->bucket);
   if (!out->bucket) return PN_FAIL(PN_ERR_NOMEM, "gradient buckets: out of memory");
-  for (int p = map->n - 1; p >= 0; p--) {
-    int64_t lo = p == 0 ? 0 : map->slot[p].offset;
-    if (p > 0 && hi - lo < close) continue;
+  while (lowest < map->n && !map->slot[lowest].trainable) lowest++;
+  for (int p = map->n - 1; p >= lowest; p--) {
+    int64_t lo = p == lowest ? 0 : map->slot[p].offset;
+    if (!map->slot[p].trainable || (p > lowest && hi - lo < close)) continue;
     push(out, lo, hi, limit, p);
     hi = lo;
     close = limit;

@@ -16,7 +16,7 @@ typedef struct {
 
 typedef struct {
   int n;
-  pn_bucket *bucket; /* [n], descending `first`, together the whole arena; owned */
+  pn_bucket *bucket; /* [n], descending `first`, together all gradients; owned */
 } pn_bucket_plan;
 
 /* A bucket closes at the first parameter where it holds `first_bytes` (the first one: small, so

@@ -25,7 +25,7 @@ done:
   return st;
 }
 
-static pn_status alloc_own(pn_strategy *s, size_t bytes, int states) {
+static pn_status alloc_own(pn_strategy *s, size_t bytes, size_t trained, int states) {
   pn_device *d = s->spec.device;
   void *p = NULL;
   pn_status st = PN_OK;
@@ -33,7 +33,7 @@ static pn_status alloc_own(pn_strategy *s, size_t bytes, int states) {
   PN_TRY(d->ops->alloc(d, bytes, &p));
   s->params = p;
   for (int i = 0; i < states; i++) {
-    PN_TRY(d->ops->alloc(d, bytes, &p));
+    PN_TRY(d->ops->alloc(d, trained, &p));
     s->state[i] = p;
   }
   if (s->spec.ema > 0) {
@@ -48,15 +48,17 @@ done:
 /* Gradients lie where the other ranks can read them. */
 pn_status pn_replica_alloc(pn_strategy *s) {
   size_t bytes = (size_t)s->spec.map->total * sizeof(float);
+  size_t trained = (size_t)s->spec.map->trainable * sizeof(float);
   int states = pn_optim_n_states(s->spec.optim);
   void *p = NULL;
   pn_status st = PN_OK;
 
-  PN_TRY(pn_agree(s->spec.data, alloc_own(s, bytes, states)));
-  PN_TRY(pn_comm_alloc(s->spec.data, bytes, &p));
+  PN_TRY(pn_agree(s->spec.data, alloc_own(s, bytes, trained, states)));
+  PN_TRY(pn_comm_alloc(s->spec.data, trained, &p));
   s->grads = p;
-  s->bytes_params = s->bytes_grads = bytes;
-  s->bytes_state = bytes * (size_t)(states + (s->ema != NULL));
+  s->bytes_params = bytes;
+  s->bytes_grads = trained;
+  s->bytes_state = trained * (size_t)states + (s->ema ? bytes : 0);
 done:
   return st;
 }
@@ -79,11 +81,13 @@ static pn_group group_of(const pn_strategy *s, int param) {
   return (pn_group){.lr = 1, .decay = weight ? 1 : 0, .adapt = weight};
 }
 
-/* Elements [first, last) of parameter i as the optimizer sees them; empty if it has none there. */
+/* Elements [first, last) of parameter i as the optimizer sees them; empty if it has none there, or
+ * no gradient. */
 static pn_optim_range range_of(const pn_strategy *s, int i, int64_t first, int64_t last) {
   const struct pn_slot *slot = &s->spec.map->slot[i];
   int64_t end = slot->offset + slot->count;
   int64_t lo = slot->offset > first ? slot->offset : first, hi = end < last ? end : last;
+  if (!slot->trainable) lo = hi = 0;
   pn_optim_range r = {.param = s->params + lo,
                       .grad = s->grads + lo,
                       .count = hi > lo ? hi - lo : 0,
@@ -145,6 +149,7 @@ void pn_replica_update_all(pn_strategy *s, int64_t t, double lr, double *grad_no
     pn_optim_range r = range_of(s, i, 0, s->spec.map->total);
     pn_group g = group_of(s, i);
     double trust = 1;
+    if (r.count == 0) continue;
     r.grad_scale = clip;
     if (!g.frozen) {
       if (g.adapt && pn_optim_wants_norms(o))
@@ -155,6 +160,7 @@ void pn_replica_update_all(pn_strategy *s, int64_t t, double lr, double *grad_no
   }
 }
 
+/* Optimizer state exists for trainable parameters only. */
 static pn_status visit_arena(pn_strategy *s, const char *what, float *arena, pn_visit_fn fn,
                              void *ctx) {
   const pn_param_map *map = s->spec.map;
@@ -168,7 +174,7 @@ static pn_status visit_arena(pn_strategy *s, const char *what, float *arena, pn_
                       .data = arena + slot->offset,
                       .first = 0,
                       .count = slot->count};
-    st = fn(ctx, &range);
+    if (slot->trainable || arena == s->params || arena == s->ema) st = fn(ctx, &range);
   }
   return st;
 }

@@ -136,7 +136,7 @@ pn_status pn_strategy_skip(pn_strategy *s) {
 
   memset(s->grads, 0, s->bytes_grads);
   for (int p = s->spec.map->n - 1; p >= 0 && st == PN_OK && hooks.grad_ready; p--)
-    st = hooks.grad_ready(hooks.ctx, p);
+    if (s->spec.map->slot[p].trainable) st = hooks.grad_ready(hooks.ctx, p);
   return st;
 }
 

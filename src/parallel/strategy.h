@@ -59,10 +59,13 @@ typedef struct {
 struct pn_strategy {
   const pn_strategy_ops *ops;
   pn_strategy_spec spec;
-  float *params, *grads, *state[2]; /* arenas of map->total elements (single, ddp), owned */
-  float *carry;                     /* gradients of the step's backward passes so far; owned */
+  float *params; /* map->total elements (single, ddp), owned; running statistics are those of this
+                  * rank's images until pn_strategy_sync_buffers */
+  float *grads, *state[2]; /* map->trainable elements, owned */
+  float *carry;            /* gradients of the step's backward passes so far; owned */
   bool carrying;
-  float *ema;                          /* average of params; NULL: none; owned */
+  float *ema;  /* average of params, [map->total]; NULL: none; owned */
+  int64_t fed; /* backward passes with images of this rank since pn_strategy_sync_buffers */
   double comm_total_s, comm_exposed_s; /* of the last step: time in flight; time of it that the rank
                                         * spent waiting or moving data instead of computing */
   size_t bytes_params, bytes_grads, bytes_state;
@@ -81,6 +84,14 @@ pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last);
 /* After a backward pass that is not the step's last: add its gradients to those kept. */
 void pn_strategy_keep_grads(pn_strategy *s);
 pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gradients, all ready */
+
+/* Running statistics (all that is not trainable) become the mean over the ranks, weighted by the
+ * steps in which a rank had images since the last call (`fed`, counted by the caller), summed in
+ * double in rank order: the same bits on every rank.  The trainer calls it before an evaluation, a
+ * checkpoint and the hash; the average of the weights (ema) gets a copy.  Averaging early or late
+ * gives the same statistics up to rounding, since their update is linear.  Nothing to do without
+ * such tensors.  Collective. */
+pn_status pn_strategy_sync_buffers(pn_strategy *s);
 
 /* weights_sha256 of outputs.md: SHA-256 over logical tensors in table order.  Collective. */
 pn_status pn_strategy_weights_sha256(pn_strategy *s, char hex[65]);

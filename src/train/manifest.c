@@ -23,7 +23,7 @@ static json_t *tensors_json(const pn_checkpoint *k) {
   for (int i = 0; i < pn_graph_n_params(k->graph); i++) {
     const pn_param *p = pn_graph_param(k->graph, i);
     json_t *kinds = json_pack("[s]", "param");
-    for (int j = 0; j < pn_optim_n_states(o); j++)
+    for (int j = 0; p->trainable && j < pn_optim_n_states(o); j++)
       json_array_append_new(kinds, json_string(pn_optim_state_name(o, j)));
     if (k->strategy->ema) json_array_append_new(kinds, json_string("ema"));
     json_array_append_new(all, json_pack("{s:s, s:o, s:s, s:o}", "name", p->name, "shape",

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static pn_status copy_map(const pn_param_map *in, pn_param_map *out) {
-  *out = (pn_param_map){.n = in->n, .total = in->total};
+  *out = (pn_param_map){.n = in->n, .total = in->total, .trainable = in->trainable};
   out->slot = malloc((size_t)(in->n + 1) * sizeof *out->slot);
   if (!out->slot) return PN_FAIL(PN_ERR_NOMEM, "parameter map: out of memory");
   memcpy(out->slot, in->slot, (size_t)in->n * sizeof *out->slot);

@@ -20,7 +20,8 @@ pn_status pn_run_save(pn_run *r) {
     st = PN_FAIL(PN_ERR_NOMEM, "state of the run: out of memory");
     return pn_agree(r->comm, st);
   }
-  st = pn_checkpoint_save(&k);
+  st = pn_strategy_sync_buffers(r->strategy);
+  if (st == PN_OK) st = pn_checkpoint_save(&k);
   json_decref(k.state);
   if (st != PN_OK) return st;
   r->saved_step = r->done;

@@ -27,6 +27,7 @@ static pn_status pass(pn_run *r, pn_plan *plan, const pn_share *share, bool last
   ctx.smoothing = (float)r->cfg->label_smoothing;
   pn_phases_enter(r->phases, PN_PHASE_FORWARD);
   PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
+  r->strategy->fed++;
   note_loss(r, plan, share, ctx.sample_scale);
   pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));

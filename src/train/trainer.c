@@ -92,6 +92,7 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   row.images_per_s = row.seconds > 0 ? (double)r->part.images / row.seconds : 0;
   if (pn_run_validates(r)) {
     pn_metrics_free(val);
+    PN_TRY(pn_strategy_sync_buffers(r->strategy));
     PN_TRY(pn_evaluator_run(r->eval, PN_VAL, val));
     row.val = val;
   }
@@ -191,6 +192,7 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
                         .steps_per_epoch = r->batches.steps};
   pn_status st = PN_OK;
 
+  PN_TRY(pn_strategy_sync_buffers(r->strategy));
   PN_TRY(pn_run_save(r));
   PN_TRY(restore_best(r, out));
   PN_TRY(evaluate_end(r, out));

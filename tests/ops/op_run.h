@@ -29,20 +29,34 @@ typedef struct {
   pn_step_ctx ctx;
 } op_data;
 
-static const pn_role tensor_roles[] = {PN_SRC,  PN_DST,  PN_WEIGHT,  PN_BIAS, PN_DSRC,
-                                       PN_DDST, PN_DMID, PN_DWEIGHT, PN_DBIAS};
+static const pn_role tensor_roles[] = {
+    PN_SRC,   PN_DST,   PN_WEIGHT, PN_BIAS, PN_DSRC,  PN_DDST,   PN_DMID,  PN_DWEIGHT,
+    PN_DBIAS, PN_SRC1,  PN_SRC2,   PN_SRC3, PN_DSRC1, PN_DSRC2,  PN_DSRC3, PN_DDST1,
+    PN_DADD,  PN_GAMMA, PN_BETA,   PN_MEAN, PN_VAR,   PN_DGAMMA, PN_DBETA};
 enum { N_TENSOR_ROLES = sizeof tensor_roles / sizeof *tensor_roles };
 
 static inline bool is_output(pn_pass pass, int role) {
-  static const unsigned outputs[PN_PASS_COUNT] = {1u << PN_DST, 1u << PN_DMID,
-                                                  1u << PN_DWEIGHT | 1u << PN_DBIAS, 1u << PN_DSRC};
+  static const unsigned outputs[PN_PASS_COUNT] = {
+      1u << PN_DST | 1u << PN_MEAN | 1u << PN_VAR, 1u << PN_DMID,
+      1u << PN_DWEIGHT | 1u << PN_DBIAS | 1u << PN_DGAMMA | 1u << PN_DBETA,
+      1u << PN_DSRC | 1u << PN_DSRC1 | 1u << PN_DSRC2 | 1u << PN_DSRC3};
   return outputs[pass] & 1u << role;
 }
 
+/* Input k of a chain: of its first op, or the other input of an add inside. */
+static inline pn_shape input_shape(const pn_op_desc *op, int n, int k) {
+  if (op[0].n_more) return k <= op[0].n_more ? op[0].more[k - 1] : pn_shape1(1);
+  return k == 1 && n > 1 ? op[0].out : pn_shape1(1);
+}
+
 static inline pn_shape role_shape(const pn_op_desc *op, int n, int role) {
+  if (role >= PN_SRC1 && role <= PN_SRC3) return input_shape(op, n, role - PN_SRC1 + 1);
+  if (role >= PN_DSRC1 && role <= PN_DSRC3) return input_shape(op, n, role - PN_DSRC1 + 1);
+  if (role >= PN_GAMMA && role <= PN_DBETA) return pn_shape1(op[0].in.dim[1]);
   switch (role) {
   case PN_SRC:
   case PN_DSRC:
+  case PN_DADD:
     return op[0].in;
   case PN_WEIGHT:
   case PN_DWEIGHT:
@@ -91,6 +105,8 @@ static inline void op_data_make(const op_case *c, const pn_op_desc *op, op_data 
     else
       fill_normal(d->plain[r], n, (uint64_t)r, r == PN_WEIGHT ? 0.3f : 1.0f);
   }
+  for (int64_t i = 0; i < c->in.dim[1]; i++)
+    d->plain[PN_VAR][i] = fabsf(d->plain[PN_VAR][i]) + 0.5f;
   for (int64_t i = 0; c->ties && i < pn_shape_count(c->in); i++)
     d->plain[PN_SRC][i] = floorf(fabsf(d->plain[PN_SRC][i])) * (i % 3 == 0 ? 0.0f : 1.0f);
   for (int64_t i = 0; i < batch; i++) {
@@ -115,6 +131,8 @@ static inline pn_task op_task(const pn_op_desc *op, int n, pn_pass pass, const c
     int r = (int)tensor_roles[i];
     pn_shape s = role_shape(op, r == PN_DDST && first_diff ? 1 : n, r);
     bool chosen = is_output(pass, r) || r == PN_WEIGHT;
+    if (r == PN_DDST1 || r == PN_DADD) continue; /* offered by those who want to */
+    if (r >= PN_GAMMA) chosen = false;
     t.layout[r] = chosen && r != PN_DBIAS ? pn_layout_any(s) : pn_layout_plain(s);
     if (!chosen && s.n_dims == 4 && tag) strcpy(t.layout[r].tag, tag);
   }
@@ -144,7 +162,8 @@ static inline void op_execute(pn_device *d, const pn_task *t, const pn_kernel *k
     else if (r == PN_SCRATCH)
       assert_int_equal(d->ops->alloc(d, t->scratch_bytes, &ptr[r]), PN_OK);
     else
-      ptr[r] = packed(d, &t->layout[r], is_output(t->pass, r) ? NULL : data->plain[r]);
+      ptr[r] =
+          packed(d, &t->layout[r], is_output(t->pass, r) && r < PN_GAMMA ? NULL : data->plain[r]);
   }
   assert_int_equal(k->run(k->state, ptr, &data->ctx), PN_OK);
   for (int r = 0; r < PN_ROLE_COUNT; r++) {

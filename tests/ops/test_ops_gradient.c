@@ -64,12 +64,20 @@ static void test_gradients(void **state) {
     const op_case *c = &op_cases[i];
     pn_op_desc op[CASE_CHAIN];
     op_data d;
-    if (c->n_ops > 1 || c->ties) continue; /* a tie has no derivative */
+    if (c->n_ops > 1 || c->ties || c->terms || c->op[0] == PN_OP_ADD) continue;
+    /* a tie has no derivative, an add no kernel */
     case_ops(c, op);
     op_data_make(c, op, &d);
     pass(op, PN_FORWARD, &d);
+    if (op->kind == PN_OP_NORM) pass(op, PN_BACKWARD_WEIGHT, &d);
     pass(op, PN_BACKWARD_DATA, &d);
-    check_role(c, op, &d, PN_SRC, PN_DSRC);
+    for (int k = 0; k <= op->n_more; k++)
+      check_role(c, op, &d, k ? PN_SRC1 + (pn_role)k - 1 : PN_SRC,
+                 k ? PN_DSRC1 + (pn_role)k - 1 : PN_DSRC);
+    if (op->kind == PN_OP_NORM) {
+      check_role(c, op, &d, PN_GAMMA, PN_DGAMMA);
+      check_role(c, op, &d, PN_BETA, PN_DBETA);
+    }
     if (op->weight.n_dims) {
       pass(op, PN_BACKWARD_WEIGHT, &d);
       check_role(c, op, &d, PN_WEIGHT, PN_DWEIGHT);

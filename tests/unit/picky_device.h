@@ -34,7 +34,16 @@ static void picky_free_state(void *state) {
 }
 
 static bool picky_writes(int r) {
-  return r == PN_DST || r == PN_DSRC || r == PN_DMID || r == PN_DWEIGHT || r == PN_DBIAS;
+  static const unsigned written = 1u << PN_DST | 1u << PN_DSRC | 1u << PN_DMID | 1u << PN_DWEIGHT |
+                                  1u << PN_DBIAS | 1u << PN_DSRC1 | 1u << PN_DSRC2 |
+                                  1u << PN_DSRC3 | 1u << PN_DGAMMA | 1u << PN_DBETA |
+                                  1u << PN_MEAN | 1u << PN_VAR;
+  return written & 1u << r;
+}
+
+/* Running statistics are read, changed and written. */
+static bool picky_reads(const pn_task *t, int r) {
+  return !picky_writes(r) || t->pass != PN_FORWARD || r == PN_MEAN || r == PN_VAR;
 }
 
 static bool picky_is_tensor(int r) {
@@ -49,7 +58,7 @@ static pn_status picky_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn
   for (int r = 0; r < PN_ROLE_COUNT; r++) {
     bool used = s->task.uses & 1u << r;
     at[r] = used && picky_is_tensor(r) ? (void *)s->plain[r] : ptr[r];
-    if (used && picky_is_tensor(r) && (!picky_writes(r) || s->task.pass != PN_FORWARD))
+    if (used && picky_is_tensor(r) && picky_reads(&s->task, r))
       pn_layout_unpack(&s->task.layout[r], ptr[r], s->plain[r]);
   }
   if (s->task.pass == PN_BACKWARD_POST) at[PN_DSRC] = s->plain[PN_DMID];
@@ -144,8 +153,8 @@ static void picky_release(pn_device *d, void *ptr) {
   p->ref->ops->free(p->ref, ptr);
 }
 
-static const struct pn_chain_pattern picky_patterns[] = {{2, {PN_OP_CONV, PN_OP_RELU}},
-                                                         {0, {PN_OP_INPUT}}};
+static const struct pn_chain_pattern picky_patterns[] = {{2, {PN_OP_CONV, PN_OP_RELU}, false},
+                                                         {0, {PN_OP_INPUT}, false}};
 
 static const pn_device_ops picky_ops = {.name = "picky",
                                         .fuse = picky_patterns,

@@ -16,8 +16,10 @@ static pn_param_map make_map(const int64_t *kb, int n) {
   for (int i = 0; i < n; i++) {
     m.slot[i].offset = m.total;
     m.slot[i].count = kb[i] * FLOATS_PER_KB;
+    m.slot[i].trainable = true;
     m.total += m.slot[i].count;
   }
+  m.trainable = m.total;
   return m;
 }
 
@@ -37,6 +39,29 @@ static void check_cut(const pn_param_map *m, const pn_bucket_plan *b) {
   }
   assert_int_equal(hi, 0);
   assert_true(b->n == 0 || b->bucket[b->n - 1].trigger == 0);
+}
+
+/* Running statistics lie behind the gradients and have no part in any bucket. */
+static void test_statistics(void **state) {
+  const int64_t kb[] = {1, 2, 3, 4};
+  pn_param_map m = make_map(kb, 4);
+  pn_bucket_plan b;
+  (void)state;
+
+  m.slot[0].trainable = m.slot[2].trainable = false;
+  m.slot[1].offset = 0;
+  m.slot[3].offset = 2 * FLOATS_PER_KB;
+  m.slot[0].offset = 6 * FLOATS_PER_KB;
+  m.slot[2].offset = 7 * FLOATS_PER_KB;
+  m.trainable = 6 * FLOATS_PER_KB;
+  assert_int_equal(pn_buckets_make(&m, KB, KB, &b), PN_OK);
+  assert_int_equal(b.n, 6); /* 4 pieces of the last, 2 of the second */
+  assert_int_equal(b.bucket[0].trigger, 3);
+  assert_int_equal(b.bucket[0].first + b.bucket[0].count, m.trainable);
+  assert_int_equal(b.bucket[5].trigger, 1);
+  assert_int_equal(b.bucket[5].first, 0);
+  pn_buckets_free(&b);
+  free(m.slot);
 }
 
 static void test_small_parameters(void **state) {
@@ -104,9 +129,8 @@ static void test_sweep(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_small_parameters),
-      cmocka_unit_test(test_large_parameter),
-      cmocka_unit_test(test_one_bucket_and_errors),
+      cmocka_unit_test(test_statistics),      cmocka_unit_test(test_small_parameters),
+      cmocka_unit_test(test_large_parameter), cmocka_unit_test(test_one_bucket_and_errors),
       cmocka_unit_test(test_sweep),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

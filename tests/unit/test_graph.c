@@ -140,6 +140,74 @@ static void test_custom_cnn_options(void **state) {
   assert_null(g);
 }
 
+/* specs/resnet.md 1.1 and 2.3, small_cnns.md 1.1: parameters, trainable ones, multiply-adds. */
+static void test_published_counts(void **state) {
+  static const struct {
+    const char *model;
+    int64_t size, channels, classes;
+    bool softmax;
+    int64_t count, trainable, macs;
+  } rows[] = {{"cifar_cnn", 32, 3, 10, true, 1253290, 1252074, 20741120},
+              {"resnet18", 224, 3, 1000, true, 11689512, 11689512, 1814073344},
+              {"resnet18", 64, 3, 10, true, 11181642, 11181642, 0},
+              {"resnet18", 64, 3, 2, false, 11177025, 11177025, 0},
+              {"resnet50v2", 224, 3, 2, false, 23827201, 23827201 - 45440, 3480207360 + 262272},
+              {"resnet50v2", 96, 1, 3, true, 23827201 - 2 * 3136 + 2 * 129, 0, 0}};
+  (void)state;
+
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    pn_model_config c;
+    pn_graph *g;
+    pn_model_defaults(&c);
+    c.size[0] = c.size[1] = rows[i].size;
+    c.channels = rows[i].channels;
+    c.classes = rows[i].classes;
+    c.softmax = rows[i].softmax;
+    assert_int_equal(pn_model_build(rows[i].model, &c, &g), PN_OK);
+    assert_int_equal(pn_graph_param_count(g), rows[i].count);
+    if (rows[i].trainable) assert_int_equal(pn_graph_trainable_count(g), rows[i].trainable);
+    if (rows[i].macs) assert_int_equal(pn_graph_flop(g), 2 * rows[i].macs);
+    pn_graph_destroy(g);
+  }
+}
+
+/* The tables of resnet.md 1.4 and 2.4: order, names, shapes. */
+static void test_published_names(void **state) {
+  static const struct {
+    const char *model;
+    int index;
+    const char *name, *shape;
+  } rows[] = {{"resnet18", 0, "conv1.weight", "64x3x7x7"},
+              {"resnet18", 1, "bn1.weight", "64"},
+              {"resnet18", 4, "bn1.running_var", "64"},
+              {"resnet18", 5, "layer1.0.conv1.weight", "64x64x3x3"},
+              {"resnet18", 10, "layer1.0.conv2.weight", "64x64x3x3"},
+              {"resnet18", 35, "layer2.0.downsample.0.weight", "128x64x1x1"},
+              {"resnet18", 38, "layer2.0.downsample.1.running_mean", "128"},
+              {"resnet18", 100, "fc.weight", "2x512"},
+              {"resnet50v2", 0, "conv1_conv.kernel", "64x3x7x7"},
+              {"resnet50v2", 2, "conv2_block1_preact_bn.gamma", "64"},
+              {"resnet50v2", 16, "conv2_block1_0_conv.kernel", "256x64x1x1"},
+              {"resnet50v2", 18, "conv2_block1_3_conv.kernel", "256x64x1x1"},
+              {"resnet50v2", 265, "conv5_block3_3_conv.bias", "2048"},
+              {"resnet50v2", 269, "post_bn.moving_variance", "2048"},
+              {"cifar_cnn", 2, "bn1.gamma", "32"}};
+  (void)state;
+
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    pn_model_config c;
+    pn_graph *g;
+    pn_model_defaults(&c);
+    c.channels = 3;
+    c.softmax = true;
+    assert_int_equal(pn_model_build(rows[i].model, &c, &g), PN_OK);
+    assert_true(rows[i].index < pn_graph_n_params(g));
+    assert_string_equal(pn_graph_param(g, rows[i].index)->name, rows[i].name);
+    assert_shape(pn_graph_param(g, rows[i].index)->shape, rows[i].shape);
+    pn_graph_destroy(g);
+  }
+}
+
 static void test_model_names(void **state) {
   pn_model_config c;
   pn_graph *g;
@@ -191,6 +259,8 @@ int main(void) {
       cmocka_unit_test(test_errors),
       cmocka_unit_test(test_custom_cnn_counts),
       cmocka_unit_test(test_custom_cnn_options),
+      cmocka_unit_test(test_published_counts),
+      cmocka_unit_test(test_published_names),
       cmocka_unit_test(test_model_names),
       cmocka_unit_test(test_init),
   };

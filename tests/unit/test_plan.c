@@ -233,29 +233,149 @@ static void test_nonfinite(void **state) {
   pn_graph_destroy(g);
 }
 
-/* Two readers of a value: fine in evaluation, refused with a name in training. */
-static void test_branches(void **state) {
-  pn_plan_spec spec = {.device = ref, .batch = 2};
-  pn_plan *p;
+/* Fan-out, sums (of one value with itself too), concat, a norm, and a branch that leads nowhere. */
+static pn_graph *fork_net(void) {
+  const pn_window same = {{3, 3}, {1, 1}, {1, 1}, {1, 1}}, dot = {{1, 1}, {1, 1}, {0, 0}, {0, 0}};
+  const pn_norm norm = {.eps = 1e-2f, .update = 0.1f};
+  int x, a, b, join[4];
   pn_graph *g;
-  int in, a, b;
-  (void)state;
 
   assert_int_equal(pn_graph_create("fork", &g), PN_OK);
-  assert_int_equal(pn_graph_input(g, 1, 4, 4, &in), PN_OK);
-  assert_int_equal(pn_graph_dense(g, "stem", in, 4, &a), PN_OK);
-  assert_int_equal(pn_graph_relu(g, "left", a, &b), PN_OK);
-  spec.graph = g;
-  assert_int_equal(pn_plan_create(&spec, &p), PN_ERR_ARG); /* no loss yet */
-  assert_int_equal(pn_graph_loss(g, "loss", a, PN_OP_SOFTMAX_CE, &b), PN_OK);
-  spec.training = true;
-  assert_int_equal(pn_plan_create(&spec, &p), PN_ERR_UNSUPPORTED);
-  assert_non_null(strstr(pn_last_error(), "stem is used 2 times"));
-  assert_null(p);
-  spec.training = false;
-  assert_int_equal(pn_plan_create(&spec, &p), PN_OK);
-  pn_plan_destroy(p);
+  assert_int_equal(pn_graph_input(g, 1, 14, 18, &x), PN_OK);
+  assert_int_equal(pn_graph_conv(g, "stem", x, 4, same, &x), PN_OK);
+  pn_graph_next_unit(g);
+  assert_int_equal(pn_graph_conv_bare(g, "left", x, 4, same, &a), PN_OK);
+  assert_int_equal(pn_graph_norm(g, "norm", a, norm, &a), PN_OK);
+  assert_int_equal(pn_graph_conv(g, "right", x, 4, dot, &b), PN_OK);
+  assert_int_equal(pn_graph_relu(g, "nowhere", x, &join[0]), PN_OK);
+  assert_int_equal(pn_graph_add(g, "sum", a, b, &a), PN_OK);
+  assert_int_equal(pn_graph_simple(g, "silu", a, PN_OP_SILU, &a), PN_OK);
+  assert_int_equal(pn_graph_add(g, "again", a, x, &join[0]), PN_OK);
+  assert_int_equal(pn_graph_add(g, "twice", x, x, &join[1]), PN_OK);
+  join[2] = x;
+  join[3] = b;
+  assert_int_equal(pn_graph_concat(g, "concat", join, 4, &x), PN_OK);
+  pn_graph_next_unit(g);
+  assert_int_equal(pn_graph_simple(g, "gap", x, PN_OP_GAP, &x), PN_OK);
+  assert_int_equal(pn_graph_dense(g, "fc", x, 1, &x), PN_OK);
+  assert_int_equal(pn_graph_loss(g, "loss", x, PN_OP_BCE, &x), PN_OK);
+  return g;
+}
+
+static double weighted_loss(job *j) {
+  pn_step_ctx ctx = context();
+  double sum = 0;
+  assert_int_equal(pn_plan_forward(j->plan, &ctx, NULL), PN_OK);
+  for (int i = 0; i < BATCH; i++) sum += (double)scales[i] * (double)pn_plan_losses(j->plan)[i];
+  return sum;
+}
+
+/* Gradients of a branched network are slopes of its loss; reports come in descending order. */
+static void test_branches(void **state) {
+  pn_graph *g = fork_net();
+  struct trace t = {""};
+  pn_plan_hooks h = {.ctx = &t, .grad_ready = on_grad};
+  pn_step_ctx ctx = context();
+  job j;
+  (void)state;
+
+  job_make(&j, g, ref, BATCH, true, NULL);
+  check_memory(j.plan);
+  fill_batch(&j, 0, BATCH);
+  assert_int_equal(pn_plan_forward(j.plan, &ctx, NULL), PN_OK);
+  assert_int_equal(pn_plan_backward(j.plan, &ctx, &h), PN_OK);
+  assert_string_equal(t.text, "g10 g9 g8 g7 g4 g3 g2 g1 g0 ");
+  for (int i = 0; i < j.map->n; i++) {
+    const struct pn_slot *s = &j.map->slot[i];
+    if (!s->trainable) continue;
+    for (int64_t k = 0; k < s->count; k += 3) {
+      float *w = &j.params[s->offset + k], keep = *w;
+      const float step = 0x1p-7f;
+      double slope, want = (double)j.grads[s->offset + k];
+      *w = keep + step;
+      slope = weighted_loss(&j);
+      *w = keep - step;
+      slope = (slope - weighted_loss(&j)) / (2 * (double)step);
+      *w = keep;
+      if (!(fabs(slope - want) < 2e-4 + 2e-3 * fabs(want)))
+        fail_msg("%s[%lld]: gradient %g, slope %g", pn_graph_param(g, i)->name, (long long)k, want,
+                 slope);
+    }
+  }
+  job_free(&j);
   pn_graph_destroy(g);
+}
+
+/* The same network on the difficult device, and in evaluation. */
+static void test_branches_picky(void **state) {
+  pn_graph *g = fork_net();
+  picky p = {.ref = ref};
+  pn_device d = {.ops = &picky_ops, .threads = 1, .impl = &p};
+  job want, got, eval[2];
+  (void)state;
+
+  job_make(&want, g, ref, BATCH, true, NULL);
+  job_make(&got, g, &d, BATCH, true, NULL);
+  check_memory(got.plan);
+  fill_batch(&want, 0, BATCH);
+  fill_batch(&got, 0, BATCH);
+  run(&want);
+  run(&got);
+  assert_same(&got, &want, BATCH, 1e-5);
+  for (int i = 0; i < 2; i++) {
+    job_make(&eval[i], g, i ? &d : ref, BATCH, false, NULL);
+    fill_batch(&eval[i], 0, BATCH);
+    run(&eval[i]);
+  }
+  assert_close(pn_plan_logits(eval[1].plan), pn_plan_logits(eval[0].plan), BATCH, 1e-5);
+  for (int i = 0; i < 2; i++) job_free(&eval[i]);
+  job_free(&want);
+  job_free(&got);
+  pn_graph_destroy(g);
+}
+
+/* A training step moves the running statistics; an evaluation plan reads them. */
+static void test_running_statistics(void **state) {
+  pn_graph *g = fork_net();
+  const struct pn_slot *mean;
+  float logit;
+  job j, eval;
+  (void)state;
+
+  job_make(&j, g, ref, BATCH, true, NULL);
+  fill_batch(&j, 0, BATCH);
+  mean = &j.map->slot[5];
+  assert_string_equal(pn_graph_param(g, 5)->name, "norm.running_mean");
+  assert_true(!mean->trainable && mean->offset >= j.map->trainable);
+  assert_true(j.params[mean->offset] == 0.0f);
+  run(&j);
+  assert_true(j.params[mean->offset] != 0.0f);
+  job_make(&eval, g, ref, BATCH, false, j.map);
+  fill_batch(&eval, 0, BATCH);
+  run(&eval);
+  logit = pn_plan_logits(eval.plan)[0];
+  memcpy(eval.params, j.params, (size_t)j.map->total * sizeof(float));
+  run(&eval);
+  assert_true(pn_plan_logits(eval.plan)[0] != logit);
+  assert_memory_equal(eval.params, j.params, (size_t)j.map->total * sizeof(float));
+  job_free(&eval);
+  job_free(&j);
+  pn_graph_destroy(g);
+}
+
+static void test_no_loss(void **state) {
+  pn_plan_spec spec = {.device = ref, .batch = 2};
+  pn_plan *p;
+  int in;
+  (void)state;
+
+  assert_int_equal(pn_graph_create("short", (pn_graph **)&spec.graph), PN_OK);
+  assert_int_equal(pn_graph_input((pn_graph *)spec.graph, 1, 4, 4, &in), PN_OK);
+  assert_int_equal(pn_plan_create(&spec, &p), PN_ERR_ARG);
+  assert_non_null(strstr(pn_last_error(), "no loss"));
+  assert_int_equal(pn_graph_loss((pn_graph *)spec.graph, "l", in, PN_OP_SOFTMAX_CE, &in),
+                   PN_ERR_ARG);
+  pn_graph_destroy((pn_graph *)spec.graph);
 }
 
 static void test_misuse(void **state) {
@@ -300,7 +420,8 @@ int main(void) {
       cmocka_unit_test(test_picky),           cmocka_unit_test(test_shared_params),
       cmocka_unit_test(test_padding_samples), cmocka_unit_test(test_dropout_by_sample),
       cmocka_unit_test(test_nonfinite),       cmocka_unit_test(test_branches),
-      cmocka_unit_test(test_misuse),
+      cmocka_unit_test(test_branches_picky),  cmocka_unit_test(test_running_statistics),
+      cmocka_unit_test(test_no_loss),         cmocka_unit_test(test_misuse),
   };
   return cmocka_run_group_tests(tests, setup, teardown);
 }

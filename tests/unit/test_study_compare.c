@@ -254,7 +254,7 @@ static void files_hold_what_was_measured(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(rows_are_compared_with_the_best_single_rank),
                                      cmocka_unit_test(one_rank_has_as_many_threads),
-      cmocka_unit_test(fits_use_the_rows_that_qualify),
+                                     cmocka_unit_test(fits_use_the_rows_that_qualify),
                                      cmocka_unit_test(too_few_rows_refuse_and_say_what_is_missing),
                                      cmocka_unit_test(another_batch_is_marked_and_not_fitted),
                                      cmocka_unit_test(the_fit_has_a_base_of_its_family),

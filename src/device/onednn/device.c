@@ -8,10 +8,10 @@
 #include <sys/mman.h>
 
 static const struct pn_chain_pattern patterns[] = {
-    {3, {PN_OP_CONV, PN_OP_RELU, PN_OP_MAXPOOL}},
-    {2, {PN_OP_CONV, PN_OP_RELU}},
-    {2, {PN_OP_DENSE, PN_OP_RELU}},
-    {0, {PN_OP_INPUT}},
+    {3, {PN_OP_CONV, PN_OP_RELU, PN_OP_MAXPOOL}, false},
+    {2, {PN_OP_CONV, PN_OP_RELU}, false},
+    {2, {PN_OP_DENSE, PN_OP_RELU}, false},
+    {0, {PN_OP_INPUT}, false},
 };
 
 /* By the kind of the chain's first op; losses are left to `ref`: N x K numbers. */

@@ -11,6 +11,16 @@ static const ref_op *const ops[PN_OP_COUNT] = {
     [PN_OP_RELU] = &ref_relu,
     [PN_OP_MAXPOOL] = &ref_maxpool,
     [PN_OP_DROPOUT] = &ref_dropout,
+    [PN_OP_NORM] = &ref_norm,
+    [PN_OP_ADD] = &ref_add,
+    [PN_OP_CONCAT] = &ref_concat,
+    [PN_OP_GAP] = &ref_gap,
+    [PN_OP_AVGPOOL] = &ref_avgpool,
+    [PN_OP_ZEROPAD] = &ref_zeropad,
+    [PN_OP_UPSAMPLE] = &ref_upsample,
+    [PN_OP_SIGMOID] = &ref_sigmoid,
+    [PN_OP_SILU] = &ref_silu,
+    [PN_OP_SOFTMAX] = &ref_softmax,
     [PN_OP_BCE] = &ref_bce,
     [PN_OP_SOFTMAX_CE] = &ref_softmax_ce,
 };
@@ -54,6 +64,8 @@ static pn_status ref_prepare(pn_device *d, pn_task *task, pn_kernel *out) {
   if (task->pass == PN_FORWARD)
     task->aux_bytes = task->training && row->aux_bytes ? row->aux_bytes(op) : 0;
   if (!op->bias) task->uses &= ~(REF_BIT(PN_BIAS) | REF_BIT(PN_DBIAS));
+  for (int k = op->n_more; k < PN_MAX_INPUTS - 1; k++)
+    task->uses &= ~(REF_BIT(PN_SRC1 + k) | REF_BIT(PN_DSRC1 + k));
   if (task->aux_bytes == 0) task->uses &= ~REF_BIT(PN_AUX);
   task->scratch_bytes = (task->uses & REF_BIT(PN_SCRATCH)) ? row->scratch_bytes(op) : 0;
   for (int r = 0; r < PN_ROLE_COUNT; r++)

@@ -25,6 +25,7 @@ typedef struct {
 } ref_op;
 
 extern const ref_op ref_conv, ref_dense, ref_relu, ref_maxpool, ref_dropout, ref_bce,
-    ref_softmax_ce;
+    ref_softmax_ce, ref_norm, ref_add, ref_concat, ref_gap, ref_avgpool, ref_zeropad, ref_upsample,
+    ref_sigmoid, ref_silu, ref_softmax;
 
 #endif
