@@ -84,17 +84,40 @@ static pn_status add_input(pn_plan *p) {
   return st;
 }
 
-/* The first node whose chain has all its inputs; -1: none.  A chain with a sum inside may have to
- * wait for the other branch. */
-static int next_start(const pn_plan *p) {
-  for (int i = 1; i < p->n_nodes; i++) {
+static bool inputs_made(const pn_plan *p, const pn_chain *c) {
+  for (int k = 0; k < c->n_in; k++)
+    if (p->value[c->input[k]].n_copies == 0) return false;
+  return true;
+}
+
+/* Two branches may each claim the sum at their end and wait for the other: the later one gives it
+ * up. */
+static bool break_tie(pn_plan *p) {
+  for (int i = p->n_nodes - 1; i > 0; i--) {
     pn_chain c;
-    bool there = true;
     if (!p->live[i] || p->source[i] != i || p->lowered[i]) continue;
     pn_chain_match(p, i, &c);
-    for (int k = 0; k < c.n_in; k++) there = there && p->value[c.input[k]].n_copies > 0;
-    if (there) return i;
+    if (c.n < 2 || p->value[c.input[0]].n_copies == 0) continue;
+    for (int k = 1; k < c.n; k++)
+      if (p->op[c.node[k]].kind == PN_OP_ADD) {
+        p->longest[i] = k;
+        return true;
+      }
   }
+  return false;
+}
+
+/* The first node whose chain has all its inputs; -1: none.  A chain with a sum inside may have to
+ * wait for the other branch. */
+static int next_start(pn_plan *p) {
+  do
+    for (int i = 1; i < p->n_nodes; i++) {
+      pn_chain c;
+      if (!p->live[i] || p->source[i] != i || p->lowered[i]) continue;
+      pn_chain_match(p, i, &c);
+      if (inputs_made(p, &c)) return i;
+    }
+  while (break_tie(p));
   return -1;
 }
 

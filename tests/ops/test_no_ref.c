@@ -38,7 +38,7 @@ static int count_reference(const pn_plan *plan, const char *model, const char *m
 
 /* Training plan, then the evaluation plan that takes its parameters as they lie. */
 static int check_graph(const char *model, const pn_graph *graph, pn_device *device) {
-  pn_plan_spec spec = {.graph = graph, .device = device, .batch = 32, .training = true};
+  pn_plan_spec spec = {.graph = graph, .device = device, .batch = 8, .training = true};
   pn_plan *train = NULL, *eval = NULL;
   pn_status st = PN_OK;
   int bad = 1;

@@ -55,7 +55,9 @@ static void take_results(const pn_op_desc *op, op_data *want, const op_data *sta
     copy_role(want, stage, r, pn_shape1(op->in.dim[1]));
   for (int i = 0; i < op->n_more && op->kind == PN_OP_CONCAT; i++)
     copy_role(want, stage, PN_DSRC1 + i, op->more[i]);
-  if (op->kind == PN_OP_ADD) copy_role(want, stage, PN_DMID, op->out); /* of both inputs */
+  if (op->kind == PN_OP_ADD) /* of both inputs */
+    memcpy(want->plain[PN_DMID], stage->plain[PN_DSRC],
+           (size_t)pn_shape_count(op->out) * sizeof(float));
 }
 
 static void add_to(float *x, const float *y, pn_shape s) {

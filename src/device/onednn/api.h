@@ -114,6 +114,10 @@ int dnn_lanes(void);
 /* Preparation of one kind of chain; UNSUPPORTED: not this one. */
 pn_status dnn_conv_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 pn_status dnn_dense_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_planes_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_concat_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status dnn_activation_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 pn_status dnn_relu_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 pn_status dnn_pool_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 pn_status dnn_dropout_prepare(pn_device *d, pn_task *t, pn_kernel *out);

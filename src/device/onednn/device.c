@@ -11,14 +11,21 @@ static const struct pn_chain_pattern patterns[] = {
     {3, {PN_OP_CONV, PN_OP_RELU, PN_OP_MAXPOOL}, false},
     {2, {PN_OP_CONV, PN_OP_RELU}, false},
     {2, {PN_OP_DENSE, PN_OP_RELU}, false},
+    {3, {PN_OP_NORM, PN_OP_ADD, PN_OP_RELU}, false},
+    {2, {PN_OP_NORM, PN_OP_RELU}, false},
     {0, {PN_OP_INPUT}, false},
 };
 
 /* By the kind of the chain's first op; losses are left to `ref`: N x K numbers. */
 static pn_status (*const prepare_row[PN_OP_COUNT])(pn_device *, pn_task *, pn_kernel *) = {
-    [PN_OP_CONV] = dnn_conv_prepare,       [PN_OP_DENSE] = dnn_dense_prepare,
-    [PN_OP_RELU] = dnn_relu_prepare,       [PN_OP_MAXPOOL] = dnn_pool_prepare,
-    [PN_OP_DROPOUT] = dnn_dropout_prepare,
+    [PN_OP_CONV] = dnn_conv_prepare,          [PN_OP_DENSE] = dnn_dense_prepare,
+    [PN_OP_RELU] = dnn_relu_prepare,          [PN_OP_MAXPOOL] = dnn_pool_prepare,
+    [PN_OP_DROPOUT] = dnn_dropout_prepare,    [PN_OP_NORM] = dnn_norm_prepare,
+    [PN_OP_ADD] = dnn_activation_prepare,     [PN_OP_CONCAT] = dnn_concat_prepare,
+    [PN_OP_GAP] = dnn_planes_prepare,         [PN_OP_AVGPOOL] = dnn_planes_prepare,
+    [PN_OP_ZEROPAD] = dnn_planes_prepare,     [PN_OP_UPSAMPLE] = dnn_planes_prepare,
+    [PN_OP_SIGMOID] = dnn_activation_prepare, [PN_OP_SILU] = dnn_activation_prepare,
+    [PN_OP_SOFTMAX] = dnn_activation_prepare,
 };
 
 const char *pn_onednn_version(void) {

@@ -3,6 +3,7 @@
 #ifndef PN_DEVICE_SIMD_VECTOR_H
 #define PN_DEVICE_SIMD_VECTOR_H
 
+#include "device/simd/norm.h"
 #include "device/simd/small_conv.h"
 
 /* One plane of a 2x2 max-pool with stride 2, `lanes` channels side by side: big [2 * out0 or more]
@@ -20,6 +21,7 @@ typedef struct {
   /* Writes the four places under each output.  y: see pn_pool_backward. */
   void (*pool_backward)(const pn_pool2 *p, const float *dy, const uint8_t *code, const float *y,
                         float *big);
+  pn_norm_code norm; /* slabs of `lanes` channels */
 } pn_vector_code;
 
 /* Code for vectors of `lanes` floats; NULL where there is none. */

@@ -8,6 +8,7 @@
 
 enum { LANES = 16 };
 typedef float vec __attribute__((vector_size(64), may_alias));
+typedef float uvec __attribute__((vector_size(64), may_alias, aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(64), may_alias));
 typedef uint8_t bytes __attribute__((vector_size(16), may_alias));
 
@@ -15,8 +16,15 @@ static inline vec vec_max(vec a, vec b) {
   return (vec)_mm512_max_ps((__m512)a, (__m512)b);
 }
 
+static inline vec vec_pass(vec d, vec y) {
+  const vec zero = {0};
+  return (vec)((ivec)d & (y > zero));
+}
+
+#include "device/simd/norm_body.h"
 #include "device/simd/pool2_body.h"
 #include "device/simd/small_conv_body.h"
 
-const pn_vector_code pn_vector_avx512 = {LANES, forward, gradient, pool_forward, pool_backward};
+const pn_vector_code pn_vector_avx512 = {LANES,        forward,       gradient,
+                                         pool_forward, pool_backward, NORM_CODE};
 #endif
