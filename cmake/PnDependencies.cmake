@@ -51,6 +51,7 @@ endif()
 
 pn_pkg(jpeg libjpeg libjpeg62-turbo-dev)
 pn_pkg(png libpng libpng-dev)
+pn_pkg(zlib zlib zlib1g-dev)
 pn_pkg(yaml yaml-0.1 libyaml-dev)
 pn_pkg(jansson jansson libjansson-dev)
 pn_pkg(hwloc hwloc libhwloc-dev)

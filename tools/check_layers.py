@@ -21,6 +21,7 @@ LIBRARIES = [                 # header, files that may include it
     (r"jpeglib\.h", r"src/data/jpeg(_encode|_photo)?\.c"),
     (r"png\.h", r"src/data/png(_write)?\.c"),
     (r"openjpeg.*\.h", r"src/data/jpeg2000_openjpeg\.c"),
+    (r"zlib\.h", r"src/data/dicom_deflate\.c"),
     (r"openssl/.*", r"src/base/digest\.c"),
 ]
 SWITCHES = r"src/device/registry\.c|src/data/(dicom|jpeg2000)_registry\.c|src/comm/.*registry\.c"

@@ -11,7 +11,7 @@ packages=(gcc g++ make cmake pkg-config           # compilers and build
   libdnnl-dev                                     # oneDNN: CPU kernels
   libhdf5-dev hdf5-tools                          # shards, checkpoints
   libdcmtk-dev libopenjp2-7-dev                   # DICOM; JPEG 2000 in it
-  libjpeg-dev libpng-dev libyaml-dev libjansson-dev libhwloc-dev libssl-dev
+  libjpeg-dev libpng-dev zlib1g-dev libyaml-dev libjansson-dev libhwloc-dev libssl-dev
   gnuplot-nox                                     # plots
   libcmocka-dev)                                  # tests
 case ${1:-} in

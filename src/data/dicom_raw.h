@@ -110,6 +110,10 @@ typedef struct {
 /* dicom_file.c.  true: rejected (empty, or looks like a PNG, a zip, ...). */
 bool pn_input_sniff(const uint8_t *data, size_t bytes, pn_reject *why);
 
+/* dicom_deflate.c.  true: rejected, a deflated data set that would not fit. */
+enum { PN_DICOM_MAX_INFLATED = 1 << 28 };
+bool pn_dicom_check_deflated(const uint8_t *data, size_t bytes, pn_reject *why);
+
 struct pn_dicom_reader {
   pn_input file;
   pn_dicom_parser *parser;

@@ -66,7 +66,7 @@ pn_status pn_dicom_read_memory(pn_dicom_reader *r, const uint8_t *data, size_t b
 
   *why = (pn_reject){0};
   *info = (pn_dicom_info){0};
-  if (pn_input_sniff(data, bytes, why)) return PN_OK;
+  if (pn_input_sniff(data, bytes, why) || pn_dicom_check_deflated(data, bytes, why)) return PN_OK;
   st = pn_dicom_parser_header(r->parser, data, bytes, &r->raw, why);
   if (st != PN_OK || why->reason[0]) return st;
   if (pn_dicom_check(&r->raw, why)) return PN_OK;

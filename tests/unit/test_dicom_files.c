@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <zlib.h>
 
 static uint8_t longer[PIXELS + 600];
 
@@ -273,6 +274,34 @@ static void test_dictionary(void **state) {
   assert_int_equal(status, 0);
 }
 
+/* A deflated data set of 300 MB in 300 KB: refused before it is inflated into memory. */
+static void test_deflate_bomb(void **state) {
+  static const size_t size = (size_t)300 << 20;
+  static dicom_bytes b;
+  dicom_case c = plain8();
+  z_stream z = {0};
+  static unsigned char zeros[1 << 16], out[1 << 22];
+  (void)state;
+  c.syntax = "1.2.840.10008.1.2.1.99";
+  c.pixels = NULL;
+  b.n = 0;
+  b.encoding = EXPLICIT_LITTLE;
+  put_meta(&b, &c);
+  z.next_out = out;
+  z.avail_out = sizeof out;
+  assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  for (size_t n = 0; n < size; n += sizeof zeros) {
+    z.next_in = zeros;
+    z.avail_in = sizeof zeros;
+    assert_int_equal(deflate(&z, n + sizeof zeros < size ? Z_NO_FLUSH : Z_FINISH) < 0, 0);
+  }
+  memmove(out + b.n, out, sizeof out - z.avail_out);
+  memcpy(out, b.data, b.n);
+  assert_true(dicom_save(path, out, b.n + sizeof out - z.avail_out));
+  deflateEnd(&z);
+  expect_reason("file_too_large");
+}
+
 static int dictionary_child(void) {
   pn_dicom_reader *r = NULL;
   if (pn_dicom_reader_create(&r) == PN_OK) {
@@ -285,9 +314,10 @@ static int dictionary_child(void) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_table),     cmocka_unit_test(test_cut_anywhere),
-      cmocka_unit_test(test_odd_paths), cmocka_unit_test(test_unreadable),
-      cmocka_unit_test(test_changing),  cmocka_unit_test(test_dictionary),
+      cmocka_unit_test(test_table),        cmocka_unit_test(test_cut_anywhere),
+      cmocka_unit_test(test_odd_paths),    cmocka_unit_test(test_unreadable),
+      cmocka_unit_test(test_changing),     cmocka_unit_test(test_dictionary),
+      cmocka_unit_test(test_deflate_bomb),
   };
   int rc;
   if (argc > 1 && strcmp(argv[1], "dictionary") == 0) return dictionary_child();
