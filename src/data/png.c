@@ -38,7 +38,10 @@ static void on_warning(png_structp png, png_const_charp message) {
 
 static void on_read(png_structp png, png_bytep to, size_t bytes) {
   struct source *s = png_get_io_ptr(png);
-  if (bytes > s->bytes - s->at) png_error(png, "the file ends too early");
+  if (bytes > s->bytes - s->at) {
+    s->at = s->bytes;
+    png_error(png, "the file ends too early");
+  }
   memcpy(to, s->data + s->at, bytes);
   s->at += bytes;
 }
