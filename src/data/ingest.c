@@ -114,6 +114,7 @@ done:
 static pn_status publish(const pn_ingest *x, json_t *index) {
   pn_status st;
 
+  if ((st = pn_ingest_write_report(x, index)) != PN_OK) return st;
   if ((st = pn_file_sync(x->cfg->out)) != PN_OK) return st;
   if ((st = pn_ingest_write_index(x, index)) != PN_OK) return st;
   return pn_ingest_forget(x->cfg->out);

@@ -10,6 +10,8 @@
 #include "data/reject.h"
 #include "data/shard.h"
 
+enum { PN_INGEST_LEVELS = 16 }; /* bars of the grey level histogram */
+
 /* The last two are lines of rejects.csv, not part of the account. */
 typedef enum {
   PN_OUT_REJECTED,
@@ -68,6 +70,11 @@ typedef struct {
   int32_t given; /* the split that came with the data, or -1 */
   int32_t padding;
   uint8_t sha256[32]; /* of the stored pixels */
+  int16_t age;        /* as in pn_shard_meta, and sex and view too */
+  uint8_t sex, pad;
+  char view[PN_SHARD_VIEW_BYTES];
+  uint16_t boxes, boxes_clipped;     /* stored; cut by ingest.fit=crop */
+  uint16_t levels[PN_INGEST_LEVELS]; /* sampled pixels by grey level, dark to bright */
 } pn_ingest_record;
 
 typedef struct {
@@ -121,6 +128,8 @@ pn_status pn_ingest_check_account(const pn_ingest *x);
 /* ingest_index.c: *out is a new reference, with digest. */
 pn_status pn_ingest_index(const pn_ingest *x, json_t **out);
 pn_status pn_ingest_write_rejects(const pn_ingest *x);
+/* ingest_report.c, ingest_preview.c, rank 0: report.md and preview.png, from the merged records. */
+pn_status pn_ingest_write_report(const pn_ingest *x, const json_t *index);
 pn_status pn_ingest_write_index(const pn_ingest *x, json_t *index);
 /* The counts of the index are those of the shards and of the account. */
 pn_status pn_ingest_check_index(const pn_ingest *x, const json_t *index);

@@ -72,6 +72,11 @@ static void fill_record(const pn_ingest_worker *w, int64_t file, const pn_ingest
   r->width = (int32_t)info->columns;
   r->frame_crc = pn_crc32c(0, w->image.data, bytes);
   r->warnings = info->warnings;
+  r->age = (int16_t)info->age_years;
+  r->sex = (uint8_t)info->sex;
+  snprintf(r->view, sizeof r->view, "%s", info->view);
+  r->boxes = (uint16_t)(image->n_boxes < UINT16_MAX ? image->n_boxes : UINT16_MAX);
+  r->boxes_clipped = (uint16_t)w->boxes_clipped;
   patient_of(w, file, image, text);
   hash_text("pneuma group", text, hex);
   r->group = hex_word(hex, 0);
@@ -81,9 +86,22 @@ static void fill_record(const pn_ingest_worker *w, int64_t file, const pn_ingest
   r->uid[1] = hex_word(hex, 1);
 }
 
+/* Grey levels of about SAMPLES stored pixels, evenly spaced. */
+static void count_levels(const pn_shard_format *f, const void *pixels, pn_ingest_record *r) {
+  enum { SAMPLES = 4096, LEVEL_BITS = 4 };
+  int64_t n = f->channels * f->height * f->width, step = (n + SAMPLES - 1) / SAMPLES;
+
+  step |= 1; /* odd: not the same column of every row */
+  for (int64_t i = 0; i < n; i += step) {
+    unsigned v = f->bits == 8 ? ((const uint8_t *)pixels)[i] : ((const uint16_t *)pixels)[i] >> 8U;
+    r->levels[v >> (8 - LEVEL_BITS)]++;
+  }
+}
+
 pn_status pn_ingest_store(pn_ingest_worker *w, int64_t file, const pn_ingest_image *image) {
   pn_shard_row row = {.label = image->label->target, .boxes = w->boxes, .n_boxes = image->n_boxes};
   pn_ingest_record record;
+  void *pixels = pn_shard_writer_next(w->writer);
   char hex[65], id[PATH_MAX + 32];
   pn_status st;
 
@@ -93,8 +111,8 @@ pn_status pn_ingest_store(pn_ingest_worker *w, int64_t file, const pn_ingest_ima
   hash_text(w->x->cfg->salt, id, hex);
   hex[PN_SHARD_ID_BYTES - 1] = 0;
   row.id = hex;
-  if ((st = pn_resizer_run(w->resizer, &w->image, pn_shard_writer_next(w->writer))) != PN_OK)
-    return st;
+  if ((st = pn_resizer_run(w->resizer, &w->image, pixels)) != PN_OK) return st;
+  count_levels(&w->x->format, pixels, &record);
   if ((st = pn_shard_writer_append(w->writer, &row, record.sha256)) != PN_OK) return st;
   return pn_ingest_array_add(&w->x->records, &record);
 }

@@ -176,7 +176,7 @@ static void test_account_and_bytes(void **state) {
     ok(pn_ingest_run(&cfg, self, &one));
     pn_comm_destroy(self);
     assert_string_equal(one.digest, r.digest);
-    assert_int_equal(count_and_compare(), r.shards + 2); /* index.json, rejects.csv; no leftover */
+    assert_int_equal(count_and_compare(), r.shards + 4); /* index, rejects, report, preview */
   }
   ok(pn_barrier(world, "compared"));
 }
