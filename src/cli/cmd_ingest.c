@@ -86,7 +86,8 @@ static void print(const pn_ingest_config *c, const pn_ingest_result *r) {
     printf("  %-12s %12s   %.1f images/s\n", "time", pn_text_seconds(r->seconds).s,
            r->images_per_s);
   printf("  %-12s %s\n", "digest", r->digest);
-  printf("Next: pneuma train data.path=%s\n", c->out);
+  printf("Next: pneuma train data.path=%s%s\n", c->out,
+         r->n_classes > 2 ? " model.head=softmax" : "");
 }
 
 pn_status pn_cmd_ingest(pn_cli *x) {

@@ -125,6 +125,7 @@ static pn_status convert(pn_ingest *x, json_t **index) {
 
   PN_TRY(pn_ingest_pieces(x));
   PN_TRY(pn_ingest_merge(x));
+  if (pn_comm_rank(x->comm) == 0) pn_ingest_warn_classes(x);
   PN_TRY(pn_agree(x->comm, pn_ingest_sync(x)));
   st = pn_ingest_index(x, index);
   if (st == PN_OK) st = pn_ingest_check_index(x, *index);

@@ -123,6 +123,8 @@ pn_status pn_ingest_merge(pn_ingest *x);
  * for every kept image that has none. */
 pn_status pn_ingest_splits(pn_ingest *x);
 pn_status pn_ingest_leaks(pn_ingest *x);
+/* Log: classes without images, or without any in one of the splits. */
+void pn_ingest_warn_classes(const pn_ingest *x);
 /* After the merge: nothing was lost, and the limits of the options hold. */
 pn_status pn_ingest_check_account(const pn_ingest *x);
 /* ingest_index.c: *out is a new reference, with digest. */

@@ -1,5 +1,6 @@
 /* ingest_split.c -- given splits are kept and searched for leaks; images without one are dealt out
  * by patient.  Decided from the sorted records alone: the number of ranks cannot matter. */
+#include "base/log.h"
 #include "base/rng.h"
 #include "data/ingest_internal.h"
 
@@ -135,6 +136,27 @@ static void deal(const pn_ingest *x, const struct shares *s, struct group *g, in
     split_class(s, g + i, k - i);
   }
   if (n > 1) qsort(g, (size_t)n, sizeof *g, by_group);
+}
+
+void pn_ingest_warn_classes(const pn_ingest *x) {
+  const pn_labels *l = &x->source.labels;
+  const pn_ingest_record *r = x->records.data;
+  int64_t n[PN_MAX_CLASSES][PN_SPLIT_COUNT] = {{0}}, all[PN_SPLIT_COUNT] = {0};
+
+  for (int64_t i = 0; i < x->records.n; i++) {
+    if (r[i].split < 0) continue;
+    n[r[i].label][r[i].split]++;
+    all[r[i].split]++;
+  }
+  for (int k = 0; k < l->n_classes; k++) {
+    if (n[k][PN_TRAIN] + n[k][PN_VAL] + n[k][PN_TEST] == 0) {
+      pn_warn("no image of class %s was written", l->class_name[k]);
+      continue;
+    }
+    for (int s = 0; s < PN_SPLIT_COUNT; s++)
+      if (n[k][s] == 0 && all[s] > 0)
+        pn_warn("class %s has no image in %s", l->class_name[k], pn_split_name((pn_split)s));
+  }
 }
 
 pn_status pn_ingest_splits(pn_ingest *x) {

@@ -43,6 +43,7 @@ ingest binary 1 "$data/chest3" --size 32 ingest.only=normal,covid
 for word in '"normal": 499' '"covid": 243' '"written": 742' '"skipped": 501'; do has binary.json "$word"; done
 
 ingest nih 1 "$data/fullres_nih" --size 1024 "ingest.labels=$data/chest3/labels.csv" ingest.shard_mb=64
+has err.txt 'no image of class covid was written'
 for word in '"written": 12' '"normal": 4' '"pneumonia": 8'; do has nih.json "$word"; done
 peer=/opt/peer/bin/python
 if [ -x $peer ]; then
