@@ -18,7 +18,8 @@ pn_status pn_crc32c_file(const char *path, uint32_t *crc, int64_t *bytes);
 typedef struct pn_sha256 pn_sha256;
 pn_status pn_sha256_create(pn_sha256 **out);
 void pn_sha256_update(pn_sha256 *s, const void *data, size_t bytes);
-void pn_sha256_hex(pn_sha256 *s, char hex[65]); /* finishes; then only destroy is legal */
+void pn_sha256_bytes(pn_sha256 *s, uint8_t raw[32]); /* finishes; then only destroy is legal */
+void pn_sha256_hex(pn_sha256 *s, char hex[65]);      /* finishes; then only destroy is legal */
 void pn_sha256_destroy(pn_sha256 *s);
 
 const char *pn_digest_library(void); /* "OpenSSL 3.0.19 27 Jan 2026" */

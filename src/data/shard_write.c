@@ -126,25 +126,15 @@ static pn_status add_boxes(pn_shard_writer *w, const pn_shard_row *row) {
   return PN_OK;
 }
 
-static void bytes_of_hex(const char *hex, uint8_t out[SHA_BYTES]) {
-  for (int i = 0; i < SHA_BYTES; i++) {
-    unsigned v = 0;
-    sscanf(hex + 2 * i, "%2x", &v);
-    out[i] = (uint8_t)v;
-  }
-}
-
 static pn_status pixel_digests(pn_shard_writer *w) {
   const uint8_t *pixels = w->pixels + (size_t)w->n * w->image_bytes;
   pn_sha256 *sha = NULL;
-  char hex[65];
   pn_status st = pn_sha256_create(&sha);
 
   if (st != PN_OK) return st;
   pn_sha256_update(sha, pixels, w->image_bytes);
-  pn_sha256_hex(sha, hex);
+  pn_sha256_bytes(sha, w->sha + (size_t)w->n * SHA_BYTES);
   pn_sha256_destroy(sha);
-  bytes_of_hex(hex, w->sha + (size_t)w->n * SHA_BYTES);
   w->crc[w->n] = pn_crc32c(0, pixels, w->image_bytes);
   return PN_OK;
 }
