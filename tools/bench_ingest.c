@@ -285,7 +285,7 @@ static bool parse(struct bench *b, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-  static struct bench b = {.images = 400, .rounds = 5, .python = "/opt/peer/bin/python"};
+  static struct bench b = {.images = 1000, .rounds = 5, .python = "/opt/peer/bin/python"};
   char pneuma[PATH_MAX + 16], *slash;
   ssize_t n = readlink("/proc/self/exe", b.here, sizeof b.here - 1);
   int rc;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define JOURNAL_DIR ".ingest"
+enum { SYNC_THREADS = 8 };
 
 /* "shard-00042.h5": written by us and by nothing else. */
 static bool is_shard(const char *name) {
@@ -98,7 +99,7 @@ static pn_status start_journal(const pn_ingest *x) {
     pn_info("%s: removed %lld shards of an unfinished ingest of other files or options", out,
             (long long)n);
   PN_TRY(pn_make_dirs(dir));
-  PN_TRY(pn_file_write(plan, x->source.plan, strlen(x->source.plan)));
+  PN_TRY(pn_file_write_unsynced(plan, x->source.plan, strlen(x->source.plan)));
 done:
   return st;
 }
@@ -164,12 +165,22 @@ static pn_status sync_shard(const pn_ingest *x, const pn_shard_summary *s) {
   return pn_file_sync(path);
 }
 
+/* A disk answers several fsyncs in the time of one. */
 pn_status pn_ingest_sync(const pn_ingest *x) {
   const pn_ingest_shard *s = x->shards.data;
+  int rank = pn_comm_rank(x->comm), size = pn_comm_size(x->comm);
+  char why[1024] = "";
   pn_status st = PN_OK;
 
-  for (int64_t i = pn_comm_rank(x->comm); i < x->shards.n && st == PN_OK;
-       i += pn_comm_size(x->comm))
-    st = sync_shard(x, &s[i].shard);
-  return st;
+#pragma omp parallel for num_threads(SYNC_THREADS) schedule(dynamic)
+  for (int64_t i = rank; i < x->shards.n; i += size) {
+    pn_status own = sync_shard(x, &s[i].shard);
+    if (own == PN_OK) continue;
+#pragma omp critical
+    {
+      st = own;
+      snprintf(why, sizeof why, "%s", pn_last_error());
+    }
+  }
+  return st == PN_OK ? PN_OK : PN_FAIL(st, "%s", why);
 }
