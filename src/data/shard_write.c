@@ -64,6 +64,7 @@ pn_status pn_shard_writer_create(const pn_shard_format *f, int64_t capacity,
     return PN_FAIL(PN_ERR_ARG, "shard of %lld images of %lld x %lld x %lld, %d bits",
                    (long long)capacity, (long long)f->channels, (long long)f->height,
                    (long long)f->width, f->bits);
+  H5dont_atexit(); /* after a full disk a file cannot be closed, and HDF5's own exit would crash */
   if (!(w = calloc(1, sizeof *w))) return PN_FAIL(PN_ERR_NOMEM, "shard writer: out of memory");
   w->channels = f->channels;
   w->height = f->height;
