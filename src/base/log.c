@@ -9,6 +9,7 @@
 
 static int log_rank;
 static bool log_is_quiet;
+static FILE *log_file; /* NULL: none */
 
 void pn_log_init(int rank, bool quiet) {
   log_rank = rank;
@@ -19,17 +20,41 @@ bool pn_log_quiet(void) {
   return log_is_quiet;
 }
 
-static void say(const char *prefix, const char *fmt, va_list ap) {
+bool pn_log_file(const char *path) {
+  if (log_file) fclose(log_file);
+  log_file = path ? fopen(path, "a") : NULL;
+  return !path || log_file;
+}
+
+static void write_down(const char *prefix, const char *text) {
+  char now[32];
+
+  if (!log_file) return;
+  pn_utc_text(now, sizeof now);
+  fprintf(log_file, "%s %s%s\n", now, prefix, text);
+  fflush(log_file);
+}
+
+/* shown: on stderr too. */
+static void say(bool shown, const char *prefix, const char *fmt, va_list ap) {
   char text[2048];
   vsnprintf(text, sizeof text, fmt, ap);
-  fprintf(stderr, "%s%s\n", prefix, text); /* one write: lines of ranks do not mix */
+  if (shown) fprintf(stderr, "%s%s\n", prefix, text); /* one write: lines of ranks do not mix */
+  write_down(prefix, text);
 }
 
 void pn_info(const char *fmt, ...) {
   va_list ap;
-  if (log_rank != 0 || log_is_quiet) return;
+  if (log_rank != 0) return;
   va_start(ap, fmt);
-  say("", fmt, ap);
+  say(!log_is_quiet, "", fmt, ap);
+  va_end(ap);
+}
+
+void pn_log_note(const char *fmt, ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  say(false, "", fmt, ap);
   va_end(ap);
 }
 
@@ -37,7 +62,7 @@ void pn_warn(const char *fmt, ...) {
   va_list ap;
   if (log_rank != 0) return;
   va_start(ap, fmt);
-  say("warning: ", fmt, ap);
+  say(true, "warning: ", fmt, ap);
   va_end(ap);
 }
 
@@ -46,7 +71,7 @@ void pn_error(const char *fmt, ...) {
   va_list ap;
   snprintf(prefix, sizeof prefix, "pneuma: rank %d: ", log_rank);
   va_start(ap, fmt);
-  say(prefix, fmt, ap);
+  say(true, prefix, fmt, ap);
   va_end(ap);
 }
 

@@ -16,6 +16,11 @@ extern "C" {
 void pn_log_init(int rank, bool quiet);
 bool pn_log_quiet(void);
 
+/* What is said from now on also goes to a file (appended), each line with the time; quiet does not
+ * count there.  NULL: no more.  False: it cannot be opened (errno). */
+bool pn_log_file(const char *path);
+void pn_log_note(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* file only */
+
 void pn_info(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* rank 0, not quiet */
 void pn_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* rank 0 */
 void pn_error(const char *fmt, ...)

@@ -6,7 +6,10 @@
 #include "cli/train_setup.h"
 #include "cli/units.h"
 #include "cli/weights_setup.h"
+#include "report/machine.h"
+#include "report/run_plots.h"
 
+#include <errno.h>
 #include <string.h>
 
 enum { PATH_BYTES = 1024, LABEL = 12 };
@@ -72,6 +75,17 @@ static void print_step_time(const pn_train_result *r) {
          pn_text_ms(t->ci95[1]).s, pn_text_ms(t->p95).s, (long long)t->n, r->images_per_s);
 }
 
+static pn_status plots(const pn_cli *x, const pn_train_config *c, const pn_train_result *r) {
+  bool drawn;
+  pn_status st;
+
+  if (pn_comm_rank(x->comm) != 0 || !pn_options_bool(x->opt, "out.plots")) return PN_OK;
+  st = pn_run_plots_write(c->out_path, r->record, &drawn);
+  if (st == PN_OK && !drawn)
+    pn_info("no gnuplot: plots are scripts only; gnuplot %s/curves.gp", c->out_path);
+  return st;
+}
+
 static pn_status print_result(const pn_train_config *c, const pn_train_result *r,
                               const pn_dataset *d) {
   pn_status st = PN_OK;
@@ -90,7 +104,9 @@ static pn_status print_result(const pn_train_config *c, const pn_train_result *r
   print_phases(r);
   print_memory(r);
   printf("\nweights SHA-256 %s\n", r->weights_sha256);
-  printf("Files: %s/run.json, epochs.csv, steps.csv, checkpoints/\n", c->out_path);
+  printf("Files: %s/run.json, epochs.csv, steps.csv, log.txt, curves.svg, confusion.svg, "
+         "events.out.tfevents.*, checkpoints/\n",
+         c->out_path);
   printf("Next: pneuma eval %s\n", c->out_path);
 done:
   return st;
@@ -102,12 +118,23 @@ static pn_status train(pn_cli *x, pn_dataset *d, pn_train_config *cfg) {
 
   if (pn_comm_rank(x->comm) == 0) print_header(x, cfg, d);
   PN_TRY(pn_train(cfg, x->comm, d, &r));
-  if (pn_cli_speaks(x)) st = print_result(cfg, &r, d);
+  st = plots(x, cfg, &r);
+  if (st == PN_OK && pn_cli_speaks(x)) st = print_result(cfg, &r, d);
   PN_TRY(pn_agree(x->comm, st));
   x->result = json_incref(r.record);
 done:
   pn_train_result_free(&r);
   return st;
+}
+
+/* RUN/log.txt; the options are in run.json. */
+static pn_status open_log(const pn_cli *x, const char *folder) {
+  char path[PATH_BYTES + 16];
+
+  if (pn_comm_rank(x->comm) != 0) return PN_OK;
+  snprintf(path, sizeof path, "%s/log.txt", folder);
+  if (pn_log_file(path)) return PN_OK;
+  return PN_FAIL(PN_ERR_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
 pn_status pn_cmd_train(pn_cli *x) {
@@ -116,7 +143,7 @@ pn_status pn_cmd_train(pn_cli *x) {
   pn_dataset *d = NULL;
   pn_place_map places = {0};
   pn_weights_setup weights = {0};
-  json_t *options = NULL, *versions = pn_versions_json();
+  json_t *options = NULL, *versions = pn_versions_json(), *machine = NULL;
   int threads = 1;
   pn_status st = PN_OK;
 
@@ -125,6 +152,8 @@ pn_status pn_cmd_train(pn_cli *x) {
   PN_TRY(pn_agree(x->comm, pn_train_setup(x->opt, d, pn_comm_size(x->comm), &cfg)));
   PN_TRY(pn_place_setup(x->opt, x->comm, &places, &threads));
   PN_TRY(pn_out_setup(x->opt, cfg.model, x->comm, out, sizeof out));
+  PN_TRY(pn_agree(x->comm, open_log(x, out)));
+  PN_TRY(pn_machine_json(x->comm, &machine));
   options = pn_options_json(x->opt);
   cfg.threads = threads;
   cfg.out_path = out;
@@ -132,13 +161,17 @@ pn_status pn_cmd_train(pn_cli *x) {
   cfg.heed_signals = true;
   pn_signals_watch();
   cfg.versions = versions;
+  cfg.machine = machine;
   cfg.weights = pn_weights_prepare(x->opt, &weights);
   PN_TRY(train(x, d, &cfg));
 done:
+  if (st != PN_OK) pn_log_note("failed: %s", pn_last_error());
+  pn_log_file(NULL);
   pn_weights_release(&weights);
   pn_place_free(&places);
   pn_dataset_close(d);
   json_decref(options);
   json_decref(versions);
+  json_decref(machine);
   return st;
 }

@@ -187,6 +187,9 @@ static const pn_option table[] = {
     {"out.path", PN_T_TEXT, PATH, "auto", NULL, "",
      "folder for results; auto: results/NAME-TIME; one that holds a run is refused", T | U},
 
+    {"out.plots", PN_T_BOOL, 0, 1, "true", NULL, "",
+     "draw curves and confusion matrix with gnuplot", R},
+
     {"study.repeats", PN_T_INT, 1, 32, "3", NULL, "runs",
      "of each row; the first to the end with val, the others for their step times", U},
     {"study.steps", PN_T_INT, 0, 1e9, "20", NULL, "steps",

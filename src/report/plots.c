@@ -3,17 +3,12 @@
 #include "report/plots.h"
 
 #include "base/file.h"
+#include "report/gnuplot.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-
-extern char **environ;
 
 typedef enum { ONE, STRONG, WEAK, OVER, N_SERIES } series;
 static const char *const titles[N_SERIES] = {"one process", "strong (global batch fixed)",
@@ -137,30 +132,6 @@ static pn_status write_script(const pn_study *s, const char *path, const char *n
   return st;
 }
 
-/* gnuplot in `dir` with its messages kept away from ours.  *rc: -1 = there is no gnuplot. */
-static pn_status run_gnuplot(const char *dir, const char *script, int *rc) {
-  char *const argv[] = {(char *)"gnuplot", (char *)script, NULL};
-  posix_spawn_file_actions_t actions;
-  pid_t pid;
-  int status = 0, e;
-
-  *rc = -1;
-  if (posix_spawn_file_actions_init(&actions) != 0)
-    return PN_FAIL(PN_ERR_NOMEM, "gnuplot: out of memory");
-  e = posix_spawn_file_actions_addchdir_np(&actions, dir);
-  if (!e) e = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-  if (!e) e = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  if (!e) e = posix_spawnp(&pid, "gnuplot", &actions, NULL, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (e == ENOENT) return PN_OK;
-  if (e) return PN_FAIL(PN_ERR_IO, "cannot start gnuplot: %s", strerror(e));
-  while (waitpid(pid, &status, 0) < 0)
-    if (errno != EINTR) return PN_FAIL(PN_ERR_IO, "waiting for gnuplot: %s", strerror(errno));
-  *rc = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
-  if (*rc == 127) *rc = -1; /* a shell-like report of "not found" */
-  return PN_OK;
-}
-
 static pn_status draw(const pn_study *s, const char *dir, const char *name, bool *drawn) {
   char path[1024], script[64];
   bool efficiency = strcmp(name, "efficiency") == 0;
@@ -170,7 +141,7 @@ static pn_status draw(const pn_study *s, const char *dir, const char *name, bool
   snprintf(script, sizeof script, "%s.gp", name);
   PN_TRY(pn_path_join(path, sizeof path, dir, script));
   PN_TRY(write_script(s, path, name, efficiency));
-  PN_TRY(run_gnuplot(dir, script, &rc));
+  PN_TRY(pn_gnuplot_run(dir, script, &rc));
   *drawn = rc == 0;
   if (rc > 0) st = PN_FAIL(PN_ERR_IO, "gnuplot %s ended with code %d; try it by hand", path, rc);
 done:

@@ -34,11 +34,14 @@ static void append_rows(pn_run *r, int64_t epoch, int64_t n) {
     *row = (pn_step_row){.step = first + k + 1,
                          .epoch = epoch,
                          .images = pn_batches_share(&r->batches, in_epoch + k).global,
-                         .loss = r->loss[k]};
-    for (int c = 0; c < PN_COL_COUNT; c++) row->seconds[c] = r->columns[k * PN_COL_COUNT + c];
+                         .loss = r->loss[k],
+                         .lr = r->rate[k]};
+    for (int c = 0; c < PN_COL_COUNT; c++) {
+      row->seconds[c] = r->columns[k * PN_COL_COUNT + c];
+      r->part.phase[c] += row->seconds[c];
+    }
     r->part.loss_sum += row->loss * (double)row->images;
     r->part.images += row->images;
-    r->part.seconds += row->seconds[PN_COL_STEP];
   }
 }
 

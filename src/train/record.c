@@ -76,12 +76,14 @@ static pn_status open_files(pn_record *r, const pn_record_spec *spec) {
   PN_TRY(pn_make_dirs(r->folder));
   PN_TRY(open_csv(r->folder, "epochs.csv",
                   "epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,"
-                  "images_per_s,seconds",
+                  "images_per_s,seconds,data_s,forward_s,backward_s,comm_exposed_s,comm_hidden_s,"
+                  "update_s,peak_bytes",
                   spec->step > 0 ? spec->epoch : 0, &r->epochs_csv));
   PN_TRY(open_csv(r->folder, "steps.csv",
                   "step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,"
-                  "comm_hidden_ms,update_ms,step_ms",
+                  "comm_hidden_ms,update_ms,step_ms,lr",
                   spec->step, &r->steps_csv));
+  PN_TRY(pn_events_open(r->folder, spec->step, &r->events));
 done:
   return st;
 }
@@ -117,6 +119,7 @@ done:
 void pn_record_close(pn_record *r) {
   if (r->epochs_csv) fclose(r->epochs_csv);
   if (r->steps_csv) fclose(r->steps_csv);
+  pn_events_close(r->events);
   json_decref(r->epochs);
   *r = (pn_record){.data = NULL};
 }
@@ -127,15 +130,20 @@ static pn_status flush(FILE *f, const char *folder, const char *name) {
 }
 
 pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n) {
+  pn_status st;
+
   if (!r->steps_csv) return PN_OK;
   for (int64_t i = 0; i < n; i++) {
     const pn_step_row *s = &rows[i];
     fprintf(r->steps_csv, "%lld,%lld,%lld,%.9g", (long long)s->step, (long long)s->epoch,
             (long long)s->images, s->loss);
     for (int c = 0; c < PN_COL_COUNT; c++) fprintf(r->steps_csv, ",%.6g", 1e3 * s->seconds[c]);
-    fputc('\n', r->steps_csv);
+    fprintf(r->steps_csv, ",%.9g\n", s->lr);
+    pn_events_scalar(r->events, "loss/step", s->step, s->loss);
+    pn_events_scalar(r->events, "lr", s->step, s->lr);
   }
-  return flush(r->steps_csv, r->folder, "steps.csv");
+  st = pn_events_flush(r->events);
+  return st == PN_OK ? flush(r->steps_csv, r->folder, "steps.csv") : st;
 }
 
 /* An empty cell where there is no number. */
@@ -162,85 +170,36 @@ static void epoch_line(FILE *f, const pn_epoch_row *e) {
   cell(f, e->lr);
   cell(f, e->images_per_s);
   cell(f, e->seconds);
-  fputc('\n', f);
+  for (int c = 0; c < PN_COL_STEP; c++) cell(f, e->phase[c]);
+  fprintf(f, ",%lld\n", (long long)e->peak_bytes);
+}
+
+static void epoch_events(pn_events *to, const pn_epoch_row *e) {
+  pn_events_scalar(to, "loss/train", e->step, e->loss);
+  pn_events_scalar(to, "speed/images_per_s", e->step, e->images_per_s);
+  pn_events_scalar(to, "memory/peak_bytes", e->step, (double)e->peak_bytes);
+  if (!e->val) return;
+  pn_events_scalar(to, "loss/val", e->step, e->val->loss);
+  pn_events_scalar(to, "val/accuracy", e->step, e->val->accuracy);
+  pn_events_scalar(to, "val/precision", e->step, e->val->precision);
+  pn_events_scalar(to, "val/recall", e->step, e->val->recall);
+  pn_events_scalar(to, "val/f1", e->step, e->val->f1);
+  pn_events_scalar(to, "val/auc", e->step, e->val->auc);
 }
 
 pn_status pn_record_epoch(pn_record *r, const pn_epoch_row *e) {
   json_t *val = e->val ? pn_metrics_json(e->val, r->data) : json_null();
   json_t *row =
-      json_pack("{s:I, s:f, s:o, s:f, s:f, s:f}", "epoch", (json_int_t)e->epoch, "loss", e->loss,
-                "val", val, "lr", e->lr, "images_per_s", e->images_per_s, "seconds", e->seconds);
+      json_pack("{s:I, s:I, s:f, s:o, s:f, s:f, s:f, s:I}", "epoch", (json_int_t)e->epoch, "step",
+                (json_int_t)e->step, "loss", e->loss, "val", val, "lr", e->lr, "images_per_s",
+                e->images_per_s, "seconds", e->seconds, "peak_bytes", (json_int_t)e->peak_bytes);
+  pn_status st;
 
   if (!row || json_array_append_new(r->epochs, row) != 0)
     return PN_FAIL(PN_ERR_NOMEM, "record of epoch %lld: out of memory", (long long)e->epoch);
   if (!r->epochs_csv) return PN_OK;
   epoch_line(r->epochs_csv, e);
+  epoch_events(r->events, e);
+  if ((st = pn_events_flush(r->events)) != PN_OK) return st;
   return flush(r->epochs_csv, r->folder, "epochs.csv");
-}
-
-static json_t *phases_json(const pn_train_result *r) {
-  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "data", r->data_ms, "forward", r->forward_ms,
-                   "backward", r->backward_ms, "comm_exposed", r->comm_exposed_ms, "comm_hidden",
-                   r->comm_hidden_ms, "update", r->update_ms);
-}
-
-static json_t *peak_json(const pn_train_result *r, const pn_run_facts *f) {
-  return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "max_rank", (json_int_t)r->peak_rss,
-                   "parameters", (json_int_t)r->bytes_parameters, "gradients",
-                   (json_int_t)r->bytes_gradients, "state", (json_int_t)r->bytes_state,
-                   "activations", (json_int_t)r->bytes_activations, "workspace",
-                   (json_int_t)r->bytes_workspace, "arena", (json_int_t)f->bytes_arena);
-}
-
-static json_t *step_json(const pn_step_time *t) {
-  return json_pack("{s:f, s:f, s:[f,f], s:I}", "median", t->median, "p95", t->p95, "ci95",
-                   t->ci95[0], t->ci95[1], "n", (json_int_t)t->n);
-}
-
-static json_t *what_ran(const pn_record *r, const pn_run_facts *f, const pn_train_result *o) {
-  const pn_train_config *c = f->cfg;
-  return json_pack("{s:s, s:I, s:s, s:i, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:f, s:O}",
-                   "model", c->model, "parameters", (json_int_t)o->parameters, "strategy",
-                   c->strategy, "ranks", f->ranks, "threads", c->threads, "device", f->device,
-                   "precision", c->precision, "batch_rule", c->batch_global ? "global" : "local",
-                   "global_batch", (json_int_t)o->global_batch, "steps", (json_int_t)o->steps,
-                   "steps_per_epoch", (json_int_t)f->steps_per_epoch, "data_digest",
-                   pn_dataset_digest(r->data), "seconds", o->seconds, "epochs", r->epochs);
-}
-
-static json_t *how_well(const pn_record *r, const pn_run_facts *f, const pn_train_result *o) {
-  json_t *test = o->test.n > 0 ? pn_metrics_json(&o->test, r->data) : json_null();
-  return json_pack("{s:o, s:f, s:o, s:o, s:s, s:o, s:O?, s:O?}", "step_ms", step_json(&o->step_ms),
-                   "images_per_s", o->images_per_s, "phases_ms", phases_json(o), "peak_bytes",
-                   peak_json(o, f), "weights_sha256", o->weights_sha256, "test", test, "options",
-                   f->cfg->options, "versions", f->cfg->versions);
-}
-
-static pn_status write_run(const pn_record *r, const json_t *record) {
-  char path[sizeof r->folder];
-  char *text = json_dumps(record, JSON_INDENT(2));
-  pn_status st = PN_OK;
-
-  if (!text) return PN_FAIL(PN_ERR_NOMEM, "run.json: out of memory");
-  PN_TRY(pn_path_join(path, sizeof path, r->folder, "run.json"));
-  PN_TRY(pn_file_write(path, text, strlen(text)));
-done:
-  free(text);
-  return st;
-}
-
-pn_status pn_record_finish(pn_record *r, const pn_run_facts *facts, pn_train_result *result) {
-  json_t *rest = how_well(r, facts, result);
-
-  result->record = what_ran(r, facts, result);
-  if (!result->record || !rest || json_object_update(result->record, rest) != 0) {
-    json_decref(rest);
-    return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
-  }
-  json_decref(rest);
-  if (facts->cfg->weights &&
-      json_object_set_new(result->record, "initial_weights",
-                          facts->cfg->weights->describe(facts->cfg->weights->ctx)) != 0)
-    return PN_FAIL(PN_ERR_NOMEM, "record of a run: out of memory");
-  return r->folder[0] ? write_run(r, result->record) : PN_OK;
 }

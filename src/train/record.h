@@ -3,6 +3,7 @@
 #ifndef PN_TRAIN_RECORD_H
 #define PN_TRAIN_RECORD_H
 
+#include "train/events.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
@@ -21,13 +22,15 @@ typedef enum {
 /* One step: seconds are the largest over the ranks, column by column. */
 typedef struct {
   int64_t step, epoch, images; /* step and epoch count from 1; images over all ranks */
-  double loss;                 /* mean over the step's images */
+  double loss, lr;             /* loss: mean over the step's images */
   double seconds[PN_COL_COUNT];
 } pn_step_row;
 
 typedef struct {
-  int64_t epoch;
+  int64_t epoch, step;                    /* complete after it */
   double loss, lr, images_per_s, seconds; /* seconds: training alone */
+  double phase[PN_COL_COUNT];             /* seconds, sums over its steps */
+  int64_t peak_bytes;                     /* of memory, largest rank, so far */
   const pn_metrics *val;                  /* NULL: not evaluated; borrowed */
 } pn_epoch_row;
 
@@ -35,6 +38,7 @@ typedef struct {
   char folder[4096];            /* "" = nothing is written */
   FILE *epochs_csv, *steps_csv; /* owned; NULL where nothing is written */
   json_t *epochs;               /* owned */
+  pn_events *events;            /* owned; NULL where nothing is written */
   const pn_dataset *data;       /* borrowed: names of the classes */
 } pn_record;
 
@@ -60,6 +64,9 @@ typedef struct {
   int ranks;
   size_t bytes_arena;
   int64_t steps_per_epoch;
+  int64_t best_step, best_epoch; /* -1: none */
+  double best_value;
+  bool restored, stopped_early;
 } pn_run_facts;
 /* Makes result->record and, where a folder is open, run.json. */
 pn_status pn_record_finish(pn_record *r, const pn_run_facts *facts, pn_train_result *result);

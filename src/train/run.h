@@ -38,7 +38,7 @@ typedef struct {
   int64_t epoch;   /* epochs complete */
   int64_t pending; /* of the steps finished: not reduced yet */
   struct {
-    double loss_sum, seconds;
+    double loss_sum, phase[PN_COL_COUNT];
     int64_t images;
   } part; /* of the epoch that runs: what is reduced */
   struct {
@@ -56,6 +56,7 @@ typedef struct {
   pn_phases *phases;
   double *hidden;   /* seconds of communication that the rank did not wait for */
   double *loss;     /* this rank's part of the step's mean loss */
+  double *rate;     /* learning rate */
   int64_t bad_step; /* first step with a loss that is not finite, INT64_MAX: none */
   char bad_where[PN_WHERE_BYTES];
 

@@ -106,8 +106,9 @@ static pn_status make_buffers(pn_run *r) {
   r->order = malloc((size_t)r->batches.n * sizeof *r->order);
   r->hidden = calloc(steps, sizeof *r->hidden);
   r->loss = calloc(steps, sizeof *r->loss);
+  r->rate = calloc(steps, sizeof *r->rate);
   r->columns = calloc(steps * PN_COL_COUNT, sizeof *r->columns);
-  if (!r->order || !r->hidden || !r->loss || !r->columns)
+  if (!r->order || !r->hidden || !r->loss || !r->rate || !r->columns)
     return PN_FAIL(PN_ERR_NOMEM, "training of %lld images: out of memory", (long long)r->batches.n);
   return pn_phases_create(r->batches.steps, &r->phases);
 }
@@ -196,6 +197,7 @@ void pn_run_destroy(pn_run *r) {
   free(r->order);
   free(r->hidden);
   free(r->loss);
+  free(r->rate);
   free(r->columns);
   free(r->rows);
   free(r);

@@ -65,7 +65,7 @@ static pn_status update(pn_run *r) {
   pn_status st;
 
   pn_phases_enter(r->phases, PN_PHASE_UPDATE);
-  r->lr = pn_run_step_lr(r);
+  r->lr = r->rate[r->pending] = pn_run_step_lr(r);
   st = s->ops->step(s, r->done + 1, r->lr, NULL);
   s->carrying = false;
   pn_phases_move(r->phases, PN_PHASE_UPDATE, PN_PHASE_COMM, s->comm_exposed_s - before);

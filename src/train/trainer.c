@@ -87,7 +87,11 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
 
   PN_TRY(pn_run_check(r));
   PN_TRY(pn_run_reduce(r, epoch));
-  row.seconds = r->part.seconds;
+  memcpy(row.phase, r->part.phase, sizeof row.phase);
+  row.step = r->done;
+  row.seconds = row.phase[PN_COL_STEP];
+  row.peak_bytes = pn_memory_peak();
+  PN_TRY(pn_allreduce(r->comm, "memory of the epoch", &row.peak_bytes, 1, PN_I64, PN_MAX));
   row.loss = r->final_loss = r->part.images > 0 ? r->part.loss_sum / (double)r->part.images : 0;
   row.images_per_s = row.seconds > 0 ? (double)r->part.images / row.seconds : 0;
   if (pn_run_validates(r)) {
@@ -189,7 +193,12 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
   pn_run_facts facts = {.cfg = r->cfg,
                         .device = r->device->ops->name,
                         .ranks = pn_comm_size(r->comm),
-                        .steps_per_epoch = r->batches.steps};
+                        .steps_per_epoch = r->batches.steps,
+                        .best_step = r->best.step,
+                        .best_epoch = r->best.epoch,
+                        .best_value = r->best.value,
+                        .restored = r->cfg->restore_best && r->best.step >= 0,
+                        .stopped_early = pn_run_stopped(r)};
   pn_status st = PN_OK;
 
   PN_TRY(pn_strategy_sync_buffers(r->strategy));

@@ -60,6 +60,7 @@ typedef struct {
   const pn_train_weights *weights; /* NULL: random ones; borrowed */
   json_t *options;  /* effective options with origin, stored in run.json; may be NULL; borrowed */
   json_t *versions; /* library versions; may be NULL; borrowed */
+  json_t *machine;  /* what it runs on; may be NULL (ranks but 0); borrowed */
 } pn_train_config;
 
 typedef struct {
