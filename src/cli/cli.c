@@ -28,6 +28,8 @@ static const pn_command commands[] = {
      pn_cmd_preview},
     {"eval", "RUN", "evaluate the checkpoint of a run folder", PN_CMD_EVAL, PN_CMD_EVAL, NULL, 1, 1,
      false, pn_cmd_eval},
+    {"predict", "RUN FILE...", "what the model of a run says of DICOM, PNG and JPEG files",
+     PN_CMD_PREDICT, PN_CMD_PREDICT, NULL, 2, 1 << 30, false, pn_cmd_predict},
     {"study", "CONFIG.yaml", "run a table of trainings; speedup, efficiency, fits", PN_CMD_STUDY,
      PN_CMD_STUDY | PN_CMD_TRAIN, "train", 1, 1, true, pn_cmd_study},
     {"bench", "comm", "measure collectives of 4 KiB to 256 MiB beside the MPI library's",

@@ -41,6 +41,7 @@ pn_status pn_cmd_verify(pn_cli *x);
 pn_status pn_cmd_train(pn_cli *x);
 pn_status pn_cmd_preview(pn_cli *x);
 pn_status pn_cmd_eval(pn_cli *x);
+pn_status pn_cmd_predict(pn_cli *x);
 pn_status pn_cmd_study(pn_cli *x);
 pn_status pn_cmd_bench(pn_cli *x);
 pn_status pn_cmd_help(pn_cli *x);

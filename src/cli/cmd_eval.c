@@ -49,9 +49,11 @@ static json_t *result_json(const char *run, const char *data, pn_split split, co
 
 pn_status pn_cmd_eval(pn_cli *x) {
   char data[PATH_BYTES] = "", title[PATH_BYTES];
+  const char *scores = pn_options_text(x->opt, "eval.scores");
   pn_eval_job job = {.run_path = x->args[0],
                      .data_path = data,
                      .checkpoint = pn_options_text(x->opt, "eval.checkpoint"),
+                     .scores_path = *scores ? scores : NULL,
                      .split = split_of(pn_options_text(x->opt, "eval.split"))};
   pn_place_map places = {0};
   pn_metrics m = {0};

@@ -13,9 +13,10 @@ enum {
   U = PN_CMD_STUDY,
   P = PN_CMD_PREVIEW,
   R = PN_CMD_RUN,
+  X = PN_CMD_PREDICT,
   B = PN_CMD_BENCH,
   V = PN_CMD_VERIFY,
-  ALL = I | S | G | T | E | U | B | V
+  ALL = I | S | G | T | E | U | B | V | X
 };
 
 /* Bounds: PATH and WORD texts in bytes; SEED is the range a double holds exactly. */
@@ -71,7 +72,7 @@ static const pn_option table[] = {
      "auto, cpu: the fastest this build has for the CPU", I | T},
     {"train.precision", PN_T_CHOICE, WORD, "f32", "f32", "", "arithmetic", T},
     {"train.threads", PN_T_INT, 1, 4096, "auto", NULL, "threads",
-     "per rank; auto: the cores the rank may use", I | T | E},
+     "per rank; auto: the cores the rank may use", I | T | E | X},
     {"train.seed", PN_T_INT, SEED, "1", NULL, "", "initial weights, order of images, dropout", T},
     {"train.accumulate", PN_T_INT, 1, 65536, "1", NULL, "parts",
      "a rank's images of a step go through the network in so many parts: less memory, same step",
@@ -190,6 +191,9 @@ static const pn_option table[] = {
     {"out.plots", PN_T_BOOL, 0, 1, "true", NULL, "",
      "draw curves and confusion matrix with gnuplot", R},
 
+    {"predict.out", PN_T_TEXT, PATH, "", NULL, "",
+     "CSV file for the answers; empty: standard output", X},
+
     {"study.repeats", PN_T_INT, 1, 32, "3", NULL, "runs",
      "of each row; the first to the end with val, the others for their step times", U},
     {"study.steps", PN_T_INT, 0, 1e9, "20", NULL, "steps",
@@ -197,7 +201,10 @@ static const pn_option table[] = {
     {"study.plots", PN_T_BOOL, 0, 1, "true", NULL, "", "draw speedup and efficiency with gnuplot",
      U},
 
-    {"eval.checkpoint", PN_T_TEXT, 1, 31, "last", NULL, "", "last, best, or a step's number", E},
+    {"eval.checkpoint", PN_T_TEXT, 1, 31, "last", NULL, "", "last, best, or a step's number",
+     E | X},
+    {"eval.scores", PN_T_TEXT, PATH, "", NULL, "",
+     "CSV file for the probabilities of each image; empty: none", E},
     {"preview.images", PN_T_INT, 1, 64, "6", NULL, "images", "rows of the sheet", P},
     {"preview.epochs", PN_T_INT, 1, 64, "8", NULL, "epochs",
      "columns after the first, which shows the image as it is stored", P},

@@ -22,6 +22,7 @@ enum {
   PN_CMD_PREVIEW = 1 << 10,
   PN_CMD_BENCH = 1 << 11,
   PN_CMD_VERIFY = 1 << 13,
+  PN_CMD_PREDICT = 1 << 14,
   PN_CMD_RUN = 1 << 12 /* of `train`, but of no row of a study: what a run's folder is for */
 };
 

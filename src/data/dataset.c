@@ -102,6 +102,10 @@ void pn_dataset_shape(const pn_dataset *d, int64_t *channels, int64_t *height, i
   *width = d->width;
 }
 
+const char *pn_dataset_fit(const pn_dataset *d) {
+  return d->fit;
+}
+
 int pn_dataset_bits(const pn_dataset *d) {
   return (int)d->bits;
 }

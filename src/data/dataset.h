@@ -34,7 +34,8 @@ void pn_dataset_close(pn_dataset *d);
 
 int64_t pn_dataset_count(const pn_dataset *d, pn_split s);
 void pn_dataset_shape(const pn_dataset *d, int64_t *channels, int64_t *height, int64_t *width);
-int pn_dataset_bits(const pn_dataset *d); /* of a pixel: 8 or 16 */
+int pn_dataset_bits(const pn_dataset *d);        /* of a pixel: 8 or 16 */
+const char *pn_dataset_fit(const pn_dataset *d); /* ingest.fit: "stretch", ... */
 int pn_dataset_n_classes(const pn_dataset *d);
 const char *pn_dataset_class_name(const pn_dataset *d, int i);
 const char *pn_dataset_digest(const pn_dataset *d);       /* SHA-256 hex of index and pixels */

@@ -76,6 +76,7 @@ done:
 }
 
 static pn_status read_shape(pn_dataset *d, json_t *index) {
+  const char *fit = json_string_value(json_object_get(index, "fit"));
   int64_t *to[] = {&d->channels, &d->height, &d->width, &d->bits};
   static const char *const keys[] = {"channels", "height", "width", "bits"};
 
@@ -83,6 +84,7 @@ static pn_status read_shape(pn_dataset *d, json_t *index) {
     *to[k] = json_integer_value(json_object_get(index, keys[k]));
     if (*to[k] < 1 || *to[k] > INT16_MAX) return bad_index(d, "bad image shape");
   }
+  snprintf(d->fit, sizeof d->fit, "%s", fit ? fit : "stretch");
   return d->bits == 8 || d->bits == 16 ? PN_OK : bad_index(d, "bits is not 8 or 16");
 }
 

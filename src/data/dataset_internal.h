@@ -11,6 +11,7 @@ struct pn_dataset {
   char *path; /* folder */
   char digest[PN_DIGEST_BYTES];
   int64_t channels, height, width, bits;
+  char fit[16]; /* stretch where the index does not say */
   int n_classes;
   char **class_name; /* [n_classes] */
   int n_shards;

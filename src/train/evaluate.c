@@ -2,8 +2,10 @@
 #include "train/evaluate.h"
 
 #include "train/batch.h"
+#include "train/probs.h"
 
-#include <math.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,15 +44,6 @@ static pn_status scores_alloc(int64_t n, int outputs, scores *s) {
   return PN_FAIL(PN_ERR_NOMEM, "scores of %lld images: out of memory", (long long)n);
 }
 
-/* Logits per image: the width of what the loss node reads. */
-static int count_outputs(const pn_graph *g) {
-  for (int i = pn_graph_n_nodes(g) - 1; i >= 0; i--) {
-    const pn_op_desc *op = &pn_graph_node(g, i)->op;
-    if (op->kind == PN_OP_BCE || op->kind == PN_OP_SOFTMAX_CE) return (int)op->in.dim[1];
-  }
-  return 0;
-}
-
 pn_status pn_evaluator_create(const pn_eval_spec *spec, pn_evaluator **out) {
   pn_plan_spec plan = {
       .graph = spec->graph, .device = spec->device, .batch = PN_EVAL_BATCH, .params = spec->map};
@@ -60,7 +53,7 @@ pn_status pn_evaluator_create(const pn_eval_spec *spec, pn_evaluator **out) {
   *out = NULL;
   if (!e) return PN_FAIL(PN_ERR_NOMEM, "evaluation: out of memory");
   e->spec = *spec;
-  e->outputs = count_outputs(spec->graph);
+  e->outputs = pn_graph_outputs(spec->graph);
   if (e->outputs < 1 || e->outputs > PN_MAX_CLASSES) {
     st = PN_FAIL(PN_ERR_UNSUPPORTED, "evaluation: the network has %d outputs, expected 1 to %d",
                  e->outputs, PN_MAX_CLASSES);
@@ -106,23 +99,6 @@ static int64_t images_of_rank(int64_t n, int rank, int size) {
   return sum;
 }
 
-static void softmax(const float *logit, int k, float *prob) {
-  double top = logit[0], sum = 0;
-
-  for (int c = 1; c < k; c++) top = fmax(top, logit[c]);
-  for (int c = 0; c < k; c++) sum += exp(logit[c] - top);
-  for (int c = 0; c < k; c++) prob[c] = (float)(exp(logit[c] - top) / sum);
-}
-
-static void to_probs(const float *logits, int64_t n, int k, float *probs) {
-  for (int64_t i = 0; i < n; i++) {
-    if (k == 1)
-      probs[i] = (float)(1 / (1 + exp(-(double)logits[i])));
-    else
-      softmax(logits + i * k, k, probs + i * k);
-  }
-}
-
 /* Chunk j of the split through the plan; its scores become rows `at`, `at` + 1, ... of `s`. */
 static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
   float scale[PN_EVAL_BATCH] = {0};
@@ -135,7 +111,7 @@ static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s
   for (int64_t i = 0; i < n; i++) index[i] = j * PN_EVAL_BATCH + i;
   PN_TRY(pn_batch_load(&e->batch, &src, e->plan));
   PN_TRY(pn_plan_forward(e->plan, &ctx, NULL));
-  to_probs(pn_plan_logits(e->plan), n, e->outputs, s->probs + at * e->outputs);
+  pn_probs(pn_plan_logits(e->plan), n, e->outputs, s->probs + at * e->outputs);
   memcpy(s->losses + at, pn_plan_losses(e->plan), (size_t)n * sizeof *s->losses);
   memcpy(s->labels + at, pn_plan_labels(e->plan), (size_t)n * sizeof *s->labels);
 done:
@@ -185,6 +161,30 @@ done:
   return st;
 }
 
+/* One line per image: its number in the data set, class, probability of each class. */
+static pn_status write_scores(const pn_evaluator *e, pn_split split, const scores *s) {
+  const pn_dataset *d = e->spec.data;
+  FILE *f = fopen(e->spec.scores_path, "w");
+  int bad;
+
+  if (!f) return PN_FAIL(PN_ERR_IO, "cannot create %s: %s", e->spec.scores_path, strerror(errno));
+  fputs("image,class", f);
+  for (int c = 0; c < pn_dataset_n_classes(d); c++)
+    fprintf(f, ",p_%s", pn_dataset_class_name(d, c));
+  fputc('\n', f);
+  for (int64_t i = 0; i < s->n; i++) {
+    const float *p = s->probs + i * e->outputs;
+    fprintf(f, "%llu,%s", (unsigned long long)pn_dataset_id(d, split, i),
+            pn_dataset_class_name(d, s->labels[i]));
+    if (e->outputs == 1) fprintf(f, ",%.7g", (double)(1 - p[0]));
+    for (int c = 0; c < e->outputs; c++) fprintf(f, ",%.7g", (double)p[c]);
+    fputc('\n', f);
+  }
+  bad = ferror(f);
+  if (fclose(f) == 0 && !bad) return PN_OK;
+  return PN_FAIL(PN_ERR_IO, "cannot write %s: %s", e->spec.scores_path, strerror(errno));
+}
+
 /* Everything that may fail on one rank alone, before the ranks talk. */
 static pn_status local_part(pn_evaluator *e, pn_split split, scores s[3], int64_t **counts) {
   int64_t n = pn_dataset_count(e->spec.data, split);
@@ -208,6 +208,8 @@ pn_status pn_evaluator_run(pn_evaluator *e, pn_split split, pn_metrics *out) {
   PN_TRY(pn_agree(e->spec.comm, local_part(e, split, s, &counts)));
   PN_TRY(gather(e, &s[0], counts, &s[1]));
   sort_chunks(&s[1], e->outputs, pn_comm_size(e->spec.comm), &s[2]);
+  if (e->spec.scores_path && pn_comm_rank(e->spec.comm) == 0) st = write_scores(e, split, &s[2]);
+  PN_TRY(pn_agree(e->spec.comm, st));
   st = pn_metrics_compute(s[2].probs, s[2].losses, s[2].labels, s[2].n, e->outputs, out);
   PN_TRY(pn_agree(e->spec.comm, st));
 done:

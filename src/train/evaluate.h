@@ -21,6 +21,7 @@ typedef struct {
   pn_comm *comm;
   pn_dataset *data;
   const pn_model_config *model;
+  const char *scores_path; /* CSV of each run's probabilities, written by rank 0; NULL: none */
 } pn_eval_spec;
 
 typedef struct pn_evaluator pn_evaluator;

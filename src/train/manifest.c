@@ -49,7 +49,8 @@ static json_t *data_json(const pn_dataset *d) {
   json_t *classes = json_array();
   for (int i = 0; i < pn_dataset_n_classes(d); i++)
     json_array_append_new(classes, json_string(pn_dataset_class_name(d, i)));
-  return json_pack("{s:s, s:o}", "digest", pn_dataset_digest(d), "classes", classes);
+  return json_pack("{s:s, s:o, s:i, s:s}", "digest", pn_dataset_digest(d), "classes", classes,
+                   "bits", pn_dataset_bits(d), "fit", pn_dataset_fit(d));
 }
 
 static json_t *manifest_json(const pn_checkpoint *k, const int64_t *counts) {

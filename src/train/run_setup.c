@@ -138,7 +138,12 @@ static pn_status make_feed(pn_run *r) {
 }
 
 static pn_status setup_local(pn_run *r) {
-  pn_eval_spec eval = {r->graph, r->device, &r->plans.map, r->comm, r->data, &r->model};
+  pn_eval_spec eval = {.graph = r->graph,
+                       .device = r->device,
+                       .map = &r->plans.map,
+                       .comm = r->comm,
+                       .data = r->data,
+                       .model = &r->model};
   pn_status st = PN_OK;
 
   pn_plan_set_bind(&r->plans, r->strategy->params, r->strategy->grads);

@@ -90,6 +90,7 @@ void pn_train_result_free(pn_train_result *r);
 typedef struct {
   const char *run_path, *data_path; /* borrowed */
   const char *checkpoint;           /* "last", "best" or a step's number; NULL: last */
+  const char *scores_path;          /* CSV of the probabilities; NULL: none */
   pn_split split;
   int threads;
 } pn_eval_job;
