@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { ALL_COMMANDS = 63 | PN_CMD_BENCH | PN_CMD_VERIFY | PN_CMD_RUN };
+enum { ALL_COMMANDS = 63 | PN_CMD_BENCH | PN_CMD_VERIFY | PN_CMD_RUN | PN_CMD_PREDICT };
 
 static pn_options *options_of(unsigned command) {
   pn_options *o = NULL;
