@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 base=$(realpath "$1") seconds=$2
 shift 2
 targets=("${@:-csv}")
-[ $# -gt 0 ] || targets=(dicom csv yaml index)
+[ $# -gt 0 ] || targets=(dicom csv table picture yaml index)
 if ! command -v clang >/dev/null; then
   echo "fuzz: SKIPPED, no clang (tools/setup.sh --dev installs it)"
   exit 0
@@ -20,7 +20,7 @@ cmake --build "$work" -j "${jobs:-2}" >>"$work.log" 2>&1 || { tail -n 40 "$work.
 
 seeds=$work/seeds
 rm -rf "$seeds" "$work/set"
-mkdir -p "$seeds"/{dicom,csv,yaml,index} "$work/corpus" "$work/found"
+mkdir -p "$seeds"/{dicom,csv,table,picture,yaml,index} "$work/corpus" "$work/found"
 for t in table streams files; do
   (cd "$seeds" && PN_TABLE_DIR=$seeds/dicom "$base/tests/test_dicom_$t" >/dev/null 2>&1)
 done
@@ -28,6 +28,9 @@ done
 "$base/pneuma" --quiet ingest "$work/set/in" "$work/set/shards" --size 16 >/dev/null 2>&1
 cp "$work"/set/in/stage_2_train_labels.csv "$seeds/csv/rsna.csv"
 printf '\xEF\xBB\xBFpatientId;x;y;width;height;Target\r\n"a ""b""";1;2;3;4;1\r\n\r\nc;;;;;0\fpatientId;class\nc;Normal' >"$seeds/csv/odd.csv"
+printf 'file,class,patient,fold,split,age\na/b.png,x,p,1,train,051Y\nc.png,y,q,2,val,3M\n' >"$seeds/table/names.csv"
+printf 'a;b;fold\r\n"x";1;1\r\ny;2;2' >"$seeds/table/named.csv"
+PN_PICTURE_DIR=$seeds/picture "$base/tests/test_picture" >/dev/null 2>&1
 cp configs/*.yaml "$seeds/yaml"
 printf 'a: {b: [1, 2.5, true, "x"], c: null}\n# end\n' >"$seeds/yaml/flow.yaml"
 cp "$work/set/shards/index.json" "$seeds/index"

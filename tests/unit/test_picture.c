@@ -17,8 +17,23 @@ static pn_gray image, scratch;
 static pn_picture_info info;
 static pn_reject why;
 
+/* The files of this test as seeds of the fuzzer (tests/fuzz/run.sh). */
+static void keep_seed(size_t bytes) {
+  static int n;
+  const char *folder = getenv("PN_PICTURE_DIR");
+  char path[512];
+  FILE *f;
+
+  if (!folder || bytes < file.n || n > 40) return;
+  snprintf(path, sizeof path, "%s/%02d", folder, n++);
+  if (!(f = fopen(path, "wb"))) return;
+  fwrite(file.data, 1, bytes, f);
+  fclose(f);
+}
+
 static const char *decode(size_t bytes) {
   pn_bytes b = {file.data, bytes};
+  keep_seed(bytes);
   why = (pn_reject){0};
   assert_int_equal(pn_picture_decode(b, &image, &scratch, &info, &why), PN_OK);
   return why.reason;
