@@ -99,7 +99,7 @@ static const pn_option table[] = {
     {"train.weights", PN_T_TEXT, PATH, "", NULL, "",
      "file of weights to start from: safetensors (torchvision's names) or Keras HDF5", R},
     {"train.weights_missing", PN_T_CHOICE, WORD, "head", "none|head|any", "",
-     "parameters that need not be in that file; head: the last dense layer", R},
+     "parameters that need not be in that file; head: the dense layers", R},
     {"train.validate", PN_T_BOOL, 0, 1, "true", NULL, "",
      "evaluate on val after each epoch and on test at the end", T},
 

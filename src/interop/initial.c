@@ -25,8 +25,11 @@ struct pn_initial {
 };
 
 static int find_tensor(const pn_initial *x, const char *name) {
+  char plain[PN_TENSOR_NAME_BYTES];
+
+  pn_tensor_plain_name(name, plain);
   for (int i = 0; i < x->n_tensors; i++)
-    if (strcmp(pn_tensor_file_info(x->file, i)->name, name) == 0) return i;
+    if (strcmp(pn_tensor_file_info(x->file, i)->name, plain) == 0) return i;
   return NO_TENSOR;
 }
 
@@ -77,15 +80,15 @@ static void note_flattens(pn_initial *x) {
   }
 }
 
-/* The dense layer nearest to the loss. */
-static const pn_node *head_of(const pn_graph *g) {
-  for (int i = pn_graph_n_nodes(g) - 1; i >= 0; i--)
-    if (pn_graph_node(g, i)->op.kind == PN_OP_DENSE) return pn_graph_node(g, i);
-  return NULL;
+static bool in_head(const pn_graph *g, int param) {
+  for (int i = 0; i < pn_graph_n_nodes(g); i++) {
+    const pn_node *n = pn_graph_node(g, i);
+    if (n->op.kind == PN_OP_DENSE && (n->weight == param || n->bias == param)) return true;
+  }
+  return false;
 }
 
 static pn_status check(const pn_initial *x, pn_may_miss may_miss) {
-  const pn_node *head = may_miss == PN_MAY_MISS_HEAD ? head_of(x->graph) : NULL;
   const char *path = pn_tensor_file_path(x->file);
 
   if (x->n_matched == 0)
@@ -93,7 +96,8 @@ static pn_status check(const pn_initial *x, pn_may_miss may_miss) {
                    x->n_tensors, pn_graph_name(x->graph), pn_graph_param(x->graph, 0)->name,
                    x->match[0].why);
   for (int i = 0; i < x->n_params && may_miss != PN_MAY_MISS_ANY; i++) {
-    if (x->match[i].tensor >= 0 || (head && (i == head->weight || i == head->bias))) continue;
+    if (x->match[i].tensor >= 0) continue;
+    if (may_miss == PN_MAY_MISS_HEAD && in_head(x->graph, i)) continue;
     return PN_FAIL(PN_ERR_FORMAT,
                    "%s: %s: %s; train.weights_missing=any lets it keep random values", path,
                    pn_graph_param(x->graph, i)->name, x->match[i].why);

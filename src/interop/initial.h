@@ -11,7 +11,7 @@
 /* Which parameters may keep their random values. */
 typedef enum {
   PN_MAY_MISS_NONE,
-  PN_MAY_MISS_HEAD, /* those of the last dense layer: a task with other classes */
+  PN_MAY_MISS_HEAD, /* those of dense layers: another task; "notop" files */
   PN_MAY_MISS_ANY   /* but at least one must match */
 } pn_may_miss;
 

@@ -111,20 +111,11 @@ static hid_t find_root(hid_t file) {
 
 /* "conv1_conv/kernel:0" of layer conv1_conv -> "conv1_conv.weight". */
 static void plain_name(const char *layer, const char *weight, char out[NAME_BYTES]) {
-  static const char *const words[][2] = {{"kernel", "weight"},
-                                         {"gamma", "weight"},
-                                         {"beta", "bias"},
-                                         {"moving_mean", "running_mean"},
-                                         {"moving_variance", "running_var"}};
+  char name[NAME_BYTES];
   const char *slash = strrchr(weight, '/'), *last = slash ? slash + 1 : weight;
-  size_t n = strcspn(last, ":");
 
-  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-    if (strlen(words[i][0]) == n && strncmp(words[i][0], last, n) == 0) {
-      snprintf(out, NAME_BYTES, "%s.%s", layer, words[i][1]);
-      return;
-    }
-  snprintf(out, NAME_BYTES, "%s.%.*s", layer, (int)n, last);
+  snprintf(name, sizeof name, "%s.%.*s", layer, (int)strcspn(last, ":"), last);
+  pn_tensor_plain_name(name, out);
 }
 
 /* H W I O -> O I H W, I O -> O I. */

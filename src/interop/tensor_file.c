@@ -22,6 +22,20 @@ pn_tensor_info *pn_tensor_file_add(pn_tensor_file *f) {
   return &f->info[f->n++];
 }
 
+void pn_tensor_plain_name(const char *name, char out[PN_TENSOR_NAME_BYTES]) {
+  static const char *const words[][2] = {{"kernel", "weight"},
+                                         {"gamma", "weight"},
+                                         {"beta", "bias"},
+                                         {"moving_mean", "running_mean"},
+                                         {"moving_variance", "running_var"}};
+  const char *dot = strrchr(name, '.');
+
+  snprintf(out, PN_TENSOR_NAME_BYTES, "%s", name);
+  for (size_t i = 0; dot && i < sizeof words / sizeof *words; i++)
+    if (strcmp(dot + 1, words[i][0]) == 0)
+      snprintf(out, PN_TENSOR_NAME_BYTES, "%.*s.%s", (int)(dot - name), name, words[i][1]);
+}
+
 static pn_status detect(const char *path, const pn_tensor_format **out) {
   unsigned char head[HEAD_BYTES] = {0};
   FILE *file = fopen(path, "rb");

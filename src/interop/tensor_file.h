@@ -20,6 +20,9 @@ typedef struct {
   const char *problem; /* why it cannot be read; NULL: it can.  Static text */
 } pn_tensor_info;
 
+/* "LAYER.kernel" -> "LAYER.weight", and so on; any other name stays as it is. */
+void pn_tensor_plain_name(const char *name, char out[PN_TENSOR_NAME_BYTES]);
+
 typedef struct pn_tensor_file pn_tensor_file;
 
 /* The format is told by the content.  Not collective.  Errors: IO; FORMAT with the offending
