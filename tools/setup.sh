@@ -13,7 +13,7 @@ packages=(gcc g++ make cmake pkg-config           # compilers and build
   libdcmtk-dev libopenjp2-7-dev                   # DICOM; JPEG 2000 in it
   libjpeg-dev libpng-dev zlib1g-dev libyaml-dev libjansson-dev libhwloc-dev libssl-dev
   gnuplot-nox                                     # plots
-  libcmocka-dev)                                  # tests
+  dcmtk libcmocka-dev)                                  # tests
 case ${1:-} in
   --dev) packages+=(git python3 clang-format clang slurm-wlm munge iproute2) ;;
   --list) printf '%s\n' "${packages[@]}"; exit 0 ;;
