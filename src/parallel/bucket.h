@@ -6,7 +6,7 @@
 #ifndef PN_PARALLEL_BUCKET_H
 #define PN_PARALLEL_BUCKET_H
 
-#include "nn/plan.h"
+#include "parallel/strategy.h"
 
 typedef struct {
   int64_t first, count; /* elements of the arena; first is a multiple of 16 */
@@ -25,6 +25,8 @@ typedef struct {
  * Errors: ARG (sizes below 1), NOMEM. */
 pn_status pn_buckets_make(const pn_param_map *map, int64_t first_bytes, int64_t bucket_bytes,
                           pn_bucket_plan *out);
+/* With the sizes of a strategy: spec->bucket_bytes, or the default; the first is at most 1 MiB. */
+pn_status pn_buckets_of(const pn_strategy_spec *spec, pn_bucket_plan *out);
 void pn_buckets_free(pn_bucket_plan *b);
 
 #endif

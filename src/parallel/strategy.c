@@ -3,13 +3,15 @@
 #include "parallel/strategy.h"
 
 #include "base/digest.h"
+#include "base/log.h"
 #include "parallel/table.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const pn_strategy_ops *const table[] = {&pn_strategy_single_ops, &pn_strategy_ddp_ops};
+static const pn_strategy_ops *const table[] = {&pn_strategy_single_ops, &pn_strategy_ddp_ops,
+                                               &pn_strategy_zero1_ops, &pn_strategy_fsdp_ops};
 enum { TABLE_ROWS = sizeof table / sizeof *table };
 
 const pn_strategy_ops *const *pn_strategy_table(int *count) {
@@ -59,6 +61,20 @@ static pn_status check_map(const pn_param_map *map, pn_comm *c) {
   return pn_agree(c, st);
 }
 
+static double mib(size_t bytes) {
+  return (double)bytes / (1 << 20);
+}
+
+static void tell_plan(const pn_strategy *s) {
+  size_t all = s->bytes_params + s->bytes_grads + s->bytes_state;
+
+  pn_info(
+      "%-12s %.1f MiB on each rank: parameters %.1f, gradients %.1f, optimizer state %.1f; over "
+      "%s",
+      "memory plan", mib(all), mib(s->bytes_params), mib(s->bytes_grads), mib(s->bytes_state),
+      pn_comm_backend(s->spec.data));
+}
+
 pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_strategy **out) {
   const pn_strategy_ops *ops = NULL;
   pn_strategy *s = calloc(1, sizeof *s);
@@ -69,6 +85,8 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   PN_TRY(check_map(spec->map, spec->data));
   s->ops = ops;
   s->spec = *spec;
+  PN_TRY(pn_agree(spec->data, ops->plan(s)));
+  tell_plan(s);
   PN_TRY(pn_agree(spec->data, ops->setup(s)));
   s->spec.initial = NULL;
   if (spec->micro_batches > 1 && !(s->carry = malloc(s->bytes_grads + 1)))
@@ -130,18 +148,46 @@ void pn_strategy_keep_grads(pn_strategy *s) {
   s->carrying = true;
 }
 
-pn_status pn_strategy_skip(pn_strategy *s) {
-  pn_plan_hooks hooks = pn_strategy_hooks(s, true);
+static pn_status skip_forward(pn_strategy *s, const pn_plan_hooks *h) {
   pn_status st = PN_OK;
 
-  memset(s->grads, 0, s->bytes_grads);
-  for (int p = s->spec.map->n - 1; p >= 0 && st == PN_OK && hooks.grad_ready; p--)
-    if (s->spec.map->slot[p].trainable) st = hooks.grad_ready(hooks.ctx, p);
+  for (int u = 0; u < pn_graph_n_units(s->spec.graph) && st == PN_OK; u++) {
+    if (h->before_forward) st = h->before_forward(h->ctx, u);
+    if (st == PN_OK && h->after_forward) st = h->after_forward(h->ctx, u);
+  }
   return st;
 }
 
+pn_status pn_strategy_skip(pn_strategy *s) {
+  const pn_param_map *map = s->spec.map;
+  pn_plan_hooks h = pn_strategy_hooks(s, true);
+  int unit = -1;
+  pn_status st = skip_forward(s, &h);
+
+  for (int p = map->n - 1; p >= 0 && st == PN_OK; p--) {
+    bool enters = pn_graph_param(s->spec.graph, p)->unit != unit;
+    if (!map->slot[p].trainable) continue;
+    unit = pn_graph_param(s->spec.graph, p)->unit;
+    if (enters && h.before_backward) PN_TRY(h.before_backward(h.ctx, unit));
+    memset(s->grads + map->slot[p].offset, 0, (size_t)map->slot[p].count * sizeof *s->grads);
+    if (h.grad_ready) st = h.grad_ready(h.ctx, p);
+  }
+done:
+  return st;
+}
+
+pn_status pn_strategy_gather(pn_strategy *s, bool average, float **out) {
+  if (s->ops->gather) return s->ops->gather(s, average, out);
+  *out = average && s->ema ? s->ema : s->params;
+  return PN_OK;
+}
+
+void pn_strategy_release(pn_strategy *s) {
+  if (s->ops->release) s->ops->release(s);
+}
+
 /* SHA-256 of this rank's copy. */
-static pn_status hash_params(const pn_strategy *s, char hex[65]) {
+static pn_status hash_params(const pn_strategy *s, const float *params, char hex[65]) {
   const pn_param_map *map = s->spec.map;
   pn_sha256 *sha = NULL;
   float *logical = NULL;
@@ -155,7 +201,7 @@ static pn_status hash_params(const pn_strategy *s, char hex[65]) {
       st = PN_FAIL(PN_ERR_NOMEM, "hash of the weights: out of memory");
       goto done;
     }
-    PN_TRY(pn_layout_unpack(&map->slot[i].layout, s->params + map->slot[i].offset, logical));
+    PN_TRY(pn_layout_unpack(&map->slot[i].layout, params + map->slot[i].offset, logical));
     pn_sha256_update(sha, logical, n * sizeof *logical);
   }
   pn_sha256_hex(sha, hex);
@@ -168,9 +214,13 @@ done:
 pn_status pn_strategy_weights_sha256(pn_strategy *s, char hex[65]) {
   pn_comm *c = s->spec.data;
   bool same = true;
-  pn_status st = pn_agree(c, hash_params(s, hex));
+  float *params = NULL;
+  pn_status st = pn_strategy_gather(s, false, &params);
 
   if (st != PN_OK) return st;
+  st = hash_params(s, params, hex);
+  pn_strategy_release(s);
+  if ((st = pn_agree(c, st)) != PN_OK) return st;
   st = same_everywhere(c, "check that all ranks have the same weights", pn_crc32c(0, hex, 64),
                        &same);
   if (st != PN_OK || same) return st;

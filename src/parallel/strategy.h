@@ -33,42 +33,68 @@ typedef struct {
   pn_optim *optim;                  /* borrowed */
   pn_comm *data;                    /* borrowed */
   pn_device *device;                /* borrowed: allocates the arenas */
-  int64_t bucket_bytes;             /* ddp; 0 = default (see ddp.c) */
+  int64_t bucket_bytes;             /* ddp; 0 = default (see bucket.c) */
   uint64_t seed;                    /* initial values */
   const pn_initial_source *initial; /* NULL: all random; borrowed during creation */
   const pn_group *groups; /* [parameters]; NULL: all alike, decay as the graph says; borrowed */
   double clip_norm;       /* gradients are scaled down to this norm; 0 = never */
   int micro_batches;      /* backward passes per step, see pn_strategy_keep_grads; 0 = 1 */
+  bool keep_whole;        /* fsdp: a unit's parameters stay from its forward to its backward */
   double ema;             /* decay of the average of the weights; 0 = none is kept */
 } pn_strategy_spec;
 
+/* Elements [first, first + count) of the arenas that this rank updates, wherever they lie. */
 typedef struct {
-  const char *name, *help;            /* "single", "ddp" */
-  pn_status (*setup)(pn_strategy *s); /* collective */
+  int64_t first, count;
+  float *param, *grad, *state[2], *ema; /* of element `first`; borrowed; NULL: there is none */
+} pn_piece;
+typedef struct {
+  int n;
+  bool cut;                  /* a tensor may lie on several ranks */
+  pn_piece *piece;           /* [n], owned */
+  pn_optim_squares *squares; /* [parameters]: room for norms, owned */
+} pn_pieces;
+
+typedef struct {
+  const char *name, *help; /* "single", "ddp" */
+  bool by_units; /* parameters are there only inside the hooks, or between gather and release */
+  /* Decides who has what: fills bytes_*, which are told before anything is allocated.  Not
+   * collective. */
+  pn_status (*plan)(pn_strategy *s);
+  pn_status (*setup)(pn_strategy *s); /* allocates; collective */
   pn_plan_hooks hooks; /* ctx is filled with the strategy; NULL entries: nothing to do */
   /* Wait for gradients, update parameters.  Collective.  A rank without samples calls zero_grads
    * and then reports every gradient ready through the hooks (pn_strategy_skip does both). */
   pn_status (*step)(pn_strategy *s, int64_t t, double lr, double *grad_norm);
   /* Each logical tensor once over all ranks, to be saved; and all that this rank has a copy of, to
-   * be filled when a checkpoint is read.  Not collective. */
+   * be filled when a checkpoint is read, parts of tensors too.  visit_owned gives whole tensors and
+   * is collective; an error of `fn` is this rank's own. */
   pn_status (*visit_owned)(pn_strategy *s, pn_visit_fn fn, void *ctx);
   pn_status (*visit_held)(pn_strategy *s, pn_visit_fn fn, void *ctx);
+  /* See pn_strategy_gather; NULL: params and ema are whole. */
+  pn_status (*gather)(pn_strategy *s, bool average, float **out);
+  void (*release)(pn_strategy *s);
   void (*destroy)(pn_strategy *s);
 } pn_strategy_ops;
 
 struct pn_strategy {
   const pn_strategy_ops *ops;
   pn_strategy_spec spec;
-  float *params; /* map->total elements (single, ddp), owned; running statistics are those of this
-                  * rank's images until pn_strategy_sync_buffers */
-  float *grads, *state[2]; /* map->trainable elements, owned */
-  float *carry;            /* gradients of the step's backward passes so far; owned */
+  /* params: arena of map->total elements, for the plans; fsdp fills it by units.  Running statistics
+   * are those of this rank's images until pn_strategy_sync_buffers.  grads: map->trainable elements.
+   * state: as many, or this rank's slices (see `own`).  Owned. */
+  float *params, *grads, *state[2];
+  pn_pieces own;
+  float *carry; /* gradients of the step's backward passes so far; owned */
   bool carrying;
-  float *ema;  /* average of params, [map->total]; NULL: none; owned */
+  float *ema;  /* average of params: map->total elements, or slices of the trainable ones; NULL:
+                * none; owned */
   int64_t fed; /* backward passes with images of this rank since pn_strategy_sync_buffers */
-  double comm_total_s, comm_exposed_s; /* of the last step: time in flight; time of it that the rank
-                                        * spent waiting or moving data instead of computing */
-  size_t bytes_params, bytes_grads, bytes_state;
+  double comm_total_s, comm_exposed_s; /* since the caller set them to 0: time in flight; time of it
+                                        * that the rank spent waiting or moving data instead of
+                                        * computing */
+  size_t bytes_params, bytes_grads, bytes_state; /* planned: the most at any time */
+  size_t peak_params, peak_grads; /* measured; 0 where all is there from the start to the end */
   void *impl;
 };
 
@@ -92,6 +118,11 @@ pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gra
  * gives the same statistics up to rounding, since their update is linear.  Nothing to do without
  * such tensors.  Collective. */
 pn_status pn_strategy_sync_buffers(pn_strategy *s);
+
+/* All weights on every rank, the averaged ones if asked for and kept, in an arena of map->total
+ * elements until pn_strategy_release; between steps only.  Collective. */
+pn_status pn_strategy_gather(pn_strategy *s, bool average, float **out);
+void pn_strategy_release(pn_strategy *s);
 
 /* weights_sha256 of outputs.md: SHA-256 over logical tensors in table order.  Collective. */
 pn_status pn_strategy_weights_sha256(pn_strategy *s, char hex[65]);

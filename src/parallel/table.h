@@ -4,6 +4,7 @@
 
 #include "parallel/strategy.h"
 
-extern const pn_strategy_ops pn_strategy_single_ops, pn_strategy_ddp_ops;
+extern const pn_strategy_ops pn_strategy_single_ops, pn_strategy_ddp_ops, pn_strategy_zero1_ops,
+    pn_strategy_fsdp_ops;
 
 #endif

@@ -102,7 +102,24 @@ static pn_status find(const parts *p, const char *what, const char *path, size_t
                  path);
 }
 
-/* A visitor: fills one whole tensor. */
+/* Into the range's layout: the whole tensor, or the part of it that the rank holds. */
+static pn_status store(const pn_owned *range, const float *logical) {
+  int64_t n = 0;
+  float *stored = NULL;
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_layout_count(range->layout, &n));
+  if (range->count == n) return pn_layout_pack(range->layout, logical, range->data);
+  if (!(stored = malloc((size_t)n * sizeof *stored)))
+    PN_TRY(PN_FAIL(PN_ERR_NOMEM, "a tensor of %lld elements: out of memory", (long long)n));
+  PN_TRY(pn_layout_pack(range->layout, logical, stored));
+  memcpy(range->data, stored + range->first, (size_t)range->count * sizeof *stored);
+done:
+  free(stored);
+  return st;
+}
+
+/* A visitor: fills one tensor, or a part. */
 static pn_status fill(void *ctx, const pn_owned *range) {
   const parts *p = ctx;
   const pn_param *param = pn_graph_param(p->graph, range->param);
@@ -120,7 +137,7 @@ static pn_status fill(void *ctx, const pn_owned *range) {
   if ((set = H5Dopen2(p->file[i], path, H5P_DEFAULT)) < 0)
     PN_TRY(PN_FAIL(PN_ERR_FORMAT, "%s: cannot open %s", file, path));
   PN_TRY(read_logical(set, file, param, logical));
-  PN_TRY(pn_layout_pack(range->layout, logical, range->data));
+  PN_TRY(store(range, logical));
 done:
   if (set >= 0) H5Dclose(set);
   free(logical);

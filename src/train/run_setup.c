@@ -96,6 +96,7 @@ static pn_status make_strategy(pn_run *r) {
                            .groups = r->groups,
                            .clip_norm = r->cfg->clip_norm,
                            .micro_batches = (int)r->batches.parts,
+                           .keep_whole = !r->cfg->reshard,
                            .ema = r->cfg->ema};
   return pn_strategy_create(r->cfg->strategy, &spec, &r->strategy);
 }
@@ -149,10 +150,7 @@ static pn_status setup_local(pn_run *r) {
   pn_plan_set_bind(&r->plans, r->strategy->params, r->strategy->grads);
   PN_TRY(make_feed(r));
   PN_TRY(make_buffers(r));
-  if (r->cfg->validate) {
-    PN_TRY(pn_evaluator_create(&eval, &r->eval));
-    pn_evaluator_bind(r->eval, r->strategy->ema ? r->strategy->ema : r->strategy->params);
-  }
+  if (r->cfg->validate) PN_TRY(pn_evaluator_create(&eval, &r->eval));
   PN_TRY(open_record(r));
 done:
   return st;

@@ -14,13 +14,20 @@ static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share, const flo
   r->loss[r->pending] += r->weight ? sum : sum / (double)share->global;
   if (isfinite(sum) || r->bad_step != INT64_MAX) return;
   r->bad_step = r->done + 1;
-  pn_plan_find_nonfinite(plan, r->bad_where, sizeof r->bad_where);
+  if (!r->strategy->ops->by_units) /* it runs the plan again */
+    pn_plan_find_nonfinite(plan, r->bad_where, sizeof r->bad_where);
+}
+
+/* Communication since it stood at `before` is not computation of this phase. */
+static void move_comm(pn_run *r, pn_phase from, double before) {
+  pn_phases_move(r->phases, from, PN_PHASE_COMM, r->strategy->comm_exposed_s - before);
 }
 
 /* last: gradients are complete after it. */
 static pn_status pass(pn_run *r, pn_plan *plan, const pn_share *share, bool last) {
   pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, last);
   pn_step_ctx ctx = pn_feed_context(r->feed);
+  double before = r->strategy->comm_exposed_s;
   pn_status st = PN_OK;
 
   ctx.seed = r->cfg->seed;
@@ -28,9 +35,12 @@ static pn_status pass(pn_run *r, pn_plan *plan, const pn_share *share, bool last
   pn_phases_enter(r->phases, PN_PHASE_FORWARD);
   PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
   r->strategy->fed++;
+  move_comm(r, PN_PHASE_FORWARD, before);
   note_loss(r, plan, share, ctx.sample_scale);
   pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
+  before = r->strategy->comm_exposed_s;
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
+  move_comm(r, PN_PHASE_BACKWARD, before);
   if (!last) pn_strategy_keep_grads(r->strategy);
 done:
   return st;
@@ -53,8 +63,6 @@ static pn_status passes(pn_run *r, int64_t k, bool *fed) {
     }
     PN_TRY(pass(r, plan, &part, m == n - 1));
   }
-  if (n > 0)
-    pn_phases_move(r->phases, PN_PHASE_BACKWARD, PN_PHASE_COMM, r->strategy->comm_exposed_s);
 done:
   return st;
 }
@@ -68,7 +76,7 @@ static pn_status update(pn_run *r) {
   r->lr = r->rate[r->pending] = pn_run_step_lr(r);
   st = s->ops->step(s, r->done + 1, r->lr, NULL);
   s->carrying = false;
-  pn_phases_move(r->phases, PN_PHASE_UPDATE, PN_PHASE_COMM, s->comm_exposed_s - before);
+  move_comm(r, PN_PHASE_UPDATE, before);
   return st;
 }
 
@@ -78,6 +86,7 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
 
   r->loss[r->pending] = 0;
   pn_phases_begin(r->phases);
+  r->strategy->comm_total_s = r->strategy->comm_exposed_s = 0;
   pn_phases_enter(r->phases, PN_PHASE_DATA);
   PN_TRY(passes(r, k, &fed));
   if (!fed) PN_TRY(pn_strategy_skip(r->strategy));

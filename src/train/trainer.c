@@ -80,6 +80,18 @@ static void tell_epoch(const pn_run *r, const pn_epoch_row *e) {
             e->images_per_s, e->seconds);
 }
 
+/* With the averaged weights where they are kept. */
+static pn_status evaluate(pn_run *r, pn_split split, pn_metrics *out) {
+  float *weights = NULL;
+  pn_status st = pn_strategy_gather(r->strategy, true, &weights);
+
+  if (st != PN_OK) return st;
+  pn_evaluator_bind(r->eval, weights);
+  st = pn_evaluator_run(r->eval, split, out);
+  pn_strategy_release(r->strategy);
+  return st;
+}
+
 /* After the steps: reduce, evaluate, write down, save. */
 static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   pn_epoch_row row = {.epoch = epoch, .lr = r->lr};
@@ -97,7 +109,7 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   if (pn_run_validates(r)) {
     pn_metrics_free(val);
     PN_TRY(pn_strategy_sync_buffers(r->strategy));
-    PN_TRY(pn_evaluator_run(r->eval, PN_VAL, val));
+    PN_TRY(evaluate(r, PN_VAL, val));
     row.val = val;
   }
   PN_TRY(pn_agree(r->comm, pn_record_epoch(&r->record, &row)));
@@ -130,9 +142,10 @@ done:
 
 /* Largest value over the ranks of each kind of memory. */
 static pn_status memory_use(pn_run *r, pn_train_result *out, size_t *arena) {
-  int64_t v[7] = {(int64_t)r->strategy->bytes_params,
-                  (int64_t)r->strategy->bytes_grads,
-                  (int64_t)r->strategy->bytes_state,
+  const pn_strategy *s = r->strategy;
+  int64_t v[7] = {(int64_t)(s->peak_params ? s->peak_params : s->bytes_params),
+                  (int64_t)(s->peak_grads ? s->peak_grads : s->bytes_grads),
+                  (int64_t)s->bytes_state,
                   0,
                   0,
                   0,
@@ -156,6 +169,17 @@ static pn_status memory_use(pn_run *r, pn_train_result *out, size_t *arena) {
   *arena = (size_t)v[5];
   out->peak_rss = (size_t)v[6];
   return st;
+}
+
+static double mib(size_t bytes) {
+  return (double)bytes / (1 << 20);
+}
+
+static void tell_memory(const pn_train_result *out, size_t arena) {
+  pn_info("%-12s at most, on any rank: parameters %.1f, gradients %.1f, optimizer state %.1f, "
+          "activations and workspace %.1f MiB; the process %.1f MiB",
+          "memory used", mib(out->bytes_parameters), mib(out->bytes_gradients),
+          mib(out->bytes_state), mib(arena), mib(out->peak_rss));
 }
 
 /* The result is that of the best epoch. */
@@ -182,9 +206,8 @@ static pn_status evaluate_end(pn_run *r, pn_train_result *out) {
   pn_status st = PN_OK;
 
   if (!r->eval) return PN_OK;
-  if (out->val.n == 0 && pn_run_validates(r)) PN_TRY(pn_evaluator_run(r->eval, PN_VAL, &out->val));
-  if (pn_dataset_count(r->data, PN_TEST) > 0)
-    PN_TRY(pn_evaluator_run(r->eval, PN_TEST, &out->test));
+  if (out->val.n == 0 && pn_run_validates(r)) PN_TRY(evaluate(r, PN_VAL, &out->val));
+  if (pn_dataset_count(r->data, PN_TEST) > 0) PN_TRY(evaluate(r, PN_TEST, &out->test));
 done:
   return st;
 }
@@ -207,6 +230,7 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
   PN_TRY(evaluate_end(r, out));
   PN_TRY(pn_strategy_weights_sha256(r->strategy, out->weights_sha256));
   PN_TRY(memory_use(r, out, &facts.bytes_arena));
+  tell_memory(out, facts.bytes_arena);
   out->parameters = pn_graph_param_count(r->graph);
   out->global_batch = r->batches.global;
   out->steps = r->done;

@@ -1,139 +1,8 @@
-/* test_ddp.c -- gradients, losses and weights of ddp at any number of ranks equal those of one rank
- * on the whole batch. */
-#include "base/rng.h"
-#include "data/dataset.h"
-#include "mpi/mpi_test.h"
-#include "parallel/strategy.h"
-#include "train/plan_set.h"
+/* test_ddp.c -- gradients, losses and weights of ddp, zero1 and fsdp at any number of ranks equal
+ * those of one rank on the whole batch. */
+#include "mpi/ddp_job.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-enum { SIDE = 12, PIXELS = SIDE * SIDE, STEPS = 3 };
-
-/* conv, relu, pool, dense, dropout, dense, loss: every kind of parameter, and randomness that must
- * not depend on the rank. */
-static pn_graph *make_graph(void) {
-  pn_window conv = {{3, 3}, {1, 1}, {1, 1}, {1, 1}}, pool = {{2, 2}, {2, 2}, {0, 0}, {0, 0}};
-  pn_graph *g = NULL;
-  int n;
-
-  ok(pn_graph_create("test", &g));
-  ok(pn_graph_input(g, 1, SIDE, SIDE, &n));
-  ok(pn_graph_conv(g, "conv1", n, 5, conv, &n));
-  ok(pn_graph_relu(g, "relu1", n, &n));
-  ok(pn_graph_maxpool(g, "pool1", n, pool, &n));
-  ok(pn_graph_dense(g, "dense1", n, 24, &n));
-  ok(pn_graph_relu(g, "relu2", n, &n));
-  ok(pn_graph_dropout(g, "drop", n, 0.25f, &n));
-  ok(pn_graph_dense(g, "dense2", n, 1, &n));
-  ok(pn_graph_loss(g, "loss", n, PN_OP_BCE, &n));
-  return g;
-}
-
-/* One set of training: a few steps of `batch` images on the ranks of c. */
-typedef struct {
-  pn_graph *graph;
-  pn_comm *comm;
-  pn_device *device;
-  pn_optim *optim;
-  pn_plan_set plans;
-  pn_strategy *strategy;
-  int64_t batch, first, mine;
-  double loss[STEPS], norm;  /* summed over the ranks */
-  float *grad, *first_param; /* logical: gradients of the first step, weights after it */
-  float *param;              /* logical: weights after the last step */
-  int64_t count;
-} job;
-
-static void start(job *j, const char *strategy, pn_comm *c, int64_t batch) {
-  pn_optim_config o;
-  int64_t sizes[PN_MAX_PLANS] = {0};
-  int ranks = pn_comm_size(c);
-
-  *j = (job){.comm = c, .batch = batch, .graph = make_graph()};
-  pn_optim_defaults(&o);
-  strcpy(o.name, "sgd");
-  o.momentum = 0.9;
-  ok(pn_optim_create(&o, &j->optim));
-  ok(pn_device_create("ref", 1, &j->device));
-  pn_partition(batch, pn_comm_rank(c), ranks, &j->first, &j->mine);
-  sizes[0] = j->mine;
-  ok(pn_plan_set_create(j->graph, j->device, (batch + ranks - 1) / ranks, sizes, &j->plans));
-  pn_strategy_spec spec = {.graph = j->graph,
-                           .map = &j->plans.map,
-                           .optim = j->optim,
-                           .data = c,
-                           .device = j->device,
-                           .bucket_bytes = 2048, /* several buckets, dense1.weight in pieces */
-                           .seed = 7};
-  ok(pn_strategy_create(strategy, &spec, &j->strategy));
-  pn_plan_set_bind(&j->plans, j->strategy->params, j->strategy->grads);
-  j->count = pn_graph_param_count(j->graph);
-  j->grad = calloc((size_t)j->count, sizeof *j->grad);
-  j->first_param = calloc((size_t)j->count, sizeof *j->first_param);
-  j->param = calloc((size_t)j->count, sizeof *j->param);
-}
-
-static void stop(job *j) {
-  pn_plan_set_free(&j->plans);
-  pn_strategy_destroy(j->strategy);
-  pn_optim_destroy(j->optim);
-  pn_device_destroy(j->device);
-  pn_graph_destroy(j->graph);
-  free(j->grad);
-  free(j->first_param);
-  free(j->param);
-}
-
-static void to_logical(const job *j, const float *arena, float *out) {
-  for (int i = 0; i < j->plans.map.n; i++) {
-    const struct pn_slot *s = &j->plans.map.slot[i];
-    ok(pn_layout_unpack(&s->layout, arena + s->offset, out));
-    out += pn_shape_count(s->layout.shape);
-  }
-}
-
-static void fill(const job *j, pn_plan *plan, int step, uint64_t *id) {
-  for (int64_t i = 0; i < j->mine; i++) {
-    id[i] = (uint64_t)(step * 1000 + j->first + i);
-    pn_rng r = pn_rng_make(1, PN_RNG_TEST, id[i], 0);
-    for (int p = 0; p < PIXELS; p++) pn_plan_input(plan)[i * PIXELS + p] = pn_rng_uniform(&r);
-    pn_plan_labels(plan)[i] = (int32_t)pn_rng_below(&r, 2);
-  }
-}
-
-static void step(job *j, int t) {
-  pn_plan *plan = pn_plan_set_get(&j->plans, j->mine);
-  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, true);
-  uint64_t id[64];
-  float scale[64];
-  pn_step_ctx ctx = {.seed = 3, .epoch = 1, .sample_id = id, .sample_scale = scale};
-
-  for (int i = 0; i < 64; i++) scale[i] = 1.0f / (float)j->batch;
-  if (plan) {
-    fill(j, plan, t, id);
-    ok(pn_plan_forward(plan, &ctx, &hooks));
-    for (int64_t i = 0; i < j->mine; i++)
-      j->loss[t] += (double)pn_plan_losses(plan)[i] / (double)j->batch;
-    ok(pn_plan_backward(plan, &ctx, &hooks));
-  } else {
-    ok(pn_strategy_skip(j->strategy));
-  }
-  /* the norm once: both ways through step() are taken */
-  ok(j->strategy->ops->step(j->strategy, t + 1, 0.05, t == 0 ? &j->norm : NULL));
-  if (t > 0) return;
-  to_logical(j, j->strategy->grads, j->grad);
-  to_logical(j, j->strategy->params, j->first_param);
-}
-
-static void run(job *j) {
-  for (int t = 0; t < STEPS; t++) step(j, t);
-  to_logical(j, j->strategy->params, j->param);
-  ok(pn_allreduce(j->comm, "losses", j->loss, STEPS, PN_F64, PN_SUM));
-}
+#include "base/pages.h"
 
 /* Largest difference of each tensor, relative to its largest value. */
 static double difference(const job *j, const float *a, const float *b) {
@@ -153,25 +22,30 @@ static double difference(const job *j, const float *a, const float *b) {
   return worst;
 }
 
+enum { SHORT = 3 };
+
 /* batch: also smaller than the number of ranks, and not divisible by it. */
-static void equal_to_single(pn_comm *self, int64_t batch) {
+static void equal_to_single(pn_comm *self, const job_spec *x) {
+  job_spec alone = *x;
+  bool whole = strcmp(x->strategy, "ddp") == 0;
   job one, many;
   char hash[65], again[65];
 
-  start(&one, "single", self, batch);
-  start(&many, "ddp", world, batch);
-  run(&one);
-  run(&many);
-  assert_true(difference(&one, one.grad, many.grad) < 1e-6);
+  alone.strategy = "single";
+  start(&one, &alone, self);
+  start(&many, x, world);
+  run(&one, SHORT);
+  run(&many, SHORT);
+  if (whole) assert_true(difference(&one, one.grad, many.grad) < 1e-6);
   assert_true(difference(&one, one.first_param, many.first_param) < 1e-6);
   /* rounding may flip a ReLU or the choice of a max-pool: not held to 1e-6 over several steps */
   assert_true(difference(&one, one.param, many.param) < 1e-4);
   assert_true(fabs(one.norm - many.norm) < 1e-6 * one.norm);
   assert_true(one.norm > 1e-3);
-  for (int t = 0; t < STEPS; t++)
+  for (int t = 0; t < SHORT; t++)
     assert_true(fabs(one.loss[t] - many.loss[t]) < 1e-6 * one.loss[t]);
   assert_true(many.strategy->comm_exposed_s > 0);
-  assert_true(many.strategy->comm_total_s > many.strategy->comm_exposed_s - 1e-9);
+  assert_true(many.strategy->comm_total_s > many.strategy->comm_exposed_s - 1e-3);
   assert_true(pn_strategy_weights_sha256(many.strategy, hash) == PN_OK);
   assert_true(pn_strategy_weights_sha256(many.strategy, again) == PN_OK &&
               strcmp(hash, again) == 0);
@@ -185,7 +59,7 @@ static void test_divergence(void **state) {
   char hash[65];
 
   (void)state;
-  start(&j, "ddp", world, 8);
+  start(&j, &(job_spec){.strategy = "ddp", .batch = 8}, world);
   if (rank == size - 1) j.strategy->params[0] += 1;
   assert_true(pn_strategy_weights_sha256(j.strategy, hash) == (size > 1 ? PN_ERR_NUMERIC : PN_OK));
   stop(&j);
@@ -199,17 +73,44 @@ static pn_status count_range(void *ctx, const pn_owned *range) {
   return PN_OK;
 }
 
-/* Over all ranks each weight and each momentum exactly once. */
-static void test_visit(void **state) {
-  job j;
-  int64_t n = 0;
+static const char *const strategies[] = {"ddp", "zero1", "fsdp"}, *const comms[] = {"shm", "mpi"};
+enum { N_STRATEGIES = 3, N_COMMS = 2 };
 
+static const char *comm_of(int k) { /* one rank has no shared memory to ask for */
+  return size > 1 ? comms[k] : "auto";
+}
+
+/* Over all ranks each weight, each momentum and each average exactly once. */
+static void test_visit(void **state) {
   (void)state;
-  start(&j, "ddp", world, 8);
-  assert_true(j.strategy->ops->visit_owned(j.strategy, count_range, &n) == PN_OK);
-  ok(pn_allreduce(world, "visited", &n, 1, PN_I64, PN_SUM));
-  assert_true(n == 2 * j.count);
-  stop(&j);
+  for (int k = 0; k < N_STRATEGIES; k++) {
+    job j;
+    int64_t n = 0;
+    start(&j, &(job_spec){.strategy = strategies[k], .batch = 8, .ema = 0.9}, world);
+    assert_true(j.strategy->ops->visit_owned(j.strategy, count_range, &n) == PN_OK);
+    ok(pn_allreduce(world, "visited", &n, 1, PN_I64, PN_SUM));
+    assert_true(n == 3 * j.count);
+    stop(&j);
+  }
+}
+
+static pn_status refuse_on_last(void *ctx, const pn_owned *range) {
+  (void)ctx, (void)range;
+  return rank == size - 1 ? PN_FAIL(PN_ERR_IO, "disk full") : PN_OK;
+}
+
+/* A rank that cannot write its share of a checkpoint leaves no other waiting. */
+static void test_visit_fails(void **state) {
+  (void)state;
+  for (int k = 1; k < N_STRATEGIES; k++) {
+    job j;
+    pn_status st;
+    start(&j, &(job_spec){.strategy = strategies[k], .batch = 8}, world);
+    st = j.strategy->ops->visit_owned(j.strategy, refuse_on_last, NULL);
+    assert_int_equal(st, rank == size - 1 ? PN_ERR_IO : PN_OK);
+    ok(pn_barrier(world, "after"));
+    stop(&j);
+  }
 }
 
 static void test_refusals(void **state) {
@@ -217,7 +118,7 @@ static void test_refusals(void **state) {
   pn_strategy *s = NULL;
 
   (void)state;
-  start(&j, "ddp", world, 8);
+  start(&j, &(job_spec){.strategy = "ddp", .batch = 8}, world);
   assert_true(pn_strategy_create("zero9", &j.strategy->spec, &s) == PN_ERR_ARG && !s);
   if (size > 1) {
     assert_true(pn_strategy_create("single", &j.strategy->spec, &s) == PN_ERR_ARG && !s);
@@ -232,15 +133,91 @@ static void test_equal(void **state) {
 
   (void)state;
   ok(pn_comm_self(&self));
-  for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) equal_to_single(self, batches[i]);
+  for (int k = 0; k < N_STRATEGIES; k++)
+    for (int c = 0; c < N_COMMS; c++)
+      for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
+        equal_to_single(self, &(job_spec){.strategy = strategies[k],
+                                          .comm = comm_of(c),
+                                          .batch = batches[i],
+                                          .keep_whole = i % 2 == 1});
   pn_comm_destroy(self);
+}
+
+/* The losses of 50 steps and the averaged weights agree with ddp's.  Over shm sums have the same
+ * order; MPI may take another one for a reduce-scatter than for an allreduce, and adam turns a
+ * rounding of a gradient near zero into a step. */
+static void equal_to_ddp(const job_spec *x) {
+  job_spec y = *x;
+  job a, b;
+  double close = strcmp(x->comm, "mpi") == 0 ? 2e-3 : 1e-5;
+  float *mean[2];
+
+  y.strategy = "ddp";
+  start(&a, &y, world);
+  start(&b, x, world);
+  run(&a, STEPS);
+  run(&b, STEPS);
+  for (int t = 0; t < STEPS; t++) assert_true(fabs(a.loss[t] - b.loss[t]) <= 1e-6 * a.loss[t]);
+  assert_true(difference(&a, a.first_param, a.param) > 1e-3);
+  assert_true(difference(&a, a.param, b.param) < close);
+  for (int k = 0; k < 2; k++) {
+    mean[k] = malloc((size_t)a.count * sizeof *mean[k]);
+    weights(k == 0 ? &a : &b, x->ema > 0, mean[k]);
+  }
+  assert_true(difference(&a, mean[0], mean[1]) < close);
+  if (x->ema > 0) assert_true(difference(&a, mean[0], a.param) > 1e-5);
+  free(mean[0]);
+  free(mean[1]);
+  stop(&a);
+  stop(&b);
+}
+
+static void test_like_ddp(void **state) {
+  (void)state;
+  for (int k = 1; k < N_STRATEGIES; k++)
+    for (int c = 0; c < N_COMMS; c++) {
+      equal_to_ddp(&(job_spec){
+          .strategy = strategies[k], .comm = comm_of(c), .batch = 8, .optim = "adam", .ema = 0.9});
+      equal_to_ddp(&(job_spec){
+          .strategy = strategies[k], .comm = comm_of(c), .batch = 6, .optim = "lars", .clip = 0.5});
+    }
+}
+
+static size_t about(double x) { /* padding of slices and edges of pages */
+  return (size_t)(1.05 * x) + (64 << 10);
+}
+
+/* Planned and resident bytes: state 1/P (zero1), everything 1/P plus two units (fsdp). */
+static void test_memory(void **state) {
+  const int64_t hidden = 700; /* dense2: 490,000 weights, dense1: 126,000 */
+  job j;
+  double all, units;
+
+  (void)state;
+  start(&j, &(job_spec){.strategy = "zero1", .batch = 8, .hidden = hidden, .optim = "adam"}, world);
+  all = (double)j.plans.map.total * sizeof(float);
+  assert_true(j.strategy->bytes_state <= about(2 * all / size));
+  stop(&j);
+  start(&j, &(job_spec){.strategy = "fsdp", .batch = 8, .hidden = hidden, .optim = "adam"}, world);
+  units = (double)(hidden * hidden + 36 * 5 * hidden + 2 * hidden) * sizeof(float);
+  assert_true(j.strategy->bytes_params <= about(all / size + units));
+  assert_true(j.strategy->bytes_grads <= about(all / size + units));
+  assert_true(j.strategy->bytes_state <= about(2 * all / size));
+  for (int t = 0; t < 3; t++) step(&j, t);
+  assert_true(j.strategy->peak_params > 0 && j.strategy->peak_grads > 0);
+  assert_true(j.strategy->peak_params <= about((double)j.strategy->bytes_params));
+  assert_true(j.strategy->peak_grads <= about((double)j.strategy->bytes_grads));
+  /* between steps nothing but the slices is there */
+  assert_true(pn_pages_resident(j.strategy->params, (size_t)all) <= 64 << 10);
+  assert_true(pn_pages_resident(j.strategy->grads, (size_t)all) <= 64 << 10);
+  stop(&j);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_equal),
-      cmocka_unit_test(test_divergence),
-      cmocka_unit_test(test_visit),
+      cmocka_unit_test(test_equal),       cmocka_unit_test(test_like_ddp),
+      cmocka_unit_test(test_divergence),  cmocka_unit_test(test_visit),
+      cmocka_unit_test(test_visit_fails), cmocka_unit_test(test_memory),
       cmocka_unit_test(test_refusals),
   };
   if (pn_test_start(60) != PN_OK) return 3;

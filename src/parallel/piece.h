@@ -1,0 +1,32 @@
+/* piece.h -- what this rank updates: contiguous pieces of the arenas, wherever their data lie. */
+#ifndef PN_PARALLEL_PIECE_H
+#define PN_PARALLEL_PIECE_H
+
+#include "parallel/strategy.h"
+
+/* Room for n pieces.  cut: a tensor may lie on several ranks.  Errors: NOMEM. */
+pn_status pn_pieces_make(pn_strategy *s, int n, bool cut);
+void pn_pieces_free(pn_strategy *s);
+
+/* Kinds of data: 0 = parameters, then the optimizer's states, then the average if it is kept. */
+int pn_n_kinds(const pn_strategy *s);
+const char *pn_kind_name(const pn_strategy *s, int kind);
+
+/* Write the initial parameters; what is not trainable, into s->params.  Not collective. */
+pn_status pn_pieces_init(pn_strategy *s);
+
+/* Optimizer step of the elements [lo, hi) of the arenas, alone or while gradients of others are
+ * still on their way; not where pn_pieces_need_all. */
+void pn_pieces_update(pn_strategy *s, int64_t lo, int64_t hi, int64_t t, double lr);
+/* Clipping and LARS look at norms first: all gradients must be there before the first update. */
+bool pn_pieces_need_all(const pn_strategy *s);
+/* Optimizer step of everything.  *grad_norm (may be NULL): Euclidean norm of the gradients of what
+ * is not frozen, before clipping, over all ranks.  Collective where the pieces are cut. */
+pn_status pn_pieces_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm);
+
+/* Every trainable tensor's part in the pieces, of one kind. */
+pn_status pn_pieces_visit(pn_strategy *s, int kind, pn_visit_fn fn, void *ctx);
+/* The tensors of an arena that are not trainable. */
+pn_status pn_rest_visit(pn_strategy *s, const char *what, float *arena, pn_visit_fn fn, void *ctx);
+
+#endif

@@ -1,0 +1,196 @@
+/* zero1.c -- ZeRO-1: every rank has all parameters and gradients, but the optimizer's state of one
+ * slice of every bucket.  Gradients are reduced to their slice during backward; it is updated, and
+ * the new parameters are gathered, bucket by bucket. */
+#include "parallel/bucket.h"
+#include "parallel/flight.h"
+#include "parallel/piece.h"
+#include "parallel/shards.h"
+#include "parallel/table.h"
+
+#include <stdlib.h>
+
+struct zero1 {
+  pn_bucket_plan plan;
+  pn_shards shards; /* block i: bucket i */
+  pn_flight flight; /* request i: reduce-scatter of bucket i; plan.n + i: gather of bucket i */
+};
+
+static pn_status zero1_plan(pn_strategy *s) {
+  struct zero1 *z = s->impl = calloc(1, sizeof *z);
+  pn_status st = PN_OK;
+
+  if (!z) return PN_FAIL(PN_ERR_NOMEM, "zero1: out of memory");
+  PN_TRY(pn_buckets_of(&s->spec, &z->plan));
+  PN_TRY(pn_flight_make(2 * z->plan.n, &z->flight));
+  PN_TRY(pn_shards_make(z->plan.n, &z->shards));
+  for (int i = 0; i < z->plan.n; i++)
+    pn_shards_add(s, z->plan.bucket[i].first, z->plan.bucket[i].count, &z->shards);
+  s->bytes_params = (size_t)s->spec.map->total * sizeof(float);
+  s->bytes_grads = (size_t)s->spec.map->trainable * sizeof(float);
+  s->bytes_state = (size_t)z->shards.own * sizeof(float) * (size_t)(pn_n_kinds(s) - 1);
+done:
+  return st;
+}
+
+static pn_status init_whole(pn_strategy *s) {
+  pn_status st;
+
+  s->own.n = 1;
+  s->own.piece[0] = (pn_piece){.count = s->spec.map->trainable, .param = s->params};
+  st = pn_pieces_init(s);
+  s->own.n = ((struct zero1 *)s->impl)->plan.n;
+  return st;
+}
+
+static void place_pieces(pn_strategy *s, const pn_shards *h) {
+  for (int i = 0; i < h->n; i++) {
+    const pn_block *b = &h->block[i];
+    int64_t first = b->first + b->own.first;
+    pn_piece *p = &s->own.piece[i];
+    *p = (pn_piece){.first = first,
+                    .count = b->own.count,
+                    .param = s->params + first,
+                    .grad = s->grads + first,
+                    .ema = s->ema ? s->ema + b->at : NULL};
+    for (int k = 0; k < 2; k++) p->state[k] = s->state[k] ? s->state[k] + b->at : NULL;
+  }
+}
+
+static pn_status zero1_setup(pn_strategy *s) {
+  struct zero1 *z = s->impl;
+  void *p = NULL;
+  pn_status st = pn_pieces_make(s, z->plan.n, true);
+
+  if (st == PN_OK) st = pn_shards_alloc(s, &z->shards);
+  PN_TRY(pn_agree(s->spec.data, st));
+  PN_TRY(pn_comm_alloc(s->spec.data, s->bytes_params, &p));
+  s->params = p;
+  PN_TRY(pn_comm_alloc(s->spec.data, s->bytes_grads, &p));
+  s->grads = p;
+  PN_TRY(init_whole(s));
+  place_pieces(s, &z->shards);
+done:
+  return st;
+}
+
+static pn_status reduce(pn_strategy *s, struct zero1 *z) {
+  const pn_block *b = &z->shards.block[z->flight.started];
+  float *grads = s->grads + b->first;
+  pn_request **q = pn_flight_begin(&z->flight);
+
+  return pn_flight_begun(s, &z->flight,
+                         pn_ireduce_scatter_sum(s->spec.data, "slices of gradients", grads,
+                                                grads + b->own.first, b->count, q));
+}
+
+static pn_status gather(pn_strategy *s, struct zero1 *z) {
+  const pn_block *b = &z->shards.block[z->flight.started - z->plan.n];
+  float *params = s->params + b->first;
+  pn_request **q = pn_flight_begin(&z->flight);
+
+  return pn_flight_begun(s, &z->flight,
+                         pn_iallgather_slices(s->spec.data, "updated parameters",
+                                              params + b->own.first, params, b->count, q));
+}
+
+static pn_status zero1_grad_ready(void *ctx, int param) {
+  pn_strategy *s = ctx;
+  struct zero1 *z = s->impl;
+  pn_status st = PN_OK;
+
+  while (st == PN_OK && z->flight.started < z->plan.n &&
+         z->plan.bucket[z->flight.started].trigger >= param)
+    st = reduce(s, z);
+  return st;
+}
+
+static pn_status zero1_tick(void *ctx) {
+  pn_strategy *s = ctx;
+  return pn_flight_tick(s, &((struct zero1 *)s->impl)->flight);
+}
+
+/* Bucket i is updated and on its way to the others while bucket i + 1 still arrives. */
+static pn_status update(pn_strategy *s, struct zero1 *z, int64_t t, double lr, double *grad_norm) {
+  bool all = grad_norm || pn_pieces_need_all(s);
+  pn_status st = PN_OK;
+
+  for (int i = 0; i < z->plan.n; i++) {
+    const pn_bucket *b = &z->plan.bucket[i];
+    PN_TRY(pn_flight_wait(s, &z->flight));
+    if (all) continue;
+    pn_pieces_update(s, b->first, b->first + b->count, t, lr);
+    PN_TRY(gather(s, z));
+    PN_TRY(zero1_tick(s));
+  }
+  if (all) PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
+  for (int i = 0; all && i < z->plan.n; i++) PN_TRY(gather(s, z));
+done:
+  return st;
+}
+
+static pn_status zero1_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  struct zero1 *z = s->impl;
+  pn_status st = PN_OK;
+
+  if (z->flight.started != z->plan.n)
+    return PN_FAIL(PN_ERR_ARG, "zero1: step with %d of %d buckets started", z->flight.started,
+                   z->plan.n);
+  PN_TRY(update(s, z, t, lr, grad_norm));
+  while (z->flight.waited < z->flight.started) PN_TRY(pn_flight_wait(s, &z->flight));
+  pn_flight_reset(&z->flight);
+done:
+  return st;
+}
+
+static pn_status zero1_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
+  return pn_shards_visit_owned(s, &((struct zero1 *)s->impl)->shards, NULL, fn, ctx);
+}
+
+static pn_status zero1_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
+  pn_status st = pn_shards_visit_all(s, 0, s->params, fn, ctx);
+  for (int kind = 1; kind < pn_n_kinds(s) && st == PN_OK; kind++)
+    st = pn_pieces_visit(s, kind, fn, ctx);
+  return st;
+}
+
+static pn_status zero1_gather(pn_strategy *s, bool average, float **out) {
+  struct zero1 *z = s->impl;
+
+  *out = average && s->ema ? z->shards.whole : s->params;
+  return *out == s->params ? PN_OK : pn_shards_gather(s, &z->shards, s->ema);
+}
+
+static void zero1_release(pn_strategy *s) {
+  pn_shards_release(&((struct zero1 *)s->impl)->shards);
+}
+
+/* As in ddp_destroy: what is in flight keeps its buffers. */
+static void zero1_destroy(pn_strategy *s) {
+  struct zero1 *z = s->impl;
+
+  if (z && z->flight.waited < z->flight.started) s->params = s->grads = NULL;
+  pn_comm_free(s->spec.data, s->params);
+  pn_comm_free(s->spec.data, s->grads);
+  s->params = s->grads = NULL;
+  pn_pieces_free(s);
+  if (!z) return;
+  pn_shards_free(s, &z->shards);
+  pn_buckets_free(&z->plan);
+  pn_flight_free(&z->flight);
+  free(z);
+  s->impl = NULL;
+}
+
+const pn_strategy_ops pn_strategy_zero1_ops = {
+    .name = "zero1",
+    .help = "as ddp, but each rank updates its slice and has the optimizer state of that only",
+    .plan = zero1_plan,
+    .setup = zero1_setup,
+    .hooks = {.grad_ready = zero1_grad_ready, .tick = zero1_tick},
+    .step = zero1_step,
+    .visit_owned = zero1_visit_owned,
+    .visit_held = zero1_visit_held,
+    .gather = zero1_gather,
+    .release = zero1_release,
+    .destroy = zero1_destroy,
+};

@@ -1,0 +1,42 @@
+#!/bin/bash
+# test_strategies.sh -- ddp, zero1 and fsdp on one host sum in the same order: the same weights, bit for bit, with evaluation and
+# checkpoints; a sharded run is resumed from its checkpoint; what cannot be done is refused.
+set -u
+failures=0
+say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
+must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
+sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
+ranks() { n=$1; shift; must "$MPIEXEC" -n "$n" --oversubscribe --bind-to none "$PNEUMA" "$@"; }
+
+rm -rf phantom shards run-*
+must "$PNEUMA" synth phantom --images 40 --seed 5
+must "$PNEUMA" ingest phantom shards --size 48
+printf 'model: {filters1: 8, filters2: 12, hidden: 16, dropout: 0.3}\ntrain: {batch: 4, epochs: 2, threads: 1, comm: shm}\noptim: {weight_decay: 0.01, ema: 0.9}\ndata: {path: shards}\n' > run.yaml
+
+for n in 2 3; do
+  for s in ddp zero1 fsdp; do
+    ranks $n train run.yaml train.strategy=$s out.path=run-$s-$n
+    has err.txt '^memory plan .*parameters [0-9.]+, gradients [0-9.]+, optimizer state [0-9.]+; over shm'
+    has err.txt '^memory used '
+    [ "$(sha run-$s-$n)" = "$(sha run-ddp-$n)" ] && [ -n "$(sha run-$s-$n)" ] || say "$s on $n ranks: other weights than ddp"
+    # steps.csv ends where it should, and communication was measured
+    [ "$(tail -n 1 run-$s-$n/steps.csv | cut -d, -f1-4)" = "$(tail -n 1 run-ddp-$n/steps.csv | cut -d, -f1-4)" ] || say "$s on $n ranks: another last loss"
+    awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "comm_exposed_ms") c = i} NR == 3 {exit !($c > 0)}' run-$s-$n/steps.csv || say "$s: no communication in steps.csv"
+    # the checkpoint is whole: one rank reads it, and gets the validated numbers
+    must "$PNEUMA" eval run-$s-$n data.path=shards
+    cp out.txt eval-$s-$n.txt
+    diff <(sed 's/^run-[a-z0-9-]* //' eval-$s-$n.txt) <(sed 's/^run-[a-z0-9-]* //' eval-ddp-$n.txt) > /dev/null || say "$s on $n ranks: eval differs from ddp's"
+  done
+done
+
+# half of the run, then the rest: the same end
+for s in zero1 fsdp; do
+  ranks 2 train run.yaml train.strategy=$s train.epochs=1 out.path=run-half-$s
+  ranks 2 train run.yaml train.strategy=$s --resume out.path=run-half-$s
+  [ "$(sha run-half-$s)" = "$(sha run-ddp-2)" ] || say "$s: another end after a resume"
+done
+
+"$MPIEXEC" -n 2 "$PNEUMA" train run.yaml train.strategy=fsdp train.accumulate=2 out.path=run-no > out.txt 2> err.txt && say 'fsdp in parts was accepted'
+has err.txt 'use zero1'
+[ $failures = 0 ]

@@ -1,0 +1,173 @@
+/* ddp_job.h -- one small training on a strategy, step by step: what the tests of strategies share.
+ */
+#ifndef PN_TESTS_DDP_JOB_H
+#define PN_TESTS_DDP_JOB_H
+
+#include "base/rng.h"
+#include "data/dataset.h"
+#include "mpi/mpi_test.h"
+#include "parallel/strategy.h"
+#include "train/plan_set.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SIDE = 12, PIXELS = SIDE * SIDE, STEPS = 50 };
+
+/* conv, relu, pool, dense, dropout, dense, loss: every kind of parameter, and randomness that must
+ * not depend on the rank. */
+static pn_graph *make_graph(int64_t hidden) {
+  pn_window conv = {{3, 3}, {1, 1}, {1, 1}, {1, 1}}, pool = {{2, 2}, {2, 2}, {0, 0}, {0, 0}};
+  pn_graph *g = NULL;
+  int n;
+
+  ok(pn_graph_create("test", &g));
+  ok(pn_graph_input(g, 1, SIDE, SIDE, &n));
+  ok(pn_graph_conv(g, "conv1", n, 5, conv, &n));
+  ok(pn_graph_relu(g, "relu1", n, &n));
+  ok(pn_graph_maxpool(g, "pool1", n, pool, &n));
+  pn_graph_next_unit(g);
+  ok(pn_graph_dense(g, "dense1", n, hidden, &n));
+  ok(pn_graph_relu(g, "relu2", n, &n));
+  pn_graph_next_unit(g); /* without parameters */
+  ok(pn_graph_dropout(g, "drop", n, 0.25f, &n));
+  pn_graph_next_unit(g);
+  ok(pn_graph_dense(g, "dense2", n, hidden, &n));
+  ok(pn_graph_relu(g, "relu3", n, &n));
+  pn_graph_next_unit(g);
+  ok(pn_graph_dense(g, "dense3", n, 1, &n));
+  ok(pn_graph_loss(g, "loss", n, PN_OP_BCE, &n));
+  return g;
+}
+
+typedef struct {
+  const char *strategy, *comm; /* comm: "shm", "mpi" */
+  int64_t batch, hidden;
+  const char *optim;
+  double clip, ema;
+  bool keep_whole;
+} job_spec;
+
+/* One set of training: a few steps of `batch` images on the ranks of c. */
+typedef struct {
+  job_spec spec;
+  pn_graph *graph;
+  pn_comm *comm, *bulk;
+  pn_device *device;
+  pn_optim *optim;
+  pn_plan_set plans;
+  pn_strategy *strategy;
+  int64_t batch, first, mine;
+  double loss[STEPS], norm;  /* summed over the ranks */
+  float *grad, *first_param; /* logical: gradients of the first step, weights after it */
+  float *param;              /* logical: weights after the last step */
+  int64_t count;
+} job;
+
+static void start(job *j, const job_spec *x, pn_comm *c) {
+  pn_optim_config o;
+  int64_t sizes[PN_MAX_PLANS] = {0};
+  int ranks = pn_comm_size(c);
+
+  int64_t batch = x->batch;
+
+  *j = (job){.spec = *x, .comm = c, .batch = batch};
+  j->graph = make_graph(x->hidden ? x->hidden : 24);
+  pn_optim_defaults(&o);
+  strcpy(o.name, x->optim ? x->optim : "sgd");
+  if (strcmp(o.name, "adam") != 0) o.momentum = 0.9;
+  ok(pn_comm_data(c, x->comm ? x->comm : "auto", &j->bulk));
+  ok(pn_optim_create(&o, &j->optim));
+  ok(pn_device_create("ref", 1, &j->device));
+  pn_partition(batch, pn_comm_rank(c), ranks, &j->first, &j->mine);
+  sizes[0] = j->mine;
+  ok(pn_plan_set_create(j->graph, j->device, (batch + ranks - 1) / ranks, sizes, &j->plans));
+  pn_strategy_spec spec = {.graph = j->graph,
+                           .map = &j->plans.map,
+                           .optim = j->optim,
+                           .data = j->bulk,
+                           .device = j->device,
+                           .bucket_bytes = 2048, /* several buckets, dense1.weight in pieces */
+                           .seed = 7,
+                           .clip_norm = x->clip,
+                           .keep_whole = x->keep_whole,
+                           .ema = x->ema};
+  ok(pn_strategy_create(x->strategy, &spec, &j->strategy));
+  pn_plan_set_bind(&j->plans, j->strategy->params, j->strategy->grads);
+  j->count = pn_graph_param_count(j->graph);
+  j->grad = calloc((size_t)j->count, sizeof *j->grad);
+  j->first_param = calloc((size_t)j->count, sizeof *j->first_param);
+  j->param = calloc((size_t)j->count, sizeof *j->param);
+}
+
+static void stop(job *j) {
+  pn_plan_set_free(&j->plans);
+  pn_strategy_destroy(j->strategy);
+  pn_comm_destroy(j->bulk);
+  pn_optim_destroy(j->optim);
+  pn_device_destroy(j->device);
+  pn_graph_destroy(j->graph);
+  free(j->grad);
+  free(j->first_param);
+  free(j->param);
+}
+
+static void to_logical(const job *j, const float *arena, float *out) {
+  for (int i = 0; i < j->plans.map.n; i++) {
+    const struct pn_slot *s = &j->plans.map.slot[i];
+    ok(pn_layout_unpack(&s->layout, arena + s->offset, out));
+    out += pn_shape_count(s->layout.shape);
+  }
+}
+
+static void fill(const job *j, pn_plan *plan, int step, uint64_t *id) {
+  for (int64_t i = 0; i < j->mine; i++) {
+    id[i] = (uint64_t)(step * 1000 + j->first + i);
+    pn_rng r = pn_rng_make(1, PN_RNG_TEST, id[i], 0);
+    for (int p = 0; p < PIXELS; p++) pn_plan_input(plan)[i * PIXELS + p] = pn_rng_uniform(&r);
+    pn_plan_labels(plan)[i] = (int32_t)pn_rng_below(&r, 2);
+  }
+}
+
+static void step(job *j, int t) {
+  pn_plan *plan = pn_plan_set_get(&j->plans, j->mine);
+  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, true);
+  uint64_t id[64];
+  float scale[64];
+  pn_step_ctx ctx = {.seed = 3, .epoch = 1, .sample_id = id, .sample_scale = scale};
+
+  for (int i = 0; i < 64; i++) scale[i] = 1.0f / (float)j->batch;
+  if (plan) {
+    fill(j, plan, t, id);
+    ok(pn_plan_forward(plan, &ctx, &hooks));
+    for (int64_t i = 0; i < j->mine; i++)
+      j->loss[t] += (double)pn_plan_losses(plan)[i] / (double)j->batch;
+    ok(pn_plan_backward(plan, &ctx, &hooks));
+  } else {
+    ok(pn_strategy_skip(j->strategy));
+  }
+  /* the norm once: both ways through step() are taken */
+  ok(j->strategy->ops->step(j->strategy, t + 1, 0.05, t == 0 ? &j->norm : NULL));
+}
+
+static void weights(job *j, bool average, float *out) {
+  float *arena = NULL;
+  ok(pn_strategy_gather(j->strategy, average, &arena));
+  to_logical(j, arena, out);
+  pn_strategy_release(j->strategy);
+}
+
+static void run(job *j, int steps) {
+  for (int t = 0; t < steps; t++) {
+    step(j, t);
+    if (t > 0) continue;
+    if (!j->strategy->ops->by_units) to_logical(j, j->strategy->grads, j->grad);
+    weights(j, false, j->first_param);
+  }
+  weights(j, false, j->param);
+  ok(pn_allreduce(j->comm, "losses", j->loss, steps, PN_F64, PN_SUM));
+}
+
+#endif
