@@ -15,6 +15,8 @@ enum { SHM_RING = 64, SHM_STAGE_FLOATS = 1 << 16, SHM_LINE = 64, SHM_MAX_LOCAL =
 
 /* Where the buffers of one transfer lie: window, and byte in the poster's part of it. */
 struct shm_post {
+  int kind; /* with `count`: what the poster takes this transfer for */
+  int64_t count;
   int in_window, out_window; /* out: -1 where it is private memory */
   int64_t in_at, out_at;
 };

@@ -181,6 +181,21 @@ static void end(const struct shm_comm *m, const struct shm_request *q) {
   }
 }
 
+/* Ranks that started their transfers in different orders must not add what does not belong
+ * together. */
+static pn_status check_posts(const struct shm_comm *m, const struct shm_request *q) {
+  for (int l = 0; l < m->local_size; l++) {
+    const struct shm_post *p = post_of(m, l, q->seq);
+    if (p->kind != (int)q->transfer.kind || p->count != q->transfer.count)
+      return PN_FAIL(PN_ERR_COMM,
+                     "transfer %lld has %lld elements here, %lld on rank %d: the ranks started "
+                     "their transfers in different orders",
+                     (long long)q->seq, (long long)q->transfer.count, (long long)p->count,
+                     m->member[m->host * m->local_size + l]);
+  }
+  return PN_OK;
+}
+
 /* One request as far as it goes now.  first: all before it are finished. */
 static pn_status advance(struct shm_comm *m, struct shm_request *q, bool first) {
   struct shm_lane *own = m->lane[m->local_rank];
@@ -188,6 +203,7 @@ static pn_status advance(struct shm_comm *m, struct shm_request *q, bool first) 
   pn_status st = PN_OK;
 
   if (q->stage == SHM_POSTED && all_posted(m, q->seq)) {
+    if ((st = check_posts(m, q)) != PN_OK) return st;
     if ((st = begin(m, q)) != PN_OK) return st;
     q->stage = SHM_CROSSING;
   }
@@ -255,6 +271,8 @@ static bool find_buffers(const struct shm_comm *m, const pn_transfer *t, struct 
   int64_t whole = t->count * (int64_t)sizeof(float);
   int64_t own = slice_of(m, t->count, m->host, m->local_rank).count * (int64_t)sizeof(float);
 
+  p->kind = (int)t->kind;
+  p->count = t->count;
   p->in_window = pn_shm_find(m, t->in, t->kind == PN_ALLGATHER ? own : whole, &p->in_at);
   p->out_window = pn_shm_find(m, t->out, t->kind == PN_REDUCE_SCATTER ? own : whole, &p->out_at);
   return p->in_window >= 0 && (t->kind != PN_ALLGATHER || m->hosts == 1 || p->out_window >= 0);

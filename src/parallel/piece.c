@@ -34,7 +34,8 @@ static float *data_of(const pn_strategy *s, const pn_piece *p, int kind) {
   return kind <= pn_optim_n_states(s->spec.optim) ? p->state[kind - 1] : p->ema;
 }
 
-/* Elements of the trainable parameter i that lie in [lo, hi) and in the piece: an empty range has last <= first.
+/* Elements of the trainable parameter i that lie in [lo, hi) and in the piece: an empty range has
+ * last <= first.
  */
 typedef struct {
   int64_t first, last;

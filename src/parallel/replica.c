@@ -9,8 +9,7 @@ pn_status pn_replica_plan(pn_strategy *s) {
 
   s->bytes_params = all;
   s->bytes_grads = trained;
-  s->bytes_state =
-      trained * (size_t)pn_optim_n_states(s->spec.optim) + (s->spec.ema > 0 ? all : 0);
+  s->bytes_state = trained * (size_t)pn_optim_n_states(s->spec.optim) + (s->spec.ema > 0 ? all : 0);
   return PN_OK;
 }
 

@@ -80,9 +80,9 @@ typedef struct {
 struct pn_strategy {
   const pn_strategy_ops *ops;
   pn_strategy_spec spec;
-  /* params: arena of map->total elements, for the plans; fsdp fills it by units.  Running statistics
-   * are those of this rank's images until pn_strategy_sync_buffers.  grads: map->trainable elements.
-   * state: as many, or this rank's slices (see `own`).  Owned. */
+  /* params: arena of map->total elements, for the plans; fsdp fills it by units.  Running
+   * statistics are those of this rank's images until pn_strategy_sync_buffers.  grads:
+   * map->trainable elements. state: as many, or this rank's slices (see `own`).  Owned. */
   float *params, *grads, *state[2];
   pn_pieces own;
   float *carry; /* gradients of the step's backward passes so far; owned */

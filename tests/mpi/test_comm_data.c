@@ -239,6 +239,30 @@ static void the_rest(void **state) {
   }
 }
 
+/* An error on every rank, not a wrong sum: the rank that comes last sees both. */
+static void orders_that_differ_are_noticed(void **state) {
+  (void)state;
+  pn_comm *c = NULL;
+  void *p = NULL;
+  pn_request *q;
+  int32_t seen;
+  pn_status st = PN_OK;
+  bool done = false;
+
+  if (size == 1) return;
+  ok(pn_comm_data(world, "shm", &c));
+  ok(pn_comm_alloc(c, 4096, &p));
+  ok(pn_iallreduce_sum(c, "different", p, rank == 0 ? 100 : 200, &q));
+  ok(pn_barrier(world, "all have posted"));
+  st = pn_request_test(q, &done);
+  seen = st == PN_ERR_COMM;
+  assert_false(done);
+  ok(pn_allreduce(world, "seen by", &seen, 1, PN_I32, PN_MIN));
+  assert_int_equal(seen, 1);
+  assert_non_null(strstr(pn_last_error(), "different orders"));
+  /* such a job ends here: what was started never completes */
+}
+
 static void auto_chooses(void **state) {
   (void)state;
   pn_comm *c = NULL;
@@ -297,6 +321,7 @@ int main(void) {
       cmocka_unit_test(the_rest),
       cmocka_unit_test(auto_chooses),
       cmocka_unit_test(memory_comes_and_goes),
+      cmocka_unit_test(orders_that_differ_are_noticed),
   };
 
   if (pn_test_start(60) != PN_OK) return 3;
