@@ -46,7 +46,7 @@ typedef struct {
   uint64_t seed;
   double bucket_mb;
   bool reshard; /* fsdp: drop a unit's parameters between its forward and its backward */
-  char comm[8];              /* "auto", "mpi", "shm"; "" = auto */
+  char comm[8]; /* "auto", "mpi", "shm"; "" = auto */
   pn_augment_config augment; /* of the training images; all 0 = none */
   pn_check check;
   int prefetch, data_threads; /* batches read ahead (0: in the step), and by how many threads */
