@@ -61,6 +61,10 @@ int64_t pn_graph_param_count(const pn_graph *g) {
   return count;
 }
 
+void pn_graph_freeze(pn_graph *g, int i) {
+  g->param[i].trainable = false;
+}
+
 int64_t pn_graph_trainable_count(const pn_graph *g) {
   int64_t count = 0;
   for (int i = 0; i < g->n_params; i++)

@@ -125,7 +125,7 @@ pn_status pn_groups_make(const pn_graph *g, const pn_group_config *c, pn_group *
   }
   PN_TRY(apply_groups(g, c->groups, out));
   PN_TRY(freeze(g, c->freeze, out));
-  for (int i = 0; i < n; i++) frozen += out[i].frozen;
+  for (int i = 0; i < n; i++) frozen += out[i].frozen || !pn_graph_param(g, i)->trainable;
   if (frozen == n) st = PN_FAIL(PN_ERR_ARG, "train.freeze=%s leaves nothing to train", c->freeze);
 done:
   return st;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static pn_status make_groups(pn_run *r) {
+pn_status pn_run_groups(pn_run *r) {
   int n = pn_graph_n_params(r->graph), frozen = 0;
   int64_t values = 0;
   pn_status st;
@@ -15,6 +15,7 @@ static pn_status make_groups(pn_run *r) {
   if ((st = pn_groups_make(r->graph, &r->cfg->groups, r->groups)) != PN_OK) return st;
   for (int i = 0; i < n; i++) {
     if (!r->groups[i].frozen) continue;
+    pn_graph_freeze(r->graph, i);
     frozen++;
     values += pn_shape_count(pn_graph_param(r->graph, i)->shape);
   }
@@ -84,7 +85,6 @@ pn_status pn_run_recipe(pn_run *r) {
                    c->monitor);
   if (c->restore_best && !c->out_path)
     return PN_FAIL(PN_ERR_ARG, "train.restore_best needs a folder for checkpoints: set out.path");
-  PN_TRY(make_groups(r));
   scale_lr(r);
   PN_TRY(pn_schedule_make(&c->schedule, r->n_steps, r->batches.steps, &r->schedule));
   PN_TRY(read_labels(r));

@@ -74,7 +74,9 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
                         pn_run **out); /* collective, agreed */
 void pn_run_destroy(pn_run *r);
 
-/* recipe.c: groups, schedule, learning rate, class weights.  Not collective. */
+/* recipe.c.  Not collective.  Groups of parameters, before the plans: the frozen ones have no
+ * gradient; then schedule, learning rate, class weights. */
+pn_status pn_run_groups(pn_run *r);
 pn_status pn_run_recipe(pn_run *r);
 pn_status pn_run_order(pn_run *r, uint32_t epoch); /* fills r->order */
 double pn_run_step_lr(const pn_run *r);            /* of the step after r->done */

@@ -76,6 +76,7 @@ static pn_status setup_engine(pn_run *r) {
   if (r->cfg->weights) PN_TRY(r->cfg->weights->open(r->cfg->weights->ctx, r->graph));
   PN_TRY(pn_device_create(r->cfg->device, r->cfg->threads, &r->device));
   PN_TRY(pn_optim_create(&r->cfg->optim, &r->optim));
+  PN_TRY(pn_run_groups(r));
   PN_TRY(make_plans(r));
   PN_TRY(pn_run_recipe(r));
 done:

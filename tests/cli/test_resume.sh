@@ -34,7 +34,7 @@ kill_ranks() {
 rm -rf phantom shards ref-* run-* other
 must "$PNEUMA" synth phantom --images 40 --seed 5
 must "$PNEUMA" ingest phantom shards --size 48
-printf 'model: {filters1: 8, filters2: 12, hidden: 8, dropout: 0.3}\ntrain: {batch: 4, epochs: 2, threads: 1, device: ref}\noptim: {weight_decay: 0.01}\ndata: {path: shards}\n' > run.yaml
+printf 'model: {filters1: 8, filters2: 12, hidden: 8, dropout: 0.3}\ntrain: {batch: 4, epochs: 2, threads: 1, device: ref, accumulate: 2}\noptim: {weight_decay: 0.01, ema: 0.9, clip_norm: 1}\nschedule: {name: onecycle}\naugment: {hflip: 0.5, mixup: 0.3}\ndata: {path: shards}\n' > run.yaml
 
 for ranks in 1 2; do
   must "$MPIEXEC" -n $ranks --bind-to none "$PNEUMA" train run.yaml out.path=ref-$ranks
