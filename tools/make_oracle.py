@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tests/oracle/cnn_*.json and .bin: what PyTorch computes for the custom CNN, in double.
+"""Writes tests/oracle/*.json and .bin: what PyTorch computes for the networks, in double.
 
 Parameters and images come from the same counter generator as in src/base/rng.c (written again
 here in numpy), so no weights need to be stored.  Needs torch and numpy:
@@ -28,6 +28,22 @@ CASES = [
      "kernel": 3, "hidden": 128, "padding": True, "softmax": False, "batch": 2, "seed": 19,
      "optim": "adam", "lr": 1e-4, "momentum": 0.0, "weight_decay": 0.0, "whole": False},
 ]
+# eps of cifar_cnn's Adam: a bias before a norm has no gradient but rounding, which eps 1e-8 makes
+# full steps of.  resnet50v2: so deep and narrow it amplifies rounding: without weak branches PyTorch's
+# own f32 is 7e-4 off its double after four steps of lr 1e-5.
+# Batch-norm networks, narrow and small; no dropout.  "spread": parameters from spread_values below.
+NETS = [
+    {"name": "cifar_cnn", "model": "cifar_cnn", "size": [16, 18], "channels": 3, "classes": 5,
+     "width": 6, "hidden": 20, "softmax": True, "batch": 6, "seed": 31, "optim": "adam",
+     "lr": 1e-3, "eps": 1e-2, "momentum": 0.0, "weight_decay": 0.01, "samples": 24},
+    {"name": "resnet18", "model": "resnet18", "size": [48, 40], "channels": 1, "classes": 3,
+     "width": 10, "hidden": 0, "softmax": True, "batch": 5, "seed": 32, "optim": "sgd",
+     "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.001, "samples": 12},
+    {"name": "resnet50v2", "model": "resnet50v2", "size": [64, 96], "channels": 3, "classes": 2,
+     "width": 8, "hidden": 12, "softmax": False, "batch": 5, "seed": 33, "optim": "sgd",
+     "lr": 1e-5, "momentum": 0.9, "weight_decay": 0.001, "samples": 6},
+]
+CASES += [dict(c, whole=False, spread=True) for c in NETS]
 STEPS = 10
 # lr of cnn_full: at 1e-3 the loss of two images jumps about and amplifies rounding a thousandfold.
 
@@ -54,7 +70,7 @@ def uniform(seed, use, a, n):
     return (words >> np.uint64(8)).astype(np.float64) * 2.0**-24
 
 
-def build(case):
+def build_custom_cnn(case):
     f, k = case["filters"], case["kernel"]
     pad = (k - 1) // 2 if case["padding"] else 0
     h, w = case["size"]
@@ -72,7 +88,175 @@ def build(case):
     net.add_module("fc1", nn.Linear(f[1] * h * w, case["hidden"]))
     net.add_module("relu3", nn.ReLU())
     net.add_module("fc2", nn.Linear(case["hidden"], outputs))
-    return net.double()
+    return net
+
+
+class KerasNorm(nn.Module):
+    """Keras 3: running variance from the biased batch variance."""
+
+    def __init__(self, channels, eps, update):
+        super().__init__()
+        self.eps, self.update = eps, update
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x):
+        dims = [d for d in range(x.dim()) if d != 1]
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean, var = x.mean(dims), x.var(dims, unbiased=False)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.update)
+                self.running_var.lerp_(var, self.update)
+        view = [1, -1] + [1] * (x.dim() - 2)
+        x = (x - mean.view(view)) / torch.sqrt(var.view(view) + self.eps)
+        return x * self.weight.view(view) + self.bias.view(view)
+
+
+class CifarCnn(nn.Module):
+    """small_cnns.md 1.1: same, valid, same, valid; ReLU before the norm."""
+
+    def __init__(self, case):
+        super().__init__()
+        w, (height, width) = case["width"], case["size"]
+        flat = 2 * w * (((height - 2) // 2 - 2) // 2) * (((width - 2) // 2 - 2) // 2)
+        self.conv1, self.bn1 = nn.Conv2d(case["channels"], w, 3, padding=1), KerasNorm(w, 1e-3, 0.01)
+        self.conv2 = nn.Conv2d(w, w, 3)
+        self.conv3, self.bn2 = nn.Conv2d(w, 2 * w, 3, padding=1), KerasNorm(2 * w, 1e-3, 0.01)
+        self.conv4 = nn.Conv2d(2 * w, 2 * w, 3)
+        self.dense1 = nn.Linear(flat, case["hidden"])
+        self.bn3 = KerasNorm(case["hidden"], 1e-3, 0.01)
+        self.dense2 = nn.Linear(case["hidden"], case["classes"] if case["softmax"] else 1)
+
+    def forward(self, x):
+        pool = nn.functional.max_pool2d
+        x = pool(torch.relu(self.conv2(self.bn1(torch.relu(self.conv1(x))))), 2)
+        x = pool(torch.relu(self.conv4(self.bn2(torch.relu(self.conv3(x))))), 2)
+        return self.dense2(self.bn3(torch.relu(self.dense1(x.flatten(1)))))
+
+
+class BasicBlock(nn.Module):
+    """torchvision's, names and order of its state_dict."""
+
+    def __init__(self, ci, co, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(ci, co, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(co)
+        self.conv2 = nn.Conv2d(co, co, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(co)
+        self.downsample = None
+        if stride != 1 or ci != co:
+            self.downsample = nn.Sequential(nn.Conv2d(ci, co, 1, stride, bias=False),
+                                            nn.BatchNorm2d(co))
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(y + (self.downsample(x) if self.downsample else x))
+
+
+class ResNet18(nn.Module):
+    def __init__(self, case):
+        super().__init__()
+        w = case["width"]
+        self.conv1 = nn.Conv2d(case["channels"], w, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(w)
+        for stage in range(4):
+            ci, co = w << max(stage - 1, 0), w << stage
+            setattr(self, f"layer{stage + 1}", nn.Sequential(
+                BasicBlock(ci, co, 2 if stage else 1), BasicBlock(co, co, 1)))
+        self.fc = nn.Linear(8 * w, case["classes"] if case["softmax"] else 1)
+
+    def forward(self, x):
+        x = nn.functional.max_pool2d(torch.relu(self.bn1(self.conv1(x))), 3, 2, 1)
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(x.mean((2, 3)))
+
+
+class ResNet50V2(nn.Module):
+    """resnet.md part 2, with the head of 2.7; layers registered in the order of Keras's files."""
+
+    def __init__(self, case):
+        super().__init__()
+        w = case["width"]
+        self.plan = []
+        self.add_module("conv1_conv", nn.Conv2d(case["channels"], w, 7, 2, 3))
+        channels = w
+        for stage, blocks in enumerate([3, 4, 6, 3]):
+            for block in range(1, blocks + 1):
+                stride = 2 if block == blocks and stage < 3 else 1
+                channels = self.add_block(f"conv{stage + 2}_block{block}", channels, w << stage,
+                                          stride, block == 1)
+        self.add_norm("post_bn", channels)
+        self.dense = nn.Linear(channels, case["hidden"])
+        self.dense_1 = nn.Linear(case["hidden"], case["classes"] if case["softmax"] else 1)
+
+    def add_norm(self, name, channels):
+        self.add_module(name, KerasNorm(channels, 1.001e-5, 0.01))
+
+    def add_block(self, name, ci, f, stride, projects):
+        self.add_norm(name + "_preact_bn", ci)
+        self.add_module(name + "_1_conv", nn.Conv2d(ci, f, 1, bias=False))
+        self.add_norm(name + "_1_bn", f)
+        self.add_module(name + "_2_conv", nn.Conv2d(f, f, 3, stride, 1, bias=False))
+        self.add_norm(name + "_2_bn", f)
+        if projects:
+            self.add_module(name + "_0_conv", nn.Conv2d(ci, 4 * f, 1))
+        self.add_module(name + "_3_conv", nn.Conv2d(f, 4 * f, 1))
+        self.plan.append((name, stride, projects))
+        return 4 * f
+
+    def block(self, x, name, stride, projects):
+        part = lambda suffix: getattr(self, name + suffix)
+        p = torch.relu(part("_preact_bn")(x))
+        y = torch.relu(part("_1_bn")(part("_1_conv")(p)))
+        y = torch.relu(part("_2_bn")(part("_2_conv")(y)))
+        side = part("_0_conv")(p) if projects else x[:, :, ::stride, ::stride]
+        return side + part("_3_conv")(y)
+
+    def forward(self, x):
+        x = nn.functional.pad(self.conv1_conv(x), (1, 1, 1, 1))
+        x = nn.functional.max_pool2d(x, 3, 2)
+        for name, stride, projects in self.plan:
+            x = self.block(x, name, stride, projects)
+        x = torch.relu(self.post_bn(x)).mean((2, 3))
+        return self.dense_1(torch.relu(self.dense(x)))
+
+
+BUILDERS = {"custom_cnn": build_custom_cnn, "cifar_cnn": CifarCnn, "resnet18": ResNet18,
+            "resnet50v2": ResNet50V2}
+
+
+def build(case):
+    return BUILDERS[case.get("model", "custom_cnn")](case).double()
+
+
+def logical_tensors(net):
+    """Parameters and running statistics in the order of our table."""
+    return [(n, t) for n, t in net.state_dict(keep_vars=True).items()
+            if not n.endswith("num_batches_tracked")]
+
+
+def spread_range(name, shape):
+    """The range of a parameter's values: gammas around 1, weights of variance 1 / fan_in."""
+    if len(shape) > 1:
+        bound = math.sqrt(3.0 / np.prod(shape[1:]))
+        if name.endswith("_3_conv.weight"):  # ends a branch: a deep sum of weak branches is tame
+            bound *= 0.25
+        return -bound, bound
+    if name.endswith(".weight"):
+        return 0.5, 1.5
+    return -0.2, 0.2
+
+
+def spread_values(net, seed):
+    for i, (name, t) in enumerate(logical_tensors(net)):
+        if "running" in name:
+            continue
+        lo, hi = spread_range(name, t.shape)
+        x = lo + (hi - lo) * uniform(seed, RNG_TEST, 1000 + i, t.numel())
+        t.data = torch.from_numpy(x.astype(np.float32).astype(np.float64)).reshape(t.shape)
 
 
 def initialise(net, seed):
@@ -106,21 +290,22 @@ def optimizer(case, net):
     groups = [{"params": weights, "weight_decay": case["weight_decay"]},
               {"params": biases, "weight_decay": 0.0}]
     if case["optim"] == "adam":
-        return torch.optim.Adam(groups, lr=case["lr"])
+        return torch.optim.Adam(groups, lr=case["lr"], eps=case.get("eps", 1e-8))
     return torch.optim.SGD(groups, lr=case["lr"], momentum=case["momentum"], nesterov=True)
 
 
-def summary(x):
+def summary(x, samples=SAMPLES):
     """Sum, sum and maximum of absolute values, and entries spread over the array."""
     x = x.reshape(-1)
-    index = np.unique(np.linspace(0, len(x) - 1, SAMPLES).astype(np.int64))
+    index = np.unique(np.linspace(0, len(x) - 1, samples).astype(np.int64))
     return {"sum": float(x.sum()), "abs": float(np.abs(x).sum()), "max": float(np.abs(x).max()),
             "index": index.tolist(), "value": [float(np.float32(v)) for v in x[index]]}
 
 
 def run(case, out):
     net = build(case)
-    initialise(net, case["seed"])
+    samples = case.get("samples", SAMPLES)
+    (spread_values if case.get("spread") else initialise)(net, case["seed"])
     x, labels = batch_of(case)
     start = [p.detach().numpy().copy() for p in net.parameters()]
     opt, step_loss, grads, first = optimizer(case, net), [], None, None
@@ -138,8 +323,14 @@ def run(case, out):
     names = [n for n, _ in net.named_parameters()]
     result = dict(case, steps=STEPS, torch=torch.__version__, logits=first[0], losses=first[1],
                   step_loss=step_loss, params=[
-                      {"name": n, "shape": list(s.shape), "grad": summary(g), "delta": summary(d)}
+                      {"name": n, "shape": list(s.shape), "grad": summary(g, samples),
+                       "delta": summary(d, samples)}
                       for n, s, g, d in zip(names, start, grads, delta)])
+    if case.get("spread"):
+        net.eval()
+        result["buffers"] = [dict(summary(t.numpy(), samples), name=n)
+                             for n, t in logical_tensors(net) if "running" in n]
+        result["eval_logits"] = net(x).detach().reshape(-1).tolist()
     (out / f"{case['name']}.json").write_text(json.dumps(result, indent=None) + "\n")
     if case["whole"]:
         flat = [a.astype("<f4").reshape(-1) for a in grads + delta]
