@@ -1,4 +1,4 @@
-/* bench_train.c -- training speed of the custom CNN beside PyTorch, in one run: repetitions of both
+/* bench_train.c -- training speed of the networks beside PyTorch, in one run: repetitions of both
  * alternate on the same cores, data in memory.  Usage: bench_train --help. */
 #include "base/clock.h"
 #include "models/models.h"
@@ -22,7 +22,21 @@ static const struct mode {
   const char *key, *text;
 } modes[N_MODES] = {{"nchw", "NCHW"}, {"channels_last", "channels-last"}};
 
+/* As peer_train.py's table; the batches of the issue that sets the goals. */
+static const struct network {
+  const char *name;
+  int64_t size, channels, classes;
+  int batch, steps;
+  const char *optim;
+} networks[] = {{"custom_cnn", 128, 1, 2, 32, 4, "adam"},
+                {"cifar_cnn", 32, 3, 10, 128, 2, "adam"},
+                {"resnet18", 224, 3, 1000, 16, 1, "sgd"},
+                {"resnet50v2", 224, 3, 2, 16, 1, "sgd"}};
+enum { N_NETWORKS = sizeof networks / sizeof *networks };
+
 struct options {
+  const struct network *net;
+  const char *model;
   int threads, batch, reps, steps;
   const char *python, *script, *device;
   bool no_peer, json, help;
@@ -41,7 +55,7 @@ struct job {
   pn_plan *plan;
   pn_optim *optim;
   float *arena[4]; /* parameters, gradients, two moments; from the device */
-  float *images;   /* [batch][128][128] */
+  float *images;   /* [batch][C][H][W] */
   uint64_t *id;
   float *scale;
   int64_t step;
@@ -108,18 +122,24 @@ static pn_status make_batch(const struct options *o, struct job *j) {
 
 static pn_status job_create(const struct options *o, struct job *j) {
   pn_model_config cfg;
-  pn_optim_config adam;
+  pn_optim_config optim;
   pn_plan_spec spec = {.batch = o->batch, .training = true};
   pn_status st;
 
   pn_model_defaults(&cfg);
-  pn_optim_defaults(&adam);
-  PN_TRY(pn_model_build("custom_cnn", &cfg, &j->graph));
+  pn_optim_defaults(&optim);
+  snprintf(optim.name, sizeof optim.name, "%s", o->net->optim);
+  optim.momentum = strcmp(o->net->optim, "sgd") == 0 ? 0.9 : 0;
+  cfg.size[0] = cfg.size[1] = o->net->size;
+  cfg.channels = o->net->channels;
+  cfg.classes = o->net->classes;
+  cfg.softmax = cfg.classes > 2;
+  PN_TRY(pn_model_build(o->net->name, &cfg, &j->graph));
   PN_TRY(pn_device_create(o->device, o->threads, &j->device));
   spec.graph = j->graph;
   spec.device = j->device;
   PN_TRY(pn_plan_create(&spec, &j->plan));
-  PN_TRY(pn_optim_create(&adam, &j->optim));
+  PN_TRY(pn_optim_create(&optim, &j->optim));
   for (int i = 0; i < 4; i++) {
     size_t bytes = (size_t)pn_plan_param_map(j->plan)->total * sizeof(float);
     void *arena = NULL;
@@ -138,7 +158,7 @@ static pn_status train_step(const struct options *o, struct job *j) {
   pn_optim_range range = {.param = j->arena[0],
                           .grad = j->arena[1],
                           .state = {j->arena[2], j->arena[3]},
-                          .count = pn_plan_param_map(j->plan)->total,
+                          .count = pn_plan_param_map(j->plan)->trainable,
                           .grad_scale = 1};
   int64_t pixels = pn_shape_count(pn_graph_node(j->graph, 0)->op.out) * o->batch;
   pn_status st;
@@ -173,8 +193,8 @@ struct peer {
 /* False where there is no PyTorch: the reason is on stderr, from the child. */
 static bool start_pytorch(const struct options *o, struct peer *p) {
   char batch[16], threads[16], line[128];
-  char *argv[] = {(char *)o->python, (char *)o->script, "--batch", batch,
-                  "--threads",       threads,           NULL};
+  char *argv[] = {(char *)o->python, (char *)o->script,    "--batch", batch, "--threads", threads,
+                  "--model",         (char *)o->net->name, NULL};
   snprintf(batch, sizeof batch, "%d", o->batch);
   snprintf(threads, sizeof threads, "%d", o->threads);
   setenv("OMP_NUM_THREADS", threads, 1);
@@ -254,7 +274,7 @@ static void print_json(const struct options *o, const struct peer *p, const stru
   json_t *row, *root;
 
   getrusage(RUSAGE_SELF, &usage);
-  row = json_pack("{s:s, s:s, s:i, s:I, s:f, s:I, s:o}", "model", "custom_cnn", "precision", "f32",
+  row = json_pack("{s:s, s:s, s:i, s:I, s:f, s:I, s:o}", "model", o->net->name, "precision", "f32",
                   "threads", o->threads, "batch", (json_int_t)o->batch, "images_per_s", speed,
                   "peak_bytes", (json_int_t)usage.ru_maxrss * 1024, "peer", peer_json(o, p, peers));
   json_object_set_new(row, "ratio",
@@ -301,13 +321,14 @@ static pn_status bench(const struct options *o) {
   PN_TRY(bind_cores(o->threads, cores, sizeof cores));
   PN_TRY(job_create(o, &job));
   fprintf(stderr,
-          "custom_cnn 128x128x1, %" PRId64
-          " parameters, batch %d, Adam, f32; %d x %d steps; threads %d on cores%s; %s, %s\n",
-          pn_graph_param_count(job.graph), o->batch, o->reps, o->steps, o->threads, cores,
-          pn_device_library(), pn_device_isa());
+          "%s %" PRId64 "x%" PRId64 "x%" PRId64 ", %" PRId64
+          " parameters, batch %d, %s, f32; %d x %d steps; threads %d on cores%s; %s, %s\n",
+          o->net->name, o->net->size, o->net->size, o->net->channels,
+          pn_graph_trainable_count(job.graph), o->batch, o->net->optim, o->reps, o->steps,
+          o->threads, cores, pn_device_library(), pn_device_isa());
   if (!o->no_peer && !start_pytorch(o, &peer))
     fprintf(stderr, "no PyTorch from '%s': only our figure\n", o->python);
-  if (peer.process.pid && peer.parameters != pn_graph_param_count(job.graph)) {
+  if (peer.process.pid && peer.parameters != pn_graph_trainable_count(job.graph)) {
     st = PN_FAIL(PN_ERR_PEER, "PyTorch's network has %" PRId64 " parameters", peer.parameters);
     goto done;
   }
@@ -320,10 +341,12 @@ done:
 }
 
 static void usage(FILE *out) {
-  fprintf(out, "usage: bench_train [--threads N] [--batch N] [--reps N] [--steps N]\n"
-               "                   [--device NAME] [--python PATH] [--script PATH]\n"
-               "                   [--no-peer] [--json]\n"
-               "Trains the custom CNN beside PyTorch (tools/peer_train.py) on the same cores.\n");
+  fprintf(out,
+          "usage: bench_train [--model NAME] [--threads N] [--batch N] [--reps N] [--steps N]\n"
+          "                   [--device NAME] [--python PATH] [--script PATH]\n"
+          "                   [--no-peer] [--json]\n"
+          "Trains custom_cnn, cifar_cnn, resnet18 or resnet50v2 beside PyTorch "
+          "(tools/peer_train.py) on the same cores.\n");
 }
 
 /* "--name value" or "--name"; -1: go on, else the exit code. */
@@ -337,7 +360,8 @@ static int parse(int argc, char **argv, struct options *o) {
               {"--reps", &o->reps, NULL, NULL},       {"--steps", &o->steps, NULL, NULL},
               {"--device", NULL, &o->device, NULL},   {"--python", NULL, &o->python, NULL},
               {"--script", NULL, &o->script, NULL},   {"--no-peer", NULL, NULL, &o->no_peer},
-              {"--json", NULL, NULL, &o->json},       {"--help", NULL, NULL, &o->help}};
+              {"--json", NULL, NULL, &o->json},       {"--model", NULL, &o->model, NULL},
+              {"--help", NULL, NULL, &o->help}};
   bool good = true;
   for (int i = 1; i < argc && good; i++) {
     size_t k = 0;
@@ -348,15 +372,19 @@ static int parse(int argc, char **argv, struct options *o) {
     if (rows[k].number) *rows[k].number = atoi(argv[++i]);
     if (rows[k].text) *rows[k].text = argv[++i];
   }
-  good =
-      good && o->threads > 0 && o->batch > 0 && o->reps > 0 && o->reps <= MAX_REPS && o->steps > 0;
+  for (int k = 0; good && k < N_NETWORKS; k++)
+    if (strcmp(o->model, networks[k].name) == 0) o->net = &networks[k];
+  if (good && o->net && o->batch == 0) o->batch = o->net->batch;
+  if (good && o->net && o->steps == 0) o->steps = o->net->steps;
+  good = good && o->net && o->threads > 0 && o->batch > 0 && o->reps > 0 && o->reps <= MAX_REPS &&
+         o->steps > 0;
   if (good && !o->help) return -1;
   usage(good ? stdout : stderr);
   return good ? 0 : 2;
 }
 
 int main(int argc, char **argv) {
-  struct options o = {.batch = 32, .threads = 1, .reps = 7, .steps = 4};
+  struct options o = {.model = "custom_cnn", .threads = 1, .reps = 7};
   int rc;
 
   o.device = "cpu";

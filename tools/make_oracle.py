@@ -30,7 +30,8 @@ CASES = [
 ]
 # eps of cifar_cnn's Adam: a bias before a norm has no gradient but rounding, which eps 1e-8 makes
 # full steps of.  resnet50v2: so deep and narrow it amplifies rounding: without weak branches PyTorch's
-# own f32 is 7e-4 off its double after four steps of lr 1e-5.
+# own f32 is 7e-4 off its double after four steps of lr 1e-5.  Seed: of 24, the one whose ReLU inputs
+# keep farthest from 0 (2e-5 sd), where f32 and double would part.
 # Batch-norm networks, narrow and small; no dropout.  "spread": parameters from spread_values below.
 NETS = [
     {"name": "cifar_cnn", "model": "cifar_cnn", "size": [16, 18], "channels": 3, "classes": 5,
@@ -39,8 +40,8 @@ NETS = [
     {"name": "resnet18", "model": "resnet18", "size": [48, 40], "channels": 1, "classes": 3,
      "width": 10, "hidden": 0, "softmax": True, "batch": 5, "seed": 32, "optim": "sgd",
      "lr": 1e-3, "momentum": 0.9, "weight_decay": 0.001, "samples": 12},
-    {"name": "resnet50v2", "model": "resnet50v2", "size": [64, 96], "channels": 3, "classes": 2,
-     "width": 8, "hidden": 12, "softmax": False, "batch": 5, "seed": 33, "optim": "sgd",
+    {"name": "resnet50v2", "model": "resnet50v2", "size": [48, 48], "channels": 3, "classes": 2,
+     "width": 8, "hidden": 12, "softmax": False, "batch": 4, "seed": 40, "optim": "sgd",
      "lr": 1e-5, "momentum": 0.9, "weight_decay": 0.001, "samples": 6},
 ]
 CASES += [dict(c, whole=False, spread=True) for c in NETS]
@@ -129,12 +130,19 @@ class CifarCnn(nn.Module):
         self.dense1 = nn.Linear(flat, case["hidden"])
         self.bn3 = KerasNorm(case["hidden"], 1e-3, 0.01)
         self.dense2 = nn.Linear(case["hidden"], case["classes"] if case["softmax"] else 1)
+        self.drop = case.get("dropout", 0.0)
+
+    def dropout(self, x, rate):
+        return nn.functional.dropout(x, rate, self.training) if rate else x
 
     def forward(self, x):
         pool = nn.functional.max_pool2d
         x = pool(torch.relu(self.conv2(self.bn1(torch.relu(self.conv1(x))))), 2)
+        x = self.dropout(x, self.drop / 2)
         x = pool(torch.relu(self.conv4(self.bn2(torch.relu(self.conv3(x))))), 2)
-        return self.dense2(self.bn3(torch.relu(self.dense1(x.flatten(1)))))
+        x = self.dropout(x, self.drop / 2)
+        x = self.bn3(torch.relu(self.dense1(x.flatten(1))))
+        return self.dense2(self.dropout(x, self.drop))
 
 
 class BasicBlock(nn.Module):
@@ -180,7 +188,7 @@ class ResNet50V2(nn.Module):
     def __init__(self, case):
         super().__init__()
         w = case["width"]
-        self.plan = []
+        self.plan, self.drop = [], case.get("dropout", 0.0)
         self.add_module("conv1_conv", nn.Conv2d(case["channels"], w, 7, 2, 3))
         channels = w
         for stage, blocks in enumerate([3, 4, 6, 3]):
@@ -221,7 +229,8 @@ class ResNet50V2(nn.Module):
         for name, stride, projects in self.plan:
             x = self.block(x, name, stride, projects)
         x = torch.relu(self.post_bn(x)).mean((2, 3))
-        return self.dense_1(torch.relu(self.dense(x)))
+        x = torch.relu(self.dense(x))
+        return self.dense_1(nn.functional.dropout(x, self.drop, self.training) if self.drop else x)
 
 
 BUILDERS = {"custom_cnn": build_custom_cnn, "cifar_cnn": CifarCnn, "resnet18": ResNet18,

@@ -15,36 +15,54 @@ import time
 import torch
 from torch import nn
 
+import make_oracle
 
-def make_model(args):
-    """small_cnns.md, custom CNN: 2 x (conv 3x3, ReLU, max-pool 2), 2 dense layers, one logit."""
-    first, second, hidden = args.filters[0], args.filters[1], args.hidden
-    return nn.Sequential(
-        nn.Conv2d(1, first, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(first, second, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(second * (args.size // 4) ** 2, hidden), nn.ReLU(),
-        nn.Linear(hidden, 1))
+# As bench_train.c's table.
+JOBS = {
+    "custom_cnn": {"size": [128, 128], "channels": 1, "classes": 2, "softmax": False,
+                   "filters": [32, 64], "kernel": 3, "padding": True, "hidden": 128},
+    "cifar_cnn": {"size": [32, 32], "channels": 3, "classes": 10, "softmax": True, "width": 32,
+                  "hidden": 512, "dropout": 0.5},
+    "resnet18": {"size": [224, 224], "channels": 3, "classes": 1000, "softmax": True, "width": 64,
+                 "sgd": True},
+    "resnet50v2": {"size": [224, 224], "channels": 3, "classes": 2, "softmax": False, "width": 64,
+                   "hidden": 128, "dropout": 0.5, "sgd": True},
+}
 
 
-def make_optimizer(model):
-    """Fused Adam where this PyTorch has it on the CPU: its fastest."""
+class FastNorm(nn.modules.batchnorm._BatchNorm):
+    """PyTorch's own batch norm in place of the twin's written-out one."""
+
+    def _check_input_dim(self, x):
+        pass
+
+
+def make_optimizer(model, job):
+    """Fused where this PyTorch has it on the CPU: its fastest."""
+    make, options = torch.optim.Adam, {"lr": 1e-3}
+    if job.get("sgd"):
+        make, options = torch.optim.SGD, {"lr": 1e-3, "momentum": 0.9}
     try:
-        return torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+        return make(model.parameters(), fused=True, **options)
     except (RuntimeError, TypeError):
-        return torch.optim.Adam(model.parameters(), lr=1e-3)
+        return make(model.parameters(), **options)
 
 
 class Job:
     """One memory format: model, optimizer and a batch in memory."""
 
     def __init__(self, args, memory_format):
+        job = JOBS[args.model]
         torch.manual_seed(1)
-        self.model = make_model(args).to(memory_format=memory_format)
-        self.optimizer = make_optimizer(self.model)
-        self.x = torch.rand(args.batch, 1, args.size, args.size).to(memory_format=memory_format)
-        self.y = (torch.arange(args.batch) % 2).float().unsqueeze(1)
-        self.loss = nn.BCEWithLogitsLoss()
+        make_oracle.KerasNorm = FastNorm
+        self.model = make_oracle.BUILDERS[args.model](job).to(memory_format=memory_format)
+        self.optimizer = make_optimizer(self.model, job)
+        self.x = torch.rand(args.batch, job["channels"], *job["size"])
+        self.x = self.x.to(memory_format=memory_format)
+        self.y = torch.arange(args.batch) % 2
+        self.loss = nn.CrossEntropyLoss()
+        if not job["softmax"]:
+            self.y, self.loss = self.y.float().unsqueeze(1), nn.BCEWithLogitsLoss()
 
     def run(self, steps):
         start = time.perf_counter()
@@ -57,16 +75,14 @@ class Job:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=list(JOBS), default="custom_cnn")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--filters", type=int, nargs=2, default=[32, 64])
-    parser.add_argument("--hidden", type=int, default=128)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     jobs = {"nchw": Job(args, torch.contiguous_format),
             "channels_last": Job(args, torch.channels_last)}
-    parameters = sum(p.numel() for p in jobs["nchw"].model.parameters())
+    parameters = sum(p.numel() for p in jobs["nchw"].model.parameters())  # trainable
     print("ready", torch.__version__, parameters, flush=True)
     for line in sys.stdin:
         word = line.split()
