@@ -12,12 +12,11 @@ enum { PN_NAME_BYTES = 64 };
 /* U(-bound, bound) for UNIFORM, N(0, bound^2) for NORMAL; small_cnns.md 3.7. */
 typedef enum { PN_INIT_ZERO, PN_INIT_ONE, PN_INIT_UNIFORM, PN_INIT_NORMAL } pn_init_kind;
 
-/* How weights are initialised and counted by default.  Names are LAYER.weight, .bias, .running_mean
- * and .running_var in all styles: what src/interop makes of Keras's kernel, gamma, ... too. */
+/* How weights are named and initialised by default. */
 typedef enum {
-  PN_STYLE_TORCH,       /* U(+-1/sqrt(fan_in)) for weights and biases */
-  PN_STYLE_TORCHVISION, /* N(0, 2/fan_out), biases 0 */
-  PN_STYLE_KERAS        /* Glorot uniform, biases 0; running statistics count as parameters */
+  PN_STYLE_TORCH,       /* conv1.weight; U(+-1/sqrt(fan_in)) for weights and biases */
+  PN_STYLE_TORCHVISION, /* the same names; N(0, 2/fan_out), biases 0 */
+  PN_STYLE_KERAS        /* conv1.kernel, bn.moving_mean; Glorot uniform, biases 0 */
 } pn_graph_style;
 
 typedef struct {

@@ -21,7 +21,7 @@ static pn_status grow(void **array, int used, int *room, size_t item) {
 }
 
 static pn_status check_name(const pn_graph *g, const char *name) {
-  if (!name || !name[0] || strlen(name) + sizeof ".running_mean" > PN_NAME_BYTES)
+  if (!name || !name[0] || strlen(name) + sizeof ".moving_variance" > PN_NAME_BYTES)
     return PN_FAIL(PN_ERR_ARG, "%s: node name '%s' is empty or too long", g->name,
                    name ? name : "");
   for (int i = 0; i < g->n_nodes; i++)
@@ -119,11 +119,12 @@ static void init_of(const pn_graph *g, const pn_shape *weight, pn_param *w, pn_p
 
 /* Weight, and bias where wanted. */
 static pn_status add_weights(pn_graph *g, pn_node *node, bool bias) {
+  const char *suffix = g->style == PN_STYLE_KERAS ? ".kernel" : ".weight";
   pn_param w, b;
   pn_status st;
 
   init_of(g, &node->op.weight, &w, &b);
-  st = pn_node_param(g, node, ".weight", &w, &node->weight);
+  st = pn_node_param(g, node, suffix, &w, &node->weight);
   node->op.bias = bias;
   if (st != PN_OK || !bias) return st;
   return pn_node_param(g, node, ".bias", &b, &node->bias);

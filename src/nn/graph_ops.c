@@ -2,7 +2,8 @@
 #include "nn/graph_internal.h"
 
 static pn_status add_norm_params(pn_graph *g, pn_node *node) {
-  static const char *const suffix[] = {".weight", ".bias", ".running_mean", ".running_var"};
+  static const char *const suffix[2][4] = {{".weight", ".bias", ".running_mean", ".running_var"},
+                                           {".gamma", ".beta", ".moving_mean", ".moving_variance"}};
   int *const index[] = {&node->gamma, &node->beta, &node->mean, &node->var};
   pn_param like = {.shape = pn_shape1(node->op.in.dim[1])};
   pn_status st = PN_OK;
@@ -11,7 +12,7 @@ static pn_status add_norm_params(pn_graph *g, pn_node *node) {
     like.trainable = i < 2;
     like.uncounted = i >= 2 && g->style != PN_STYLE_KERAS;
     like.init = i % 3 == 0 ? PN_INIT_ONE : PN_INIT_ZERO; /* gamma and variance */
-    st = pn_node_param(g, node, suffix[i], &like, index[i]);
+    st = pn_node_param(g, node, suffix[g->style == PN_STYLE_KERAS][i], &like, index[i]);
   }
   return st;
 }

@@ -12,6 +12,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
+#include "interop/tensor_file.h"
 #include "models/models.h"
 #include "nn/plan.h"
 #include "optim/optim.h"
@@ -107,17 +108,19 @@ static inline void oracle_values(const oracle *o, int i, float *out) {
   const pn_param *p = pn_graph_param(o->graph, i);
   pn_rng r = pn_rng_make(o->seed, PN_RNG_TEST, 1000 + (uint64_t)i, 0);
   int64_t n = pn_shape_count(p->shape);
+  char name[PN_TENSOR_NAME_BYTES];
   double lo = -0.2, hi = 0.2;
 
   if (!o->spread || !p->trainable) {
     pn_graph_init_param(o->graph, i, o->seed, out);
     return;
   }
+  pn_tensor_plain_name(p->name, name); /* PyTorch's words */
   if (p->shape.n_dims > 1) {
     hi = sqrt(3.0 / (double)(n / p->shape.dim[0]));
-    if (ends_with(p->name, "_3_conv.weight")) hi *= 0.25;
+    if (ends_with(name, "_3_conv.weight")) hi *= 0.25;
     lo = -hi;
-  } else if (ends_with(p->name, ".weight")) {
+  } else if (ends_with(name, ".weight")) {
     lo = 0.5;
     hi = 1.5;
   }

@@ -126,6 +126,12 @@ static double largest(const json_t *params, const char *key) {
   return top;
 }
 
+static void same_name(const job *j, int param, const json_t *row) {
+  char name[PN_TENSOR_NAME_BYTES];
+  pn_tensor_plain_name(pn_graph_param(j->o.graph, param)->name, name);
+  assert_string_equal(json_string_value(field(row, "name")), name);
+}
+
 /* An arena (minus another) against "grad" or "delta"; whole: all entries of the .bin, if any. */
 static void check_arena(const job *j, const char *key, const float *arena, const float *minus,
                         const float *whole, struct tolerance tol) {
@@ -139,7 +145,7 @@ static void check_arena(const job *j, const char *key, const float *arena, const
     int64_t n = pn_shape_count(s->layout.shape);
     float *x = malloc((size_t)n * sizeof *x), *y = calloc((size_t)n, sizeof *y);
     const json_t *p = json_array_get(params, at++);
-    assert_string_equal(json_string_value(field(p, "name")), pn_graph_param(j->o.graph, i)->name);
+    same_name(j, i, p);
     assert_int_equal(pn_layout_unpack(&s->layout, arena + s->offset, x), PN_OK);
     if (minus) assert_int_equal(pn_layout_unpack(&s->layout, minus + s->offset, y), PN_OK);
     for (int64_t k = 0; k < n; k++) x[k] -= y[k];
@@ -166,7 +172,7 @@ static void check_evaluation(const job *j) {
   for (int i = 0; i < j->map->n; i++) {
     const json_t *b = json_array_get(buffers, at);
     if (j->map->slot[i].trainable) continue;
-    assert_string_equal(json_string_value(field(b, "name")), pn_graph_param(j->o.graph, i)->name);
+    same_name(j, i, b);
     check_summary(j, i, j->params + j->map->slot[i].offset, b, tol);
     at++;
   }

@@ -185,13 +185,13 @@ static void test_published_names(void **state) {
               {"resnet18", 35, "layer2.0.downsample.0.weight", "128x64x1x1"},
               {"resnet18", 38, "layer2.0.downsample.1.running_mean", "128"},
               {"resnet18", 100, "fc.weight", "2x512"},
-              {"resnet50v2", 0, "conv1_conv.weight", "64x3x7x7"},
-              {"resnet50v2", 2, "conv2_block1_preact_bn.weight", "64"},
-              {"resnet50v2", 16, "conv2_block1_0_conv.weight", "256x64x1x1"},
-              {"resnet50v2", 18, "conv2_block1_3_conv.weight", "256x64x1x1"},
+              {"resnet50v2", 0, "conv1_conv.kernel", "64x3x7x7"},
+              {"resnet50v2", 2, "conv2_block1_preact_bn.gamma", "64"},
+              {"resnet50v2", 16, "conv2_block1_0_conv.kernel", "256x64x1x1"},
+              {"resnet50v2", 18, "conv2_block1_3_conv.kernel", "256x64x1x1"},
               {"resnet50v2", 265, "conv5_block3_3_conv.bias", "2048"},
-              {"resnet50v2", 269, "post_bn.running_var", "2048"},
-              {"cifar_cnn", 2, "bn1.weight", "32"}};
+              {"resnet50v2", 269, "post_bn.moving_variance", "2048"},
+              {"cifar_cnn", 2, "bn1.gamma", "32"}};
   (void)state;
 
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
