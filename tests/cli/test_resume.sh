@@ -31,6 +31,19 @@ kill_ranks() {
   return $alive
 }
 
+# a run that is killed soon after its checkpoint of step K, before it is complete
+interrupt() { # RANKS RUN K
+  local try
+  for try in 1 2 3 4 5 6 7 8; do
+    rm -rf "$2"
+    start "$1" out.path="$2" train.checkpoint_steps=1
+    while [ ! -d "$2/checkpoints/step_$3" ] && kill -0 $job 2> /dev/null; do :; done
+    kill_ranks
+    [ -f "$2/run.json" ] || return
+  done
+  say "$2: it was always complete before it could be killed"
+}
+
 rm -rf phantom shards ref-* run-* other
 must "$PNEUMA" synth phantom --images 40 --seed 5
 must "$PNEUMA" ingest phantom shards --size 48
@@ -42,9 +55,7 @@ for ranks in 1 2; do
   [ $n -ge 10 ] || say "only $n steps: the test is too small"
   # killed in the middle of an epoch
   for k in 2 $((n / 2 + 2)); do
-    start $ranks out.path=run-$ranks-$k train.checkpoint_steps=1
-    while [ ! -d run-$ranks-$k/checkpoints/step_$k ] && kill -0 $job 2> /dev/null; do :; done
-    kill_ranks
+    interrupt $ranks run-$ranks-$k $k
     must "$MPIEXEC" -n $ranks --bind-to none "$PNEUMA" train --resume out.path=run-$ranks-$k
     has err.txt "^resume +step [0-9]+ of $n .*from run-$ranks-$k/checkpoints/step_"
     same run-$ranks-$k ref-$ranks "$ranks ranks, killed after step $k"
@@ -53,10 +64,13 @@ done
 
 # killed again and again at random moments, saving all the time: it gets through, and to the same end
 must "$PNEUMA" train run.yaml train.epochs=6 out.path=ref-random
+newest() { ls run-random/checkpoints 2> /dev/null | grep -oE '^step_[0-9]+$' | cut -c6- | sort -n | tail -n 1; }
 killed=0
 for try in $(seq 1 60); do
+  from=$(newest) more=$((RANDOM % 10 + 3))
   start 1 train.epochs=6 out.path=run-random train.resume=true train.checkpoint_steps=1
-  sleep 0.$((RANDOM % 4))$((RANDOM % 10))
+  while n=$(newest) && [ "${n:-0}" -lt $((${from:-0} + more)) ] && kill -0 $job 2> /dev/null; do :; done
+  sleep 0.0$((RANDOM % 3))$((RANDOM % 10))
   if ! kill_ranks; then break; fi
   killed=$((killed + 1))
 done
@@ -66,9 +80,7 @@ same run-random ref-random "killed $killed times at random"
 echo "killed $killed times at random moments"
 
 # another number of ranks: the same run up to rounding
-start 1 out.path=run-grow train.checkpoint_steps=1
-while [ ! -d run-grow/checkpoints/step_4 ] && kill -0 $job 2> /dev/null; do :; done
-kill_ranks
+interrupt 1 run-grow 4
 must "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" train --resume out.path=run-grow
 a=$(tail -n 1 run-grow/epochs.csv | cut -d, -f2) b=$(tail -n 1 ref-1/epochs.csv | cut -d, -f2)
 awk -v a="$a" -v b="$b" 'BEGIN { d = a - b; exit !(d < 1e-4 && d > -1e-4) }' || say "1 rank, then 2: loss $a, on 1 rank $b"
