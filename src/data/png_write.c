@@ -23,8 +23,8 @@ pn_status pn_png_write(const char *path, int64_t height, int64_t width, int chan
   image.width = (png_uint_32)width;
   image.height = (png_uint_32)height;
   image.format = channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY;
-  if (!png_image_write_get_memory_size(image, bytes, 0, pixels, 0, NULL))
-    PN_TRY(PN_FAIL(PN_ERR_NOMEM, "%s: libpng: %s", path, image.message));
+  image.flags = PNG_IMAGE_FLAG_FAST;
+  bytes = PNG_IMAGE_PNG_SIZE_MAX(image); /* asking libpng for the size costs a whole compression */
   if (!(data = malloc(bytes))) PN_TRY(PN_FAIL(PN_ERR_NOMEM, "%s: out of memory", path));
   if (!png_image_write_to_memory(&image, data, &bytes, 0, pixels, 0, NULL))
     PN_TRY(PN_FAIL(PN_ERR_NOMEM, "%s: libpng: %s", path, image.message));
