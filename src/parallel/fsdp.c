@@ -3,180 +3,30 @@
  * The plans see whole arenas of address space.  A unit's parameters get pages when they are
  * gathered, one unit ahead of the computation, and lose them after it; its gradients get pages in
  * its backward pass and lose them when every rank has its slice of their sum. */
+#include "parallel/fsdp.h"
 #include "base/clock.h"
 #include "base/pages.h"
 #include "parallel/piece.h"
-#include "parallel/shards.h"
 #include "parallel/table.h"
 
 #include <stdlib.h>
 
 enum { MEASURED_STEPS = 3 }; /* how much is resident is looked up in the first ones */
 
-struct unit {
-  enum { ABSENT, COMING, PRESENT } params;
-  pn_request *gather, *reduce;
-  bool gathering, reducing; /* not known to be complete */
-  int first_param;          /* its gradient comes last */
-};
-
-struct fsdp {
-  int n;
-  struct unit *unit;     /* [n], owned */
-  pn_shards shards;      /* block u: unit u, which may be empty */
-  float *params, *grads; /* [shards.own]: the rank's slices */
-  int flying, reduced;   /* requests in flight; units whose reduction was started */
-  double t_open;
-  int64_t steps;
-};
-
-static bool empty(const struct fsdp *f, int u) {
-  return u < 0 || u >= f->n || f->shards.block[u].count == 0;
-}
-
-/* Past the last trainable parameter of unit u; *first: its first one, *end: where it ends. */
-static int pass_unit(const pn_strategy *s, int p, int u, int *first, int64_t *end) {
-  const pn_param_map *map = s->spec.map;
-
-  *first = -1;
-  for (; p < map->n; p++) {
-    if (!map->slot[p].trainable) continue;
-    if (pn_graph_param(s->spec.graph, p)->unit != u) break;
-    if (*first < 0) *first = p;
-    *end = map->slot[p].offset + map->slot[p].count;
-  }
-  return p;
-}
-
-/* Units lie one after the other in the arena, and in the order of the table. */
-static pn_status cut_units(pn_strategy *s, struct fsdp *f) {
-  const pn_param_map *map = s->spec.map;
-  int64_t first = 0;
-  int p = 0;
-
-  for (int u = 0; u < f->n; u++) {
-    int64_t end = first;
-    p = pass_unit(s, p, u, &f->unit[u].first_param, &end);
-    end = (end + 15) / 16 * 16;
-    if (end > map->trainable) end = map->trainable;
-    pn_shards_add(s, first, end - first, &f->shards);
-    first = end;
-  }
-  if (p == map->n) return PN_OK;
-  return PN_FAIL(PN_ERR_UNSUPPORTED,
-                 "fsdp: parameter %s comes out of the order of the model's units",
-                 pn_graph_param(s->spec.graph, p)->name);
-}
-
-/* The next unit with parameters in this direction; -1 or f->n: there is none. */
-static int neighbour(const struct fsdp *f, int u, int step) {
-  for (u += step; u >= 0 && u < f->n; u += step)
-    if (!empty(f, u)) return u;
-  return u;
-}
-
-/* The most that two neighbours need together. */
-static size_t two_units(const struct fsdp *f) {
-  int64_t most = 0;
-
-  for (int u = 0; u < f->n; u++) {
-    int next = neighbour(f, u, 1);
-    int64_t sum = f->shards.block[u].count + (next < f->n ? f->shards.block[next].count : 0);
-    if (sum > most) most = sum;
-  }
-  return (size_t)most * sizeof(float);
-}
-
-static size_t all_units(const pn_strategy *s) {
-  return (size_t)s->spec.map->trainable * sizeof(float);
-}
-
-/* Running statistics. */
-static size_t rest(const pn_strategy *s) {
-  return (size_t)(s->spec.map->total - s->spec.map->trainable) * sizeof(float);
-}
-
-static pn_status fsdp_plan(pn_strategy *s) {
-  struct fsdp *f = s->impl = calloc(1, sizeof *f);
-  size_t own;
-  pn_status st = PN_OK;
-
-  if (!f) return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");
-  if (s->spec.micro_batches > 1)
-    return PN_FAIL(PN_ERR_UNSUPPORTED,
-                   "train.strategy=fsdp takes a step's batch in one part, not in %d: use zero1",
-                   s->spec.micro_batches);
-  f->n = pn_graph_n_units(s->spec.graph);
-  if (!(f->unit = calloc((size_t)f->n + 1, sizeof *f->unit)))
-    return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");
-  PN_TRY(pn_shards_make(f->n, &f->shards));
-  PN_TRY(cut_units(s, f));
-  own = (size_t)f->shards.own * sizeof(float);
-  s->bytes_params = own + (s->spec.keep_whole ? all_units(s) : two_units(f)) + rest(s);
-  s->bytes_grads = own + two_units(f);
-  s->bytes_state = own * (size_t)(pn_n_kinds(s) - 1);
-done:
-  return st;
-}
-
-static void place_pieces(pn_strategy *s, const struct fsdp *f) {
-  for (int u = 0; u < f->n; u++) {
-    const pn_block *b = &f->shards.block[u];
-    pn_piece *p = &s->own.piece[u];
-    *p = (pn_piece){.first = b->first + b->own.first,
-                    .count = b->own.count,
-                    .param = f->params + b->at,
-                    .grad = f->grads + b->at,
-                    .ema = s->ema ? s->ema + b->at : NULL};
-    for (int k = 0; k < 2; k++) p->state[k] = s->state[k] ? s->state[k] + b->at : NULL;
-  }
-}
-
-static pn_status alloc_private(pn_strategy *s, struct fsdp *f) {
-  void *p = NULL;
-  pn_status st = PN_OK;
-
-  PN_TRY(pn_pieces_make(s, f->n, true));
-  PN_TRY(pn_shards_alloc(s, &f->shards));
-  PN_TRY(
-      s->spec.device->ops->alloc(s->spec.device, (size_t)(f->shards.own + 16) * sizeof(float), &p));
-  f->grads = p;
-done:
-  return st;
-}
-
-/* Slices of parameters and whole gradients are what the others read. */
-static pn_status fsdp_setup(pn_strategy *s) {
-  struct fsdp *f = s->impl;
-  void *p = NULL;
-  pn_status st = PN_OK;
-
-  PN_TRY(pn_agree(s->spec.data, alloc_private(s, f)));
-  PN_TRY(pn_comm_alloc(s->spec.data, (size_t)(f->shards.own + 16) * sizeof(float), &p));
-  f->params = p;
-  PN_TRY(pn_comm_reserve(s->spec.data, all_units(s), &p));
-  s->grads = p;
-  s->params = f->shards.whole;
-  place_pieces(s, f);
-  PN_TRY(pn_pieces_init(s));
-done:
-  return st;
-}
-
-static void opened(struct fsdp *f, double t0) {
+static void opened(struct pn_fsdp *f, double t0) {
   if (f->flying++ == 0) f->t_open = t0;
 }
 
-static void closed(pn_strategy *s, struct fsdp *f) {
+static void closed(pn_strategy *s, struct pn_fsdp *f) {
   if (--f->flying == 0) s->comm_total_s += pn_now() - f->t_open;
 }
 
-static pn_status start_gather(pn_strategy *s, struct fsdp *f, int u) {
+static pn_status start_gather(pn_strategy *s, struct pn_fsdp *f, int u) {
   const pn_block *b = &f->shards.block[u];
   double t0 = pn_now();
   pn_status st = PN_OK;
 
-  if (empty(f, u) || f->unit[u].params != ABSENT) return PN_OK;
+  if (pn_fsdp_empty(f, u) || f->unit[u].params != ABSENT) return PN_OK;
   PN_TRY(pn_pages_take(s->params + b->first, (size_t)b->count * sizeof(float)));
   PN_TRY(pn_iallgather_slices(s->spec.data, "parameters of a unit", f->params + b->at,
                               s->params + b->first, b->count, &f->unit[u].gather));
@@ -188,12 +38,12 @@ done:
   return st;
 }
 
-static pn_status wait_gather(pn_strategy *s, struct fsdp *f, int u) {
-  struct unit *x = &f->unit[u];
+static pn_status wait_gather(pn_strategy *s, struct pn_fsdp *f, int u) {
+  struct pn_unit *x = &f->unit[u];
   double t0 = pn_now();
   pn_status st = PN_OK;
 
-  if (empty(f, u) || x->params != COMING) return PN_OK;
+  if (pn_fsdp_empty(f, u) || x->params != COMING) return PN_OK;
   if ((st = pn_request_wait(x->gather)) != PN_OK) return st;
   x->params = PRESENT;
   s->comm_exposed_s += pn_now() - t0;
@@ -202,32 +52,32 @@ static pn_status wait_gather(pn_strategy *s, struct fsdp *f, int u) {
   return PN_OK;
 }
 
-static void drop_params(pn_strategy *s, struct fsdp *f, int u) {
+static void drop_params(pn_strategy *s, struct pn_fsdp *f, int u) {
   const pn_block *b = &f->shards.block[u];
 
-  if (empty(f, u) || f->unit[u].params != PRESENT) return;
+  if (pn_fsdp_empty(f, u) || f->unit[u].params != PRESENT) return;
   f->unit[u].params = ABSENT;
   pn_pages_drop(s->params + b->first, (size_t)b->count * sizeof(float), false);
 }
 
-static void drop_grads(pn_strategy *s, const struct fsdp *f, int u) {
+static void drop_grads(pn_strategy *s, const struct pn_fsdp *f, int u) {
   const pn_block *b = &f->shards.block[u];
   pn_pages_drop(s->grads + b->first, (size_t)b->count * sizeof(float),
                 pn_comm_shares_memory(s->spec.data));
 }
 
-static void measure(pn_strategy *s, const struct fsdp *f) {
+static void measure(pn_strategy *s, const struct pn_fsdp *f) {
   size_t own = (size_t)f->shards.own * sizeof(float), n;
 
   if (f->steps >= MEASURED_STEPS) return;
-  n = own + rest(s) + pn_pages_resident(s->params, all_units(s));
+  n = own + pn_fsdp_rest(s) + pn_pages_resident(s->params, pn_fsdp_all_units(s));
   if (n > s->peak_params) s->peak_params = n;
-  n = own + pn_pages_resident(s->grads, all_units(s));
+  n = own + pn_pages_resident(s->grads, pn_fsdp_all_units(s));
   if (n > s->peak_grads) s->peak_grads = n;
 }
 
 /* Unit u now, its neighbour in the direction of the pass while it computes. */
-static pn_status need(pn_strategy *s, struct fsdp *f, int u, int next) {
+static pn_status need(pn_strategy *s, struct pn_fsdp *f, int u, int next) {
   pn_status st = PN_OK;
 
   PN_TRY(start_gather(s, f, u));
@@ -240,15 +90,15 @@ done:
 
 static pn_status fsdp_before_forward(void *ctx, int u) {
   pn_strategy *s = ctx;
-  struct fsdp *f = s->impl;
-  return need(s, f, u, neighbour(f, u, 1));
+  struct pn_fsdp *f = s->impl;
+  return need(s, f, u, pn_fsdp_neighbour(f, u, 1));
 }
 
 /* The last one is needed again at once. */
 static pn_status fsdp_after_forward(void *ctx, int u) {
   pn_strategy *s = ctx;
-  struct fsdp *f = s->impl;
-  if (!s->spec.keep_whole && neighbour(f, u, 1) < f->n) drop_params(s, f, u);
+  struct pn_fsdp *f = s->impl;
+  if (!s->spec.keep_whole && pn_fsdp_neighbour(f, u, 1) < f->n) drop_params(s, f, u);
   return PN_OK;
 }
 
@@ -256,21 +106,22 @@ static pn_status fsdp_tick(void *ctx);
 
 static pn_status fsdp_before_backward(void *ctx, int u) {
   pn_strategy *s = ctx;
-  struct fsdp *f = s->impl;
+  struct pn_fsdp *f = s->impl;
   const pn_block *b = &f->shards.block[u];
   pn_status st = PN_OK;
 
   for (int above = u + 1; above < f->n; above++) drop_params(s, f, above);
   PN_TRY(fsdp_tick(s));
-  if (!empty(f, u)) PN_TRY(pn_pages_take(s->grads + b->first, (size_t)b->count * sizeof(float)));
-  PN_TRY(need(s, f, u, neighbour(f, u, -1)));
+  if (!pn_fsdp_empty(f, u))
+    PN_TRY(pn_pages_take(s->grads + b->first, (size_t)b->count * sizeof(float)));
+  PN_TRY(need(s, f, u, pn_fsdp_neighbour(f, u, -1)));
 done:
   return st;
 }
 
 static pn_status fsdp_grad_ready(void *ctx, int param) {
   pn_strategy *s = ctx;
-  struct fsdp *f = s->impl;
+  struct pn_fsdp *f = s->impl;
   int u = pn_graph_param(s->spec.graph, param)->unit;
   const pn_block *b = &f->shards.block[u];
   double t0 = pn_now();
@@ -288,7 +139,7 @@ done:
   return st;
 }
 
-static pn_status test(pn_strategy *s, struct fsdp *f, pn_request *q, bool *flying) {
+static pn_status test(pn_strategy *s, struct pn_fsdp *f, pn_request *q, bool *flying) {
   bool done = false;
   pn_status st = PN_OK;
 
@@ -301,7 +152,7 @@ static pn_status test(pn_strategy *s, struct fsdp *f, pn_request *q, bool *flyin
 
 static pn_status fsdp_tick(void *ctx) {
   pn_strategy *s = ctx;
-  struct fsdp *f = s->impl;
+  struct pn_fsdp *f = s->impl;
   double t0 = pn_now();
   pn_status st = PN_OK;
 
@@ -317,8 +168,8 @@ done:
   return st;
 }
 
-static pn_status wait_reduce(pn_strategy *s, struct fsdp *f, int u) {
-  struct unit *x = &f->unit[u];
+static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
+  struct pn_unit *x = &f->unit[u];
   double t0 = pn_now();
   pn_status st = pn_request_wait(x->reduce);
 
@@ -332,14 +183,14 @@ static pn_status wait_reduce(pn_strategy *s, struct fsdp *f, int u) {
   return PN_OK;
 }
 
-static int full_units(const struct fsdp *f) {
+static int full_units(const struct pn_fsdp *f) {
   int n = 0;
-  for (int u = 0; u < f->n; u++) n += !empty(f, u);
+  for (int u = 0; u < f->n; u++) n += !pn_fsdp_empty(f, u);
   return n;
 }
 
 static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
-  struct fsdp *f = s->impl;
+  struct pn_fsdp *f = s->impl;
   bool all = grad_norm || pn_pieces_need_all(s);
   pn_status st = PN_OK;
 
@@ -348,7 +199,7 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
                    full_units(f));
   for (int u = f->n - 1; u >= 0; u--) {
     const pn_block *b = &f->shards.block[u];
-    if (empty(f, u)) continue;
+    if (pn_fsdp_empty(f, u)) continue;
     PN_TRY(wait_reduce(s, f, u));
     drop_params(s, f, u);
     if (!all) pn_pieces_update(s, b->first, b->first + b->count, t, lr);
@@ -362,7 +213,7 @@ done:
 }
 
 static pn_status fsdp_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
-  struct fsdp *f = s->impl;
+  struct pn_fsdp *f = s->impl;
   return pn_shards_visit_owned(s, &f->shards, f->params, fn, ctx);
 }
 
@@ -374,19 +225,19 @@ static pn_status fsdp_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
 }
 
 static pn_status fsdp_gather(pn_strategy *s, bool average, float **out) {
-  struct fsdp *f = s->impl;
+  struct pn_fsdp *f = s->impl;
 
   *out = f->shards.whole;
   return pn_shards_gather(s, &f->shards, average && s->ema ? s->ema : f->params);
 }
 
 static void fsdp_release(pn_strategy *s) {
-  pn_shards_release(&((struct fsdp *)s->impl)->shards);
+  pn_shards_release(&((struct pn_fsdp *)s->impl)->shards);
 }
 
 /* What is in flight keeps its buffers: the end of the job is near. */
 static void fsdp_destroy(pn_strategy *s) {
-  struct fsdp *f = s->impl;
+  struct pn_fsdp *f = s->impl;
 
   pn_pieces_free(s);
   if (!f) return;
@@ -407,8 +258,8 @@ const pn_strategy_ops pn_strategy_fsdp_ops = {
     .name = "fsdp",
     .help = "parameters, gradients and optimizer state in slices; units are gathered when needed",
     .by_units = true,
-    .plan = fsdp_plan,
-    .setup = fsdp_setup,
+    .plan = pn_fsdp_plan,
+    .setup = pn_fsdp_setup,
     .hooks = {.before_forward = fsdp_before_forward,
               .after_forward = fsdp_after_forward,
               .before_backward = fsdp_before_backward,

@@ -18,7 +18,7 @@ enum { SIDE = 12, PIXELS = SIDE * SIDE, STEPS = 50 };
 
 /* conv, relu, pool, dense, dropout, dense, loss: every kind of parameter, and randomness that must
  * not depend on the rank. */
-static pn_graph *make_graph(int64_t hidden) {
+static pn_graph *make_graph(int64_t hidden, bool norm) {
   pn_window conv = {{3, 3}, {1, 1}, {1, 1}, {1, 1}}, pool = {{2, 2}, {2, 2}, {0, 0}, {0, 0}};
   pn_graph *g = NULL;
   int n;
@@ -26,6 +26,7 @@ static pn_graph *make_graph(int64_t hidden) {
   ok(pn_graph_create("test", &g));
   ok(pn_graph_input(g, 1, SIDE, SIDE, &n));
   ok(pn_graph_conv(g, "conv1", n, 5, conv, &n));
+  if (norm) ok(pn_graph_norm(g, "norm1", n, (pn_norm){.eps = 1e-5f, .update = 0.1f}, &n));
   ok(pn_graph_relu(g, "relu1", n, &n));
   ok(pn_graph_maxpool(g, "pool1", n, pool, &n));
   pn_graph_next_unit(g);
@@ -47,7 +48,7 @@ typedef struct {
   int64_t batch, hidden;
   const char *optim;
   double clip, ema;
-  bool keep_whole;
+  bool keep_whole, norm;
 } job_spec;
 
 /* One set of training: a few steps of `batch` images on the ranks of c. */
@@ -74,7 +75,7 @@ static void start(job *j, const job_spec *x, pn_comm *c) {
   int64_t batch = x->batch;
 
   *j = (job){.spec = *x, .comm = c, .batch = batch};
-  j->graph = make_graph(x->hidden ? x->hidden : 24);
+  j->graph = make_graph(x->hidden ? x->hidden : 24, x->norm);
   pn_optim_defaults(&o);
   strcpy(o.name, x->optim ? x->optim : "sgd");
   if (strcmp(o.name, "adam") != 0) o.momentum = 0.9;
@@ -96,7 +97,8 @@ static void start(job *j, const job_spec *x, pn_comm *c) {
                            .ema = x->ema};
   ok(pn_strategy_create(x->strategy, &spec, &j->strategy));
   pn_plan_set_bind(&j->plans, j->strategy->params, j->strategy->grads);
-  j->count = pn_graph_param_count(j->graph);
+  for (int i = 0; i < j->plans.map.n; i++)
+    j->count += pn_shape_count(j->plans.map.slot[i].layout.shape);
   j->grad = calloc((size_t)j->count, sizeof *j->grad);
   j->first_param = calloc((size_t)j->count, sizeof *j->first_param);
   j->param = calloc((size_t)j->count, sizeof *j->param);
@@ -122,6 +124,14 @@ static void to_logical(const job *j, const float *arena, float *out) {
   }
 }
 
+static void grads_to_logical(const job *j, float *out) {
+  for (int i = 0; i < j->plans.map.n; i++) {
+    const struct pn_slot *s = &j->plans.map.slot[i];
+    if (s->trainable) ok(pn_layout_unpack(&s->layout, j->strategy->grads + s->offset, out));
+    out += pn_shape_count(s->layout.shape);
+  }
+}
+
 static void fill(const job *j, pn_plan *plan, int step, uint64_t *id) {
   for (int64_t i = 0; i < j->mine; i++) {
     id[i] = (uint64_t)(step * 1000 + j->first + i);
@@ -142,6 +152,7 @@ static void step(job *j, int t) {
   if (plan) {
     fill(j, plan, t, id);
     ok(pn_plan_forward(plan, &ctx, &hooks));
+    j->strategy->fed++;
     for (int64_t i = 0; i < j->mine; i++)
       j->loss[t] += (double)pn_plan_losses(plan)[i] / (double)j->batch;
     ok(pn_plan_backward(plan, &ctx, &hooks));
@@ -154,6 +165,7 @@ static void step(job *j, int t) {
 
 static void weights(job *j, bool average, float *out) {
   float *arena = NULL;
+  ok(pn_strategy_sync_buffers(j->strategy));
   ok(pn_strategy_gather(j->strategy, average, &arena));
   to_logical(j, arena, out);
   pn_strategy_release(j->strategy);
@@ -163,7 +175,7 @@ static void run(job *j, int steps) {
   for (int t = 0; t < steps; t++) {
     step(j, t);
     if (t > 0) continue;
-    if (!j->strategy->ops->by_units) to_logical(j, j->strategy->grads, j->grad);
+    if (!j->strategy->ops->by_units) grads_to_logical(j, j->grad);
     weights(j, false, j->first_param);
   }
   weights(j, false, j->param);

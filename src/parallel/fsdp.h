@@ -1,0 +1,33 @@
+/* fsdp.h -- what fsdp_plan.c (who has what) and fsdp.c (when it moves) share. */
+#ifndef PN_PARALLEL_FSDP_H
+#define PN_PARALLEL_FSDP_H
+
+#include "parallel/shards.h"
+
+struct pn_unit {
+  enum { ABSENT, COMING, PRESENT } params;
+  pn_request *gather, *reduce;
+  bool gathering, reducing; /* not known to be complete */
+  int first_param;          /* its gradient comes last */
+};
+
+struct pn_fsdp {
+  int n;
+  struct pn_unit *unit;  /* [n], owned */
+  pn_shards shards;      /* block u: unit u, which may be empty */
+  float *params, *grads; /* [shards.own]: the rank's slices */
+  int flying, reduced;   /* requests in flight; units whose reduction was started */
+  double t_open;
+  int64_t steps;
+};
+
+bool pn_fsdp_empty(const struct pn_fsdp *f, int u); /* or there is no unit u */
+/* The next unit with parameters in this direction; -1 or f->n: there is none. */
+int pn_fsdp_neighbour(const struct pn_fsdp *f, int u, int step);
+size_t pn_fsdp_all_units(const pn_strategy *s); /* bytes of the trainable parameters */
+size_t pn_fsdp_rest(const pn_strategy *s);      /* bytes of running statistics */
+
+pn_status pn_fsdp_plan(pn_strategy *s);
+pn_status pn_fsdp_setup(pn_strategy *s);
+
+#endif

@@ -1,0 +1,138 @@
+/* fsdp_plan.c -- who has what: units cut into slices, planned bytes, memory. */
+#include "base/pages.h"
+#include "parallel/fsdp.h"
+#include "parallel/piece.h"
+
+#include <stdlib.h>
+
+bool pn_fsdp_empty(const struct pn_fsdp *f, int u) {
+  return u < 0 || u >= f->n || f->shards.block[u].count == 0;
+}
+
+/* Past the last trainable parameter of unit u; *first: its first one, *end: where it ends. */
+static int pass_unit(const pn_strategy *s, int p, int u, int *first, int64_t *end) {
+  const pn_param_map *map = s->spec.map;
+
+  *first = -1;
+  for (; p < map->n; p++) {
+    if (!map->slot[p].trainable) continue;
+    if (pn_graph_param(s->spec.graph, p)->unit != u) break;
+    if (*first < 0) *first = p;
+    *end = map->slot[p].offset + map->slot[p].count;
+  }
+  return p;
+}
+
+/* Units lie one after the other in the arena, and in the order of the table. */
+static pn_status cut_units(pn_strategy *s, struct pn_fsdp *f) {
+  const pn_param_map *map = s->spec.map;
+  int64_t first = 0;
+  int p = 0;
+
+  for (int u = 0; u < f->n; u++) {
+    int64_t end = first;
+    p = pass_unit(s, p, u, &f->unit[u].first_param, &end);
+    end = (end + 15) / 16 * 16;
+    if (end > map->trainable) end = map->trainable;
+    pn_shards_add(s, first, end - first, &f->shards);
+    first = end;
+  }
+  if (p == map->n) return PN_OK;
+  return PN_FAIL(PN_ERR_UNSUPPORTED,
+                 "fsdp: parameter %s comes out of the order of the model's units",
+                 pn_graph_param(s->spec.graph, p)->name);
+}
+
+int pn_fsdp_neighbour(const struct pn_fsdp *f, int u, int step) {
+  for (u += step; u >= 0 && u < f->n; u += step)
+    if (!pn_fsdp_empty(f, u)) return u;
+  return u;
+}
+
+/* The most that two neighbours need together. */
+static size_t two_units(const struct pn_fsdp *f) {
+  int64_t most = 0;
+
+  for (int u = 0; u < f->n; u++) {
+    int next = pn_fsdp_neighbour(f, u, 1);
+    int64_t sum = f->shards.block[u].count + (next < f->n ? f->shards.block[next].count : 0);
+    if (sum > most) most = sum;
+  }
+  return (size_t)most * sizeof(float);
+}
+
+size_t pn_fsdp_all_units(const pn_strategy *s) {
+  return (size_t)s->spec.map->trainable * sizeof(float);
+}
+
+size_t pn_fsdp_rest(const pn_strategy *s) {
+  return (size_t)(s->spec.map->total - s->spec.map->trainable) * sizeof(float);
+}
+
+pn_status pn_fsdp_plan(pn_strategy *s) {
+  struct pn_fsdp *f = s->impl = calloc(1, sizeof *f);
+  size_t own;
+  pn_status st = PN_OK;
+
+  if (!f) return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");
+  if (s->spec.micro_batches > 1)
+    return PN_FAIL(PN_ERR_UNSUPPORTED,
+                   "train.strategy=fsdp takes a step's batch in one part, not in %d: use zero1",
+                   s->spec.micro_batches);
+  f->n = pn_graph_n_units(s->spec.graph);
+  if (!(f->unit = calloc((size_t)f->n + 1, sizeof *f->unit)))
+    return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");
+  PN_TRY(pn_shards_make(f->n, &f->shards));
+  PN_TRY(cut_units(s, f));
+  own = (size_t)f->shards.own * sizeof(float);
+  s->bytes_params =
+      own + (s->spec.keep_whole ? pn_fsdp_all_units(s) : two_units(f)) + pn_fsdp_rest(s);
+  s->bytes_grads = own + two_units(f);
+  s->bytes_state = own * (size_t)(pn_n_kinds(s) - 1);
+done:
+  return st;
+}
+
+static void place_pieces(pn_strategy *s, const struct pn_fsdp *f) {
+  for (int u = 0; u < f->n; u++) {
+    const pn_block *b = &f->shards.block[u];
+    pn_piece *p = &s->own.piece[u];
+    *p = (pn_piece){.first = b->first + b->own.first,
+                    .count = b->own.count,
+                    .param = f->params + b->at,
+                    .grad = f->grads + b->at,
+                    .ema = s->ema ? s->ema + b->at : NULL};
+    for (int k = 0; k < 2; k++) p->state[k] = s->state[k] ? s->state[k] + b->at : NULL;
+  }
+}
+
+static pn_status alloc_private(pn_strategy *s, struct pn_fsdp *f) {
+  void *p = NULL;
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_pieces_make(s, f->n, true));
+  PN_TRY(pn_shards_alloc(s, &f->shards));
+  PN_TRY(
+      s->spec.device->ops->alloc(s->spec.device, (size_t)(f->shards.own + 16) * sizeof(float), &p));
+  f->grads = p;
+done:
+  return st;
+}
+
+/* Slices of parameters and whole gradients are what the others read. */
+pn_status pn_fsdp_setup(pn_strategy *s) {
+  struct pn_fsdp *f = s->impl;
+  void *p = NULL;
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_agree(s->spec.data, alloc_private(s, f)));
+  PN_TRY(pn_comm_alloc(s->spec.data, (size_t)(f->shards.own + 16) * sizeof(float), &p));
+  f->params = p;
+  PN_TRY(pn_comm_reserve(s->spec.data, pn_fsdp_all_units(s), &p));
+  s->grads = p;
+  s->params = f->shards.whole;
+  place_pieces(s, f);
+  PN_TRY(pn_pieces_init(s));
+done:
+  return st;
+}
