@@ -74,7 +74,11 @@ pn_status pn_dicom_read(pn_dicom_reader *r, const char *path, pn_dicom_info *inf
 /* The same for a file in memory; data borrowed until the next read. */
 pn_status pn_dicom_read_memory(pn_dicom_reader *r, const uint8_t *data, size_t bytes,
                                pn_dicom_info *info, pn_gray *pixels, pn_reject *why);
-/* Another frame, 1 .. info->frames - 1, of the file last read. */
+/* Read and check the header only; pn_dicom_read_frame then gives the frames. */
+pn_status pn_dicom_open(pn_dicom_reader *r, const char *path, pn_reject *why);
+/* Frames of the file last read or opened, by its header. */
+int64_t pn_dicom_frames(const pn_dicom_reader *r);
+/* Frame 0 .. pn_dicom_frames - 1 of the file last read or opened. */
 pn_status pn_dicom_read_frame(pn_dicom_reader *r, int64_t frame, pn_dicom_info *info,
                               pn_gray *pixels, pn_reject *why);
 

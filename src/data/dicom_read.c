@@ -60,24 +60,53 @@ pn_status pn_dicom_read_frame(pn_dicom_reader *r, int64_t frame, pn_dicom_info *
   return pn_dicom_present(&r->raw, &f, info, pixels, why);
 }
 
-pn_status pn_dicom_read_memory(pn_dicom_reader *r, const uint8_t *data, size_t bytes,
-                               pn_dicom_info *info, pn_gray *pixels, pn_reject *why) {
+/* Each frame will be listed as an image: a header must not make a million of them out of nothing.
+ * A fragment takes 8 bytes at least. */
+static bool check_frame_count(const pn_dicom_reader *r, size_t file_bytes, pn_reject *why) {
+  int64_t n = pn_dicom_frame_count(&r->raw);
+
+  if (r->rules.frames != PN_FRAMES_ALL || n == 1 || n <= (int64_t)(file_bytes / 8)) return false;
+  return pn_reject_set(why, "bad_frames", "(0028,0008)", "%lld frames in a file of %zu bytes",
+                       (long long)n, file_bytes);
+}
+
+static pn_status open_memory(pn_dicom_reader *r, const uint8_t *data, size_t bytes,
+                             pn_reject *why) {
   pn_status st;
 
   *why = (pn_reject){0};
-  *info = (pn_dicom_info){0};
   if (pn_input_sniff(data, bytes, why) || pn_dicom_check_deflated(data, bytes, why)) return PN_OK;
   st = pn_dicom_parser_header(r->parser, data, bytes, &r->raw, why);
+  if (st == PN_OK && !why->reason[0] && !pn_dicom_check(&r->raw, why))
+    check_frame_count(r, bytes, why);
+  return st;
+}
+
+pn_status pn_dicom_open(pn_dicom_reader *r, const char *path, pn_reject *why) {
+  pn_status st = pn_input_read(&r->file, path, why);
+
   if (st != PN_OK || why->reason[0]) return st;
-  if (pn_dicom_check(&r->raw, why)) return PN_OK;
+  return open_memory(r, r->file.data, r->file.bytes, why);
+}
+
+int64_t pn_dicom_frames(const pn_dicom_reader *r) {
+  return pn_dicom_frame_count(&r->raw);
+}
+
+pn_status pn_dicom_read_memory(pn_dicom_reader *r, const uint8_t *data, size_t bytes,
+                               pn_dicom_info *info, pn_gray *pixels, pn_reject *why) {
+  pn_status st = open_memory(r, data, bytes, why);
+
+  *info = (pn_dicom_info){0};
+  if (st != PN_OK || why->reason[0]) return st;
   return pn_dicom_read_frame(r, 0, info, pixels, why);
 }
 
 pn_status pn_dicom_read(pn_dicom_reader *r, const char *path, pn_dicom_info *info, pn_gray *pixels,
                         pn_reject *why) {
-  pn_status st = pn_input_read(&r->file, path, why);
+  pn_status st = pn_dicom_open(r, path, why);
 
   *info = (pn_dicom_info){0};
   if (st != PN_OK || why->reason[0]) return st;
-  return pn_dicom_read_memory(r, r->file.data, r->file.bytes, info, pixels, why);
+  return pn_dicom_read_frame(r, 0, info, pixels, why);
 }

@@ -137,8 +137,12 @@ pn_status pn_ingest_read_picture(pn_ingest_worker *w, int64_t file, pn_dicom_inf
   const char *unpack, *kind;
   pn_picture_info picture;
   pn_bytes bytes;
-  pn_status st = pn_path_join(path, sizeof path, w->x->cfg->in, w->x->source.file[file].path);
+  const pn_ingest_file *f = &w->x->source.file[file];
+  pn_status st;
 
+  if (f->of > 1) return pn_ingest_read_dicom(w, file, info, why);
+  w->loaded = NULL; /* the reader may be used for this file */
+  st = pn_path_join(path, sizeof path, w->x->cfg->in, f->path);
   if (st == PN_OK) st = pn_input_read(&w->input, path, why);
   if (st != PN_OK || why->reason[0]) return st;
   bytes = (pn_bytes){w->input.data, w->input.bytes};

@@ -19,7 +19,7 @@ typedef struct {
   int64_t box_capacity, boxes_clipped;
   int64_t piece;
   pn_input input;     /* a file that is no DICOM */
-  const char *loaded; /* path whose bytes `input` holds, where they serve several images */
+  const char *loaded; /* path that `input` (CIFAR-10) or `reader` holds, for its next image */
   pn_gray scratch;
 } pn_ingest_worker;
 

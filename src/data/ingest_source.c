@@ -143,6 +143,7 @@ pn_status pn_ingest_share(pn_ingest *x) {
     PN_TRY(share_bytes(x->comm, &s->text[t].data, &s->text[t].bytes));
     PN_TRY(share_name(x->comm, &s->text[t].name));
   }
+  PN_TRY(pn_ingest_count_frames(x));
   PN_TRY(pn_agree(x->comm, prepare(x)));
 done:
   return st;

@@ -1,5 +1,5 @@
 /* ingest_store.c -- a readable image with a label -> row of the shard and record of the ingest. */
-#include "data/ingest_image.h"
+#include "data/kind.h"
 
 #include "base/digest.h"
 
@@ -51,6 +51,8 @@ static void patient_of(const pn_ingest_worker *w, int64_t file, const pn_ingest_
                        char text[PATH_MAX + 32]) {
   if (image->label->group || image->group[0])
     snprintf(text, PATH_MAX, "%s", image->label->group ? image->label->group : image->group);
+  else if (!w->x->source.kind->images) /* the frames of one file are one patient's */
+    snprintf(text, PATH_MAX, "%s", image->label->id);
   else
     id_of(w, file, image, text);
 }
@@ -59,6 +61,7 @@ static void fill_record(const pn_ingest_worker *w, int64_t file, const pn_ingest
                         pn_ingest_record *r) {
   const pn_dicom_info *info = &image->info;
   const pn_gray *g = &w->image;
+  const pn_ingest_file *f = &w->x->source.file[file];
   size_t bytes = (size_t)g->height * (size_t)g->width * (size_t)(g->channels * g->bytes_per_pixel);
   char hex[65], text[PATH_MAX + 32];
 
@@ -81,7 +84,9 @@ static void fill_record(const pn_ingest_worker *w, int64_t file, const pn_ingest
   hash_text("pneuma group", text, hex);
   r->group = hex_word(hex, 0);
   if (!info->sop_uid[0]) return;
-  hash_text("pneuma uid", info->sop_uid, hex);
+  snprintf(text, sizeof text, "%s", info->sop_uid);
+  if (f->of > 1) snprintf(text + strlen(text), 32, "#%lld", (long long)f->number);
+  hash_text("pneuma uid", text, hex);
   r->uid[0] = hex_word(hex, 0);
   r->uid[1] = hex_word(hex, 1);
 }

@@ -64,6 +64,13 @@ pn_status pn_ingest_read_text(pn_ingest_source *s, pn_text_role which, const cha
 /* kind_folders.c: images below folders named mask or masks are no input. */
 void pn_mark_masks(pn_listing *l);
 
+/* ingest_frames.c, all ranks, ingest.frames=all: count the frames of the DICOM files into the
+ * list. */
+pn_status pn_ingest_count_frames(pn_ingest *x);
+/* An image of the list as the frame of a DICOM file; the file stays open for its next frame. */
+pn_status pn_ingest_read_dicom(pn_ingest_worker *w, int64_t file, pn_dicom_info *info,
+                               pn_reject *why);
+
 /* ingest_image.c: the file as PNG, JPEG or DICOM, by its content, into worker.image. */
 pn_status pn_ingest_read_picture(pn_ingest_worker *w, int64_t file, pn_dicom_info *info,
                                  pn_reject *why);

@@ -120,14 +120,12 @@ static void stem_of(const char *path, char *out, size_t bytes) {
 
 static pn_status read_image(pn_ingest_worker *w, int64_t file, pn_ingest_image *image,
                             pn_reject *why) {
-  char path[PATH_MAX], stem[PN_DICOM_ID_BYTES];
+  char stem[PN_DICOM_ID_BYTES];
   pn_dicom_info *info = &image->info;
-  const char *name = w->x->source.file[file].path;
-  pn_status st = pn_path_join(path, sizeof path, w->x->cfg->in, name);
+  pn_status st = pn_ingest_read_dicom(w, file, info, why);
 
   if (st != PN_OK) return st;
-  stem_of(name, stem, sizeof stem);
-  if ((st = pn_dicom_read(w->reader, path, info, &w->image, why)) != PN_OK) return st;
+  stem_of(w->x->source.file[file].path, stem, sizeof stem);
   if (why->reason[0]) {
     memcpy(info->patient_id, stem, sizeof stem); /* its label has a file, though a broken one */
   } else {

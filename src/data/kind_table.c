@@ -126,10 +126,8 @@ static void find_row(const pn_ingest_worker *w, int64_t file, pn_ingest_image *i
 
 static pn_status read_dicom(pn_ingest_worker *w, int64_t file, pn_ingest_image *image,
                             pn_reject *why) {
-  char path[PATH_MAX];
-  pn_status st = pn_path_join(path, sizeof path, w->x->cfg->in, w->x->source.file[file].path);
+  pn_status st = pn_ingest_read_dicom(w, file, &image->info, why);
 
-  if (st == PN_OK) st = pn_dicom_read(w->reader, path, &image->info, &w->image, why);
   if (st != PN_OK) return st;
   find_row(w, file, image, why);
   if (image->label && !image->label->group && image->info.patient_id[0])

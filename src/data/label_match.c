@@ -113,7 +113,7 @@ pn_status pn_labels_match(pn_ingest_source *s) {
   for (int64_t i = 0; i < s->n && st == PN_OK; i++) {
     pn_ingest_file *f = &s->file[i];
     f->label = f->skip_reason ? PN_LABEL_NONE : find_label(&s->labels, &names, &stems, f->path);
-    if (f->label >= 0) claims[f->label]++;
+    if (f->label >= 0 && f->number == 0) claims[f->label]++;
   }
   if (st == PN_OK) settle_claims(s, claims);
   free(claims);
