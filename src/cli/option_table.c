@@ -204,8 +204,8 @@ static const pn_option table[] = {
     {"study.plots", PN_T_BOOL, 0, 1, "true", NULL, "", "draw speedup and efficiency with gnuplot",
      U},
 
-    {"eval.checkpoint", PN_T_TEXT, 1, 31, "last", NULL, "", "last, best, or a step's number",
-     E | X},
+    {"eval.checkpoint", PN_T_TEXT, 1, 31, "auto", NULL, "",
+     "last, best, or a step's number; auto: the one that run.json tells of", E | X},
     {"eval.scores", PN_T_TEXT, PATH, "", NULL, "",
      "CSV file for the probabilities of each image; empty: none", E},
     {"preview.images", PN_T_INT, 1, 64, "6", NULL, "images", "rows of the sheet", P},

@@ -40,7 +40,8 @@ typedef struct {
   json_t *manifest; /* owned */
 } pn_saved_run;
 
-/* which: "last" (the newest), "best" (of the validations) or a step's number.  Not collective.
+/* which: "last" (the newest), "best" (of the validations), "auto" (best if the run ended with it by
+ * train.restore_best, else last) or a step's number.  Not collective.
  * Errors: IO (no run, no such checkpoint: says what to do), FORMAT. */
 pn_status pn_saved_run_open(const char *run_path, const char *which, pn_saved_run *out);
 void pn_saved_run_close(pn_saved_run *s);

@@ -56,7 +56,7 @@ static pn_status open_run(eval_run *r, const pn_eval_job *job, pn_comm *c) {
   pn_eval_spec spec = {.comm = c, .scores_path = job->scores_path};
   pn_status st = PN_OK;
 
-  PN_TRY(pn_saved_run_open(job->run_path, job->checkpoint ? job->checkpoint : "last", &r->saved));
+  PN_TRY(pn_saved_run_open(job->run_path, job->checkpoint ? job->checkpoint : "auto", &r->saved));
   PN_TRY(pn_dataset_open(job->data_path, &r->data));
   PN_TRY(check_data(r, job->run_path, job->data_path));
   PN_TRY(pn_model_build(r->saved.model, &r->saved.config, &r->graph));

@@ -132,28 +132,44 @@ static pn_status parse_manifest(const char *path, const char *text, pn_saved_run
   return pn_model_config_parse(config, path, &s->config);
 }
 
-/* "best" and numbers to a step; the best is what the newest says it is. */
-static pn_status choose_step(const char *run, const char *which, int64_t *step) {
-  char *end;
+/* What the newest says is the best; -1: it says nothing.  auto: only if the run went back to it. */
+static pn_status best_step(const char *run, bool only_if_restored, int64_t *step) {
   pn_saved_run newest;
+  json_int_t best = -1;
+  int restored = 0;
+  pn_status st = pn_saved_run_open(run, "last", &newest);
+
+  if (st != PN_OK) return st;
+  json_unpack(newest.manifest, "{s:{s:{s:I}}}", "state", "best", "step", &best);
+  json_unpack(newest.manifest, "{s:{s:{s:b}}}", "options", "train.restore_best", "value",
+              &restored);
+  pn_saved_run_close(&newest);
+  *step = restored || !only_if_restored ? (int64_t)best : -1;
+  return PN_OK;
+}
+
+static pn_status choose_step(const char *run, const char *which, int64_t *step) {
+  bool best = strcmp(which, "best") == 0, automatic = strcmp(which, "auto") == 0;
+  int64_t newest = pn_step_folder_newest(run);
+  char *end;
   pn_status st = PN_OK;
 
-  *step = pn_step_folder_newest(run);
-  if (*step < 0)
+  *step = newest;
+  if (newest < 0)
     return PN_FAIL(PN_ERR_IO, "%s holds no checkpoint; `pneuma train out.path=%s` makes one", run,
                    run);
   if (strcmp(which, "last") == 0) return PN_OK;
-  if (strcmp(which, "best") != 0) {
+  if (!best && !automatic) {
     *step = strtoll(which, &end, 10);
     if (end != which && !*end && *step >= 0) return PN_OK;
-    return PN_FAIL(PN_ERR_ARG, "checkpoint '%s': expected last, best or a step's number", which);
+    return PN_FAIL(PN_ERR_ARG, "checkpoint '%s': expected auto, last, best or a step's number",
+                   which);
   }
-  if ((st = pn_saved_run_open(run, "last", &newest)) != PN_OK) return st;
-  if (json_unpack(newest.manifest, "{s:{s:{s:I}}}", "state", "best", "step", step) != 0 ||
-      *step < 0)
-    st = PN_FAIL(PN_ERR_IO, "%s has no best checkpoint: it was not validated", run);
-  pn_saved_run_close(&newest);
-  return st;
+  if ((st = best_step(run, automatic, step)) != PN_OK) return st;
+  if (*step < 0 && best)
+    return PN_FAIL(PN_ERR_IO, "%s has no best checkpoint: it was not validated", run);
+  if (*step < 0) *step = newest;
+  return PN_OK;
 }
 
 pn_status pn_saved_run_open(const char *run_path, const char *which, pn_saved_run *out) {

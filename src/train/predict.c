@@ -118,7 +118,7 @@ done:
 
 /* Everything that may fail on one rank alone. */
 static pn_status run_own(predictor *p, pn_comm *c) {
-  const char *which = p->job->checkpoint ? p->job->checkpoint : "last";
+  const char *which = p->job->checkpoint ? p->job->checkpoint : "auto";
   int rank = pn_comm_rank(c), size = pn_comm_size(c);
   int64_t n = p->job->n, own = files_of_rank(n, rank, size), at = 0;
   pn_status st = PN_OK;

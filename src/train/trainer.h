@@ -90,7 +90,7 @@ void pn_train_result_free(pn_train_result *r);
 /* Evaluate a checkpoint of a run folder on a split.  Collective. Same numbers at any size. */
 typedef struct {
   const char *run_path, *data_path; /* borrowed */
-  const char *checkpoint;           /* "last", "best" or a step's number; NULL: last */
+  const char *checkpoint;           /* see pn_saved_run_open; NULL: auto */
   const char *scores_path;          /* CSV of the probabilities; NULL: none */
   pn_split split;
   int threads;

@@ -60,6 +60,19 @@ else
   echo 'no tensorboard package: its reader was not asked (tests/unit/test_events.c checks the bytes)'
 fi
 
+# train.restore_best: with this min_delta the first epoch stays the best, and run.json tells of it; so does eval
+must "$PNEUMA" train run.yaml out.path=run-4 train.restore_best=true train.min_delta=1000
+has err.txt 'the weights of the best epoch, 1, are back'
+has run-4/run.json '"restored": true'
+loss() { grep -oE '"loss": [0-9.]+' "$1" | tail -n 1 | cut -c9-17; }
+must "$PNEUMA" eval run-4 --json
+[ "$(loss out.txt)" = "$(loss run-4/run.json)" ] || say "eval $(loss out.txt), run.json $(loss run-4/run.json)"
+must "$PNEUMA" eval run-4 --json --checkpoint last
+[ "$(loss out.txt)" != "$(loss run-4/run.json)" ] || say 'the last epoch is the first'
+must "$PNEUMA" train run.yaml out.path=run-5 train.patience=1 train.min_delta=1000
+has err.txt 'stopped early: val_loss has not improved on'
+[ "$(wc -l < run-5/epochs.csv)" = 3 ] || say "patience 1: $(cat run-5/epochs.csv)"
+
 # a run that explodes names step, layer and the checkpoint to go back to; that one is finite
 boom='optim.name=sgd optim.lr=100 optim.weight_decay=10 train.epochs=9'
 "$PNEUMA" train run.yaml out.path=run-2 train.keep_best=false $boom > out.txt 2> err.txt

@@ -146,6 +146,33 @@ static void test_scale(void **state) {
 }
 
 /* Weights of the batch's images sum to 1 in the loss, whatever the ranks. */
+static void test_image_scales(void **state) {
+  pn_train_config c = config();
+  pn_run *r = NULL;
+  int64_t count[2] = {0};
+  double sum = 0;
+
+  (void)state;
+  strcpy(c.balance, "weights");
+  ok(pn_run_create(&c, world, data, &r));
+  for (int64_t i = 0; i < r->batches.n; i++) count[r->label[i]]++;
+  for (int64_t i = 0; i < r->batches.n; i++) {
+    double want = (double)r->batches.n / (2.0 * (double)count[r->label[i]]);
+    assert_true(fabs((double)r->weight[i] - want) < 1e-6);
+  }
+  ok(pn_run_order(r, 1));
+  pn_feed_start(r->feed, 1, r->order, 0, 1);
+  if (pn_batches_parts(&r->batches, 0) > 0) {
+    pn_share part = pn_batches_part(&r->batches, 0, 0);
+    ok(pn_feed_load(r->feed, 0, 0, pn_plan_set_get(&r->plans, part.count)));
+    for (int64_t i = 0; i < part.count; i++)
+      sum += (double)pn_feed_context(r->feed).sample_scale[i];
+  }
+  ok(pn_allreduce(world, "scales", &sum, 1, PN_F64, PN_SUM));
+  assert_true(fabs(sum - 1) < 1e-6);
+  pn_run_destroy(r);
+}
+
 static void test_weights(void **state) {
   pn_train_config c = config(), plain = config();
   pn_train_result a, b;
@@ -228,11 +255,12 @@ static void remove_data(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(make_data),       cmocka_unit_test(test_accumulate),
-      cmocka_unit_test(test_clip),       cmocka_unit_test(test_rules_learn),
-      cmocka_unit_test(test_freeze),     cmocka_unit_test(test_scale),
-      cmocka_unit_test(test_weights),    cmocka_unit_test(test_ema),
-      cmocka_unit_test(test_early_stop), cmocka_unit_test(remove_data),
+      cmocka_unit_test(make_data),         cmocka_unit_test(test_accumulate),
+      cmocka_unit_test(test_clip),         cmocka_unit_test(test_rules_learn),
+      cmocka_unit_test(test_freeze),       cmocka_unit_test(test_scale),
+      cmocka_unit_test(test_image_scales), cmocka_unit_test(test_weights),
+      cmocka_unit_test(test_ema),          cmocka_unit_test(test_early_stop),
+      cmocka_unit_test(remove_data),
   };
   if (pn_test_start(60) != PN_OK) return 3;
   pn_log_init(rank, true);
