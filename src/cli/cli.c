@@ -1,6 +1,7 @@
 /* cli.c -- the command table and the one way through it: parse, agree, run, report. */
 #include "cli/cli.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "cli/args.h"
 #include "cli/help.h"
@@ -129,6 +130,7 @@ int pn_cli_main(int argc, char **argv) {
   x.args = a.args;
   x.json = a.json;
   x.quiet = a.quiet;
+  if (st == PN_OK) st = pn_fault_setup(pn_comm_rank(x.comm), pn_comm_size(x.comm));
   st = pn_agree(x.comm, st);
   if (st == PN_OK) st = run_command(&a, &x);
   if (st != PN_OK) rc = pn_report_error(x.comm, st, a.json, x.result);

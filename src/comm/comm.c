@@ -1,6 +1,7 @@
 /* comm.c -- the front door: checks arguments, numbers collectives, arms the watchdog. */
 #include "comm/comm.h"
 
+#include "base/fault.h"
 #include "comm/comm_backend.h"
 #include "comm/watchdog.h"
 
@@ -68,6 +69,12 @@ const char *pn_comm_backend(const pn_comm *c) {
   return c->ops->name;
 }
 
+/* What PN_FAULT asks for happens before the collective: this rank is then the late or lost one.
+ * buf: numbers that this rank brings into a sum, or NULL. */
+static pn_status visit(void *buf, int64_t count, pn_dtype t) {
+  return pn_fault_at(PN_FAULT_COLLECTIVE, t == PN_F32 && count > 0 ? buf : NULL);
+}
+
 /* Number the collective and arm the watchdog for it. */
 static void enter(pn_comm *c, const char *kind, const char *what, int64_t bytes) {
   c->number++;
@@ -95,6 +102,7 @@ static int64_t bytes_of(int64_t count, pn_dtype t) {
 pn_status pn_allreduce(pn_comm *c, const char *what, void *buf, int64_t count, pn_dtype t,
                        pn_redop op) {
   pn_status st = check_buffer(what, buf, count, t);
+  if (st == PN_OK) st = visit(buf, count, t);
   if (st != PN_OK) return st;
   enter(c, "allreduce", what, bytes_of(count, t));
   return leave(c->ops->allreduce(c, buf, count, t, op));
@@ -104,6 +112,7 @@ pn_status pn_bcast(pn_comm *c, const char *what, void *buf, int64_t count, pn_dt
   pn_status st = check_buffer(what, buf, count, t);
   if (st == PN_OK && (root < 0 || root >= c->size))
     st = PN_FAIL(PN_ERR_ARG, "%s: broadcast from rank %d of %d", what, root, c->size);
+  if (st == PN_OK) st = visit(NULL, 0, t);
   if (st != PN_OK) return st;
   enter(c, "bcast", what, bytes_of(count, t));
   return leave(c->ops->bcast(c, buf, count, t, root));
@@ -113,6 +122,7 @@ pn_status pn_allgather(pn_comm *c, const char *what, const void *in, void *out, 
                        pn_dtype t) {
   pn_status st = check_buffer(what, in, count, t);
   if (st == PN_OK) st = check_buffer(what, out, count, t);
+  if (st == PN_OK) st = visit(NULL, 0, t);
   if (st != PN_OK) return st;
   enter(c, "allgather", what, bytes_of(count, t) * c->size);
   return leave(c->ops->allgather(c, in, out, count, t));
@@ -127,12 +137,16 @@ pn_status pn_allgatherv(pn_comm *c, const char *what, const void *in, void *out,
     if (counts[r] < 0)
       st = PN_FAIL(PN_ERR_ARG, "%s: %lld elements from rank %d", what, (long long)counts[r], r);
   if (st == PN_OK) st = check_buffer(what, out, total, t);
+  if (st == PN_OK) st = visit(NULL, 0, t);
   if (st != PN_OK) return st;
   enter(c, "allgatherv", what, bytes_of(total, t));
   return leave(c->ops->allgatherv(c, in, out, counts, t));
 }
 
 pn_status pn_barrier(pn_comm *c, const char *what) {
+  pn_status st = visit(NULL, 0, PN_U8);
+
+  if (st != PN_OK) return st;
   enter(c, "barrier", what, 0);
   return leave(c->ops->barrier(c, false));
 }
@@ -227,6 +241,7 @@ static pn_status start(pn_comm *c, const char *kind, const char *what, const pn_
   pn_status st;
 
   *out = NULL;
+  if ((st = visit(t->in, t->count, PN_F32)) != PN_OK) return st;
   if ((st = take_request(c, &r)) != PN_OK) return st;
   snprintf(r->what, sizeof r->what, "%s", what);
   r->kind = kind;

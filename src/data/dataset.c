@@ -2,6 +2,7 @@
 #include "data/dataset_internal.h"
 
 #include "base/digest.h"
+#include "base/fault.h"
 #include "base/file.h"
 
 #include <limits.h>
@@ -50,6 +51,7 @@ static pn_status open_shard(pn_dataset *d, int k) {
 
   if (m->map) return PN_OK;
   PN_TRY(pn_path_join(path, sizeof path, d->path, d->file[k]));
+  PN_TRY(pn_fault_at(PN_FAULT_OPEN, NULL));
   PN_TRY(pn_shard_open_map(path, m));
   if ((st = check_shard(d, k, path)) != PN_OK) pn_shard_unmap(m);
   /* Advice only: images come in random order, and pn_dataset_reach asks for whole ones. */
@@ -65,6 +67,7 @@ pn_status pn_dataset_open(const char *path, pn_dataset **out) {
   *out = NULL;
   if (!d || !(d->path = strdup(path)))
     PN_TRY(PN_FAIL(PN_ERR_NOMEM, "data set %s: out of memory", path));
+  PN_TRY(pn_fault_at(PN_FAULT_OPEN, NULL));
   PN_TRY(pn_dataset_read_index(d));
   for (int k = 0; d->n_shards <= OPEN_AT_ONCE && k < d->n_shards; k++) PN_TRY(open_shard(d, k));
   *out = d;

@@ -134,6 +134,8 @@ struct pn_device {
  * how). */
 pn_status pn_device_create(const char *name, int threads, pn_device **out);
 void pn_device_destroy(pn_device *d);
+/* 64-byte aligned or better, zeroed; d->ops->free gives it back.  Errors: NOMEM. */
+pn_status pn_device_alloc(pn_device *d, size_t bytes, void **out);
 const char *pn_device_library(void); /* "oneDNN 2.6.3" or "none": for pneuma info */
 const char *pn_device_isa(void);     /* ISA the library will use, e.g. "avx512_core_amx" */
 

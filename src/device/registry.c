@@ -1,6 +1,8 @@
 /* registry.c -- the devices of this build; the only place that knows which there are. */
 #include "device/device.h"
 
+#include "base/fault.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +81,13 @@ pn_status pn_device_create(const char *name, int threads, pn_device **out) {
   }
   *out = d;
   return PN_OK;
+}
+
+pn_status pn_device_alloc(pn_device *d, size_t bytes, void **out) {
+  pn_status st = pn_fault_at(PN_FAULT_ALLOCATE, NULL);
+
+  *out = NULL;
+  return st == PN_OK ? d->ops->alloc(d, bytes, out) : st;
 }
 
 void pn_device_destroy(pn_device *d) {

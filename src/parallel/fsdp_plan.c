@@ -112,8 +112,7 @@ static pn_status alloc_private(pn_strategy *s, struct pn_fsdp *f) {
 
   PN_TRY(pn_pieces_make(s, f->n, true));
   PN_TRY(pn_shards_alloc(s, &f->shards));
-  PN_TRY(
-      s->spec.device->ops->alloc(s->spec.device, (size_t)(f->shards.own + 16) * sizeof(float), &p));
+  PN_TRY(pn_device_alloc(s->spec.device, (size_t)(f->shards.own + 16) * sizeof(float), &p));
   f->grads = p;
 done:
   return st;

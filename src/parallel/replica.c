@@ -19,14 +19,14 @@ static pn_status alloc_own(pn_strategy *s) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_pieces_make(s, 1, false));
-  PN_TRY(d->ops->alloc(d, s->bytes_params, &p));
+  PN_TRY(pn_device_alloc(d, s->bytes_params, &p));
   s->params = p;
   for (int i = 0; i < pn_optim_n_states(s->spec.optim); i++) {
-    PN_TRY(d->ops->alloc(d, s->bytes_grads, &p));
+    PN_TRY(pn_device_alloc(d, s->bytes_grads, &p));
     s->state[i] = p;
   }
   if (s->spec.ema > 0) {
-    PN_TRY(d->ops->alloc(d, s->bytes_params, &p));
+    PN_TRY(pn_device_alloc(d, s->bytes_params, &p));
     s->ema = p;
   }
 done:

@@ -28,11 +28,11 @@ pn_status pn_shards_alloc(pn_strategy *s, pn_shards *h) {
   pn_status st = PN_OK;
 
   for (int i = 0; i < pn_optim_n_states(s->spec.optim); i++) {
-    PN_TRY(d->ops->alloc(d, bytes, &p));
+    PN_TRY(pn_device_alloc(d, bytes, &p));
     s->state[i] = p;
   }
   if (s->spec.ema > 0) {
-    PN_TRY(d->ops->alloc(d, bytes, &p));
+    PN_TRY(pn_device_alloc(d, bytes, &p));
     s->ema = p;
   }
   h->whole_bytes = (size_t)s->spec.map->total * sizeof(float);

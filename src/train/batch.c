@@ -1,6 +1,8 @@
 /* batch.c -- shares of the global batch; from images in a shard to the input of a plan. */
 #include "train/batch.h"
 
+#include "base/fault.h"
+
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +94,7 @@ pn_status pn_batch_load(pn_batch *b, const pn_batch_source *src, pn_plan *plan) 
                    (long long)b->capacity);
   PN_TRY(pn_reader_reach(src->reader, src->epoch, src->index, src->n));
   PN_TRY(read_rows(b, src, &rows));
+  PN_TRY(pn_fault_at(PN_FAULT_READ, rows.input));
   if (src->plan_batch > src->n) {
     size_t empty = (size_t)(src->plan_batch - src->n);
     memset(rows.input + src->n * pixels, 0, empty * (size_t)pixels * sizeof *rows.input);

@@ -1,5 +1,6 @@
 /* checkpoint.c -- writes the parts of a checkpoint in HDF5. */
 #include "base/digest.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "train/checkpoint_file.h"
 
@@ -96,6 +97,7 @@ static pn_status save_range(void *ctx, const pn_owned *range) {
   }
   PN_TRY(pn_layout_unpack(range->layout, range->data, logical));
   snprintf(path, sizeof path, "%s/%s", range->what, name);
+  PN_TRY(pn_fault_at(PN_FAULT_CHECKPOINT, logical));
   PN_TRY(check_finite(w, path, logical, pn_shape_count(shape)));
   PN_TRY(open_part(w));
   PN_TRY(write_tensor(w, path, shape, logical));

@@ -44,7 +44,7 @@ static pn_status load_params(eval_run *r) {
   void *p = NULL;
   pn_status st = PN_OK;
 
-  PN_TRY(r->device->ops->alloc(r->device, (size_t)map->total * sizeof(float), &p));
+  PN_TRY(pn_device_alloc(r->device, (size_t)map->total * sizeof(float), &p));
   r->params = p;
   PN_TRY(pn_saved_run_load(&r->saved, r->graph, map, r->params));
   pn_evaluator_bind(r->eval, r->params);

@@ -1,6 +1,7 @@
 /* feed.c -- the training batches of one rank, step by step. */
 #include "train/feed.h"
 
+#include "base/fault.h"
 #include "data/prefetch.h"
 
 #include <stdlib.h>
@@ -87,6 +88,7 @@ static pn_status load_queued(pn_feed *f, int64_t n, pn_plan *plan) {
   pn_rows rows;
   pn_status st = pn_prefetch_take(f->ahead, &rows);
 
+  if (st == PN_OK) st = pn_fault_at(PN_FAULT_READ, rows.input);
   if (st == PN_OK) pn_batch_copy(&f->batch, &f->reader, &rows, n, plan);
   pn_prefetch_release(f->ahead);
   queue(f);

@@ -1,4 +1,5 @@
 /* manifest.c -- manifests of checkpoints: save, open. */
+#include "base/fault.h"
 #include "base/file.h"
 #include "train/checkpoint.h"
 #include "train/checkpoint_file.h"
@@ -77,7 +78,9 @@ static pn_status write_manifest(const pn_checkpoint *k, const pn_step_folder *f,
   }
   PN_TRY(pn_path_join(path, sizeof path, f->tmp, MANIFEST));
   PN_TRY(pn_file_write(path, text, strlen(text)));
+  PN_TRY(pn_fault_at(PN_FAULT_CHECKPOINT, NULL));
   PN_TRY(pn_file_publish(f->tmp, f->final));
+  PN_TRY(pn_fault_at(PN_FAULT_CHECKPOINT, NULL));
   PN_TRY(pn_step_folder_prune(k->cfg->out_path, k->cfg->keep > 1 ? k->cfg->keep : 1, k->best));
 done:
   free(text);
@@ -105,7 +108,9 @@ pn_status pn_checkpoint_save(const pn_checkpoint *k) {
 
   if (st == PN_OK && root) st = pn_step_folder_start(&f);
   PN_TRY(pn_agree(k->comm, st));
-  PN_TRY(pn_agree(k->comm, write_own_part(k, &f, &mine)));
+  st = write_own_part(k, &f, &mine);
+  if (st == PN_OK) st = pn_fault_at(PN_FAULT_CHECKPOINT, NULL);
+  PN_TRY(pn_agree(k->comm, st));
   PN_TRY(pn_allgather(k->comm, "parts of the checkpoint", &mine, counts, 1, PN_I64));
   PN_TRY(pn_agree(k->comm, root ? write_manifest(k, &f, counts) : PN_OK));
 done:

@@ -75,7 +75,7 @@ static pn_status open_plan(predictor *p) {
   spec.device = p->device;
   PN_TRY(pn_plan_create(&spec, &p->plan));
   map = pn_plan_param_map(p->plan);
-  PN_TRY(p->device->ops->alloc(p->device, (size_t)map->total * sizeof(float), &params));
+  PN_TRY(pn_device_alloc(p->device, (size_t)map->total * sizeof(float), &params));
   p->params = params;
   PN_TRY(pn_saved_run_load(&p->saved, p->graph, map, p->params));
   pn_plan_bind(p->plan, p->params, NULL);
