@@ -44,12 +44,12 @@ static void plot_curves(FILE *f) {
   fputs("set multiplot layout 3,1\nset ylabel 'loss'\nset yrange [0:*]\n"
         "plot $epochs using 1:2 with linespoints pt 7 lc rgb '#1b6ca8' title 'training', \\\n"
         "  '' using 1:3 with linespoints pt 5 lc rgb '#c1440e' title 'validation'\n"
-        "set ylabel 'validation'\nset yrange [*:1]\n"
+        "set ylabel 'validation'\nset yrange [*:1.02]\n"
         "plot $epochs using 1:4 with linespoints pt 7 lc rgb '#2d6a4f' title 'accuracy', \\\n"
         "  '' using 1:5 with linespoints pt 5 lc rgb '#1b6ca8' title 'AUC', \\\n"
         "  '' using 1:6 with linespoints pt 9 lc rgb '#c1440e' title 'recall'\n"
-        "set ylabel 'learning rate'\nset yrange [0:*]\nset xlabel 'epoch'\n"
-        "plot $epochs using 1:7 with steps lc rgb '#777777' notitle\nunset multiplot\n"
+        "set ylabel 'learning rate at the end'\nset yrange [0:*]\nset xlabel 'epoch'\n"
+        "plot $epochs using 1:7 with linespoints pt 7 lc rgb '#777777' notitle\nunset multiplot\n"
         "unset xlabel\n",
         f);
 }
@@ -63,12 +63,13 @@ static void plot_loss(FILE *f) {
 
 static void write_curves(FILE *f, json_t *record) {
   json_t *epochs = json_object_get(record, "epochs");
+  size_t n = json_array_size(epochs);
   bool val = json_is_object(json_object_get(json_array_get(epochs, 0), "val"));
 
   fputs("# Run with: gnuplot curves.gp\nset grid\nset xtics nomirror\n"
-        "set key outside right\n",
+        "set key outside right\nset lmargin 11\nset rmargin 20\n",
         f);
-  fprintf(f, "set xrange [0.5:%zu.5]\n", json_array_size(epochs));
+  fprintf(f, "set xrange [0.5:%zu.5]\nset xtics %zu\n", n, n > 12 ? n / 10 : 1);
   write_epochs(f, epochs);
   fputs("set terminal svg size 800,840 background rgb 'white'\nset output 'curves.svg'\n", f);
   if (val)
