@@ -28,7 +28,7 @@ dnnl_status_t dnn_post_relu(dnnl_post_ops_t post);
 /* A convolution as asked of oneDNN. */
 struct dnn_conv {
   pn_pass pass;
-  bool training, relu; /* forward only */
+  bool training; /* forward only */
   dnnl_dims_t stride, pad_before, pad_after;
   struct dnn_md src, weight, bias, dst; /* of diffs in backward; bias may be absent */
 };
@@ -44,8 +44,16 @@ struct dnn_device {
   int threads;
 };
 
-/* Scratchpad given at run; ReLU as a post-op where asked.  *out owned by the caller. */
-pn_status dnn_attr_make(bool relu, dnnl_primitive_attr_t *out);
+/* What is done to each output of a convolution, in this order. */
+struct dnn_post {
+  int64_t affine;         /* y = y * scale[c] + shift[c] for so many channels; 0: not */
+  const pn_layout *added; /* y += another tensor, in this layout; NULL: not; borrowed */
+  bool relu;
+};
+/* Scratchpad given at run, and post-ops.  *out owned by the caller. */
+pn_status dnn_attr_make(const struct dnn_post *post, dnnl_primitive_attr_t *out);
+/* The layout of scale and shift. */
+pn_status dnn_channel_md(int64_t channels, struct dnn_md *out);
 
 pn_status dnn_check(dnnl_status_t rc, const char *what); /* DEVICE with oneDNN's reason */
 void dnn_use_threads(const struct dnn_device *d);
@@ -57,7 +65,7 @@ pn_status dnn_md_make(const pn_layout *l, struct dnn_md *out);
 bool dnn_tag_of(dnn_md_ref md, const pn_shape *shape, char tag[PN_TAG_BYTES]);
 
 /* A primitive with its memory objects; pointers are set when it runs. */
-enum { DNN_MAX_ARGS = 6 };
+enum { DNN_MAX_ARGS = 9 };
 struct dnn_exec {
   dnnl_primitive_t primitive;
   int n;
@@ -87,7 +95,8 @@ struct dnn_conv_request {
   struct dnn_device *device; /* borrowed */
   pn_pass pass;
   const pn_op_desc *op; /* borrowed */
-  bool training, relu;
+  bool training;
+  struct dnn_post post;
 };
 pn_status dnn_conv_choose(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
                           pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
@@ -96,6 +105,9 @@ bool dnn_conv_take(const struct dnn_conv_request *r, const pn_layout want[DNN_CO
                    const char *impl, pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
 pn_status dnn_conv_exec(const struct dnn_conv_request *r, const_dnnl_primitive_desc_t pd,
                         struct dnn_exec *out);
+/* Evaluation: conv + norm [+ add] [+ ReLU], and conv + add: one primitive, the rest as post-ops. */
+bool dnn_conv_norm_fits(const pn_task *t);
+pn_status dnn_conv_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 /* Chains of conv, ReLU and max-pool. */
 pn_status dnn_conv_pool_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 /* BACKWARD_DATA from the chain's diff, also where oneDNN is slow with that layout. */

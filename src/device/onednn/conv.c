@@ -30,7 +30,7 @@ static dnnl_primitive_desc_t try_layouts(const struct dnn_conv_request *r,
                                          const pn_layout want[DNN_CONV_TENSORS]) {
   const pn_op_desc *op = r->op;
   pn_layout bias = pn_layout_plain(pn_shape1(op->weight.dim[0]));
-  struct dnn_conv conv = {.pass = r->pass, .training = r->training, .relu = r->relu};
+  struct dnn_conv conv = {.pass = r->pass, .training = r->training};
   dnnl_primitive_desc_t pd = NULL;
   dnnl_primitive_attr_t attr = NULL;
   pn_status st = PN_OK;
@@ -42,7 +42,7 @@ static dnnl_primitive_desc_t try_layouts(const struct dnn_conv_request *r,
   PN_TRY(dnn_md_make(&want[DNN_CONV_WEIGHT], &conv.weight));
   PN_TRY(dnn_md_make(&want[DNN_CONV_DST], &conv.dst));
   if (op->bias && r->pass != PN_BACKWARD_DATA) PN_TRY(dnn_md_make(&bias, &conv.bias));
-  PN_TRY(dnn_attr_make(r->relu, &attr));
+  PN_TRY(dnn_attr_make(&r->post, &attr));
   if (dnn_conv_create(r->device->engine, &conv, attr, &pd) != dnnl_success) pd = NULL;
 done:
   if (attr) dnnl_primitive_attr_destroy(attr);
@@ -141,16 +141,34 @@ pn_status dnn_conv_choose(const struct dnn_conv_request *r, const pn_layout want
   return PN_OK;
 }
 
+#define POST_ARG(i) (DNNL_ARG_ATTR_MULTIPLE_POST_OP(i) | DNNL_ARG_SRC_1)
+
+/* Scale and shift are given as GAMMA and BETA. */
 pn_status dnn_conv_exec(const struct dnn_conv_request *r, const_dnnl_primitive_desc_t pd,
                         struct dnn_exec *out) {
   const struct pass_row *row = &pass_rows[r->pass];
   bool bias = r->op->bias && r->pass != PN_BACKWARD_DATA;
-  const struct dnn_arg args[] = {
-      {row->src_arg, md_of(pd, row->src_arg), row->src},
-      {row->weight_arg, md_of(pd, row->weight_arg), row->weight},
-      {row->dst_arg, md_of(pd, row->dst_arg), row->dst},
-      {row->bias_arg, bias ? md_of(pd, row->bias_arg) : NULL, row->bias}};
-  return dnn_exec_make(r->device, pd, args, bias ? 4 : 3, out);
+  struct dnn_md channel = {.made = false}, added = {.made = false};
+  int n = 3, post = 0;
+  pn_status st = PN_OK;
+  struct dnn_arg args[DNN_MAX_ARGS] = {{row->src_arg, md_of(pd, row->src_arg), row->src},
+                                       {row->weight_arg, md_of(pd, row->weight_arg), row->weight},
+                                       {row->dst_arg, md_of(pd, row->dst_arg), row->dst}};
+  if (bias) args[n++] = (struct dnn_arg){row->bias_arg, md_of(pd, row->bias_arg), row->bias};
+  if (r->post.affine) {
+    PN_TRY(dnn_channel_md(r->post.affine, &channel));
+    args[n++] = (struct dnn_arg){POST_ARG(post++), dnn_md_use(&channel), PN_GAMMA};
+    args[n++] = (struct dnn_arg){POST_ARG(post++), dnn_md_use(&channel), PN_BETA};
+  }
+  if (r->post.added) {
+    PN_TRY(dnn_md_make(r->post.added, &added));
+    args[n++] = (struct dnn_arg){POST_ARG(post++), dnn_md_use(&added), PN_SRC1};
+  }
+  st = dnn_exec_make(r->device, pd, args, n, out);
+done:
+  dnn_md_free(&channel);
+  dnn_md_free(&added);
+  return st;
 }
 
 static pn_status conv_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
@@ -182,8 +200,7 @@ static void answer(const struct dnn_conv_request *r, const_dnnl_primitive_desc_t
 
 pn_status dnn_conv_single_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   const struct pass_row *row = &pass_rows[t->pass];
-  struct dnn_conv_request r = {d->impl, t->pass, t->op[0], t->training,
-                               t->pass == PN_FORWARD && t->n_ops == 2};
+  struct dnn_conv_request r = {d->impl, t->pass, t->op[0], t->training, {.relu = false}};
   pn_layout want[DNN_CONV_TENSORS] = {t->layout[row->src], t->layout[row->weight],
                                       t->layout[row->dst]};
   pn_layout found[DNN_CONV_TENSORS];
@@ -192,6 +209,7 @@ pn_status dnn_conv_single_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   pn_status st = PN_OK;
 
   if (!c) return PN_FAIL(PN_ERR_NOMEM, "onednn: conv");
+  r.post.relu = t->pass == PN_FORWARD && t->n_ops == 2;
   c->device = d->impl;
   PN_TRY(dnn_conv_choose(&r, want, found, &pd));
   PN_TRY(dnn_conv_exec(&r, pd, &c->exec));
@@ -208,6 +226,7 @@ done:
 pn_status dnn_conv_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   if (t->op[0]->in.n_dims != 4)
     return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: conv of %d dimensions", t->op[0]->in.n_dims);
+  if (dnn_conv_norm_fits(t)) return dnn_conv_norm_prepare(d, t, out);
   if (dnn_small_conv_fits(t)) return dnn_small_conv_prepare(d, t, out);
   if (t->n_ops == 3) return dnn_conv_pool_prepare(d, t, out);
   if (t->pass == PN_BACKWARD_POST) return dnn_relu_post(d, t, out);

@@ -215,7 +215,7 @@ static int64_t cut_batch(const struct dnn_device *m, const pn_task *t, pn_op_des
 /* Can this backward pass of the convolution read the pool's layout at full speed? */
 static bool reads_layout(struct dnn_device *m, const pn_task *t, pn_pass pass) {
   pn_op_desc conv, pool;
-  struct dnn_conv_request r = {m, pass, &conv, t->training, false};
+  struct dnn_conv_request r = {m, pass, &conv, t->training, {.relu = false}};
   pn_layout want[DNN_CONV_TENSORS], found[DNN_CONV_TENSORS];
   dnnl_primitive_desc_t pd = NULL;
   bool yes;
@@ -231,7 +231,8 @@ static bool reads_layout(struct dnn_device *m, const pn_task *t, pn_pass pass) {
 
 static pn_status prepare_pass(struct conv_pool *c, pn_task *t, pn_kernel *out) {
   pn_op_desc conv, pool;
-  struct dnn_conv_request r = {c->device, t->pass, &conv, t->training, t->pass == PN_FORWARD};
+  struct dnn_conv_request r = {
+      c->device, t->pass, &conv, t->training, {.relu = t->pass == PN_FORWARD}};
   pn_layout found[DNN_CONV_TENSORS];
   dnnl_primitive_desc_t pd = NULL;
   pn_status st = PN_OK;

@@ -8,6 +8,10 @@
 #include <sys/mman.h>
 
 static const struct pn_chain_pattern patterns[] = {
+    {4, {PN_OP_CONV, PN_OP_NORM, PN_OP_ADD, PN_OP_RELU}, true},
+    {3, {PN_OP_CONV, PN_OP_NORM, PN_OP_RELU}, true},
+    {2, {PN_OP_CONV, PN_OP_NORM}, true},
+    {2, {PN_OP_CONV, PN_OP_ADD}, true},
     {3, {PN_OP_CONV, PN_OP_RELU, PN_OP_MAXPOOL}, false},
     {2, {PN_OP_CONV, PN_OP_RELU}, false},
     {2, {PN_OP_DENSE, PN_OP_RELU}, false},

@@ -12,18 +12,47 @@ pn_status dnn_check(dnnl_status_t rc, const char *what) {
                  what, (int)rc >= 0 && (int)rc < 7 ? reason[rc] : "unknown error", (int)rc);
 }
 
-pn_status dnn_attr_make(bool relu, dnnl_primitive_attr_t *out) {
-  dnnl_post_ops_t post = NULL;
+pn_status dnn_channel_md(int64_t channels, struct dnn_md *out) {
+  pn_layout l = pn_layout_plain(pn_shape4(1, channels, 1, 1));
+  return dnn_md_make(&l, out);
+}
+
+static pn_status append(dnnl_post_ops_t ops, const struct dnn_post *post) {
+  struct dnn_md channel = {.made = false}, added = {.made = false};
+  pn_status st = PN_OK;
+
+  if (post->affine) {
+    PN_TRY(dnn_channel_md(post->affine, &channel));
+    PN_TRY(dnn_check(dnnl_post_ops_append_binary(ops, dnnl_binary_mul, dnn_md_use(&channel)),
+                     "post-op mul"));
+    PN_TRY(dnn_check(dnnl_post_ops_append_binary(ops, dnnl_binary_add, dnn_md_use(&channel)),
+                     "post-op add"));
+  }
+  if (post->added) {
+    PN_TRY(dnn_md_make(post->added, &added));
+    PN_TRY(dnn_check(dnnl_post_ops_append_binary(ops, dnnl_binary_add, dnn_md_use(&added)),
+                     "post-op sum"));
+  }
+  if (post->relu) PN_TRY(dnn_check(dnn_post_relu(ops), "post-op relu"));
+done:
+  dnn_md_free(&channel);
+  dnn_md_free(&added);
+  return st;
+}
+
+pn_status dnn_attr_make(const struct dnn_post *post, dnnl_primitive_attr_t *out) {
+  dnnl_post_ops_t ops = NULL;
   dnnl_status_t rc = dnnl_primitive_attr_create(out);
+  pn_status st;
   if (rc == dnnl_success)
     rc = dnnl_primitive_attr_set_scratchpad_mode(*out, dnnl_scratchpad_mode_user);
-  if (rc == dnnl_success && relu) {
-    rc = dnnl_post_ops_create(&post);
-    if (rc == dnnl_success) rc = dnn_post_relu(post);
-    if (rc == dnnl_success) rc = dnnl_primitive_attr_set_post_ops(*out, post);
-    dnnl_post_ops_destroy(post);
-  }
-  return dnn_check(rc, "attributes");
+  if (rc == dnnl_success) rc = dnnl_post_ops_create(&ops);
+  PN_TRY(dnn_check(rc, "attributes"));
+  PN_TRY(append(ops, post));
+  PN_TRY(dnn_check(dnnl_primitive_attr_set_post_ops(*out, ops), "attributes"));
+done:
+  if (ops) dnnl_post_ops_destroy(ops);
+  return st;
 }
 
 /* oneDNN takes OpenMP's current number; rows of a study differ in it. */
