@@ -70,6 +70,35 @@ static int check_model(const pn_model *model, float dropout, pn_device *device) 
   return bad;
 }
 
+/* Norms, sums and activations of residual blocks are part of the convolutions in evaluation. */
+static int check_fused(pn_device *device) {
+  pn_model_config cfg;
+  pn_plan_spec spec = {.device = device, .batch = 2, .training = true};
+  pn_plan *train = NULL, *eval = NULL;
+  pn_graph *graph = NULL;
+  pn_status st = PN_OK;
+  int bad = 1;
+
+  pn_model_defaults(&cfg);
+  PN_TRY(pn_model_build("resnet18", &cfg, &graph));
+  spec.graph = graph;
+  PN_TRY(pn_plan_create(&spec, &train));
+  spec.training = false;
+  spec.params = pn_plan_param_map(train);
+  PN_TRY(pn_plan_create(&spec, &eval));
+  bad = pn_plan_n_steps(eval) != 20 + 4; /* convolutions; pools, dense, loss */
+  if (bad) fprintf(stderr, "%s: %d steps\n", pn_device_isa(), pn_plan_n_steps(eval));
+done:
+  pn_plan_destroy(eval);
+  pn_plan_destroy(train);
+  pn_graph_destroy(graph);
+  return bad;
+}
+
+static bool has_vectors(void) {
+  return strncmp(pn_device_isa(), "avx2", 4) == 0 || strncmp(pn_device_isa(), "avx512", 6) == 0;
+}
+
 /* In the child, under one limit: exit status 0 or 1. */
 static int check_all_models(void) {
   int count, bad = 0;
@@ -84,6 +113,7 @@ static int check_all_models(void) {
   }
   for (int i = 0; i < count; i++)
     bad += check_model(&table[i], 0.0f, device) + check_model(&table[i], 0.5f, device);
+  if (has_vectors()) bad += check_fused(device);
   pn_device_destroy(device);
   return bad != 0;
 }

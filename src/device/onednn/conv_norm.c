@@ -65,25 +65,19 @@ bool dnn_conv_norm_fits(const pn_task *t) {
   return t->pass == PN_FORWARD && (find(t, PN_OP_NORM) || find(t, PN_OP_ADD));
 }
 
-/* With the sum: the layout of the result, which is that of what is added, must be known before. */
+/* Where the layouts of training have fast code they stay: neither weights nor activations are
+ * reordered, and unlike oneDNN's own choice for inference that code takes the sum.  What is added
+ * has the layout of the result. */
 static pn_status choose(struct dnn_conv_request *r, const pn_task *t, bool added,
                         pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *pd) {
-  const pn_layout want[DNN_CONV_TENSORS] = {t->layout[PN_SRC], t->layout[PN_WEIGHT],
-                                            added ? t->layout[PN_SRC1] : t->layout[PN_DST]};
-  pn_layout fixed[DNN_CONV_TENSORS];
-  dnnl_primitive_desc_t with = NULL;
-  pn_status st = dnn_conv_choose(r, want, found, pd);
+  const pn_layout any = pn_layout_any(t->layout[PN_DST].shape);
+  pn_layout want[DNN_CONV_TENSORS] = {t->layout[PN_SRC], t->layout[PN_WEIGHT],
+                                      added ? t->layout[PN_SRC1] : any};
 
-  if (st != PN_OK || !added) return st;
-  memcpy(fixed, found, sizeof fixed);
-  r->post.added = &fixed[DNN_CONV_DST];
-  if (dnn_conv_take(r, fixed, "", found, &with)) {
-    dnnl_primitive_desc_destroy(*pd);
-    *pd = with;
-  } else
-    st = PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: no convolution with a sum");
-  r->post.added = &found[DNN_CONV_DST];
-  return st;
+  if (added) r->post.added = &t->layout[PN_SRC1];
+  if (want[DNN_CONV_WEIGHT].tag[0] && dnn_conv_take(r, want, "", found, pd)) return PN_OK;
+  if (added) return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: no convolution with a sum");
+  return dnn_conv_choose(r, want, found, pd);
 }
 
 static void answer(struct conv_norm *c, const pn_op_desc *conv, size_t conv_scratch, bool added,
