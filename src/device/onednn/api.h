@@ -103,6 +103,10 @@ pn_status dnn_conv_choose(const struct dnn_conv_request *r, const pn_layout want
 /* Exactly these layouts (the open ones oneDNN's), and that code unless `impl` is "". */
 bool dnn_conv_take(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
                    const char *impl, pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
+/* Evaluation with the weights of a training plan: its layouts where there is fast code for them, so
+ * that no weight and no activation is reordered; else a blocked result.  False: none of these. */
+bool dnn_conv_take_stored(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
+                          pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
 pn_status dnn_conv_exec(const struct dnn_conv_request *r, const_dnnl_primitive_desc_t pd,
                         struct dnn_exec *out);
 /* Evaluation: conv + norm [+ add] [+ ReLU], and conv + add: one primitive, the rest as post-ops. */

@@ -198,12 +198,18 @@ static void answer(const struct dnn_conv_request *r, const_dnnl_primitive_desc_t
   if (r->pass == PN_FORWARD) t->aux_bytes = 0;
 }
 
-/* Evaluation with the weights of a training plan: its layouts, where there is fast code for them.
- */
-static bool take_stored(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
-                        pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *pd) {
+bool dnn_conv_take_stored(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
+                          pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out) {
+  pn_layout open[DNN_CONV_TENSORS], blocked[DNN_CONV_TENSORS];
+
   if (r->pass != PN_FORWARD || r->training || !want[DNN_CONV_WEIGHT].tag[0]) return false;
-  return dnn_conv_take(r, want, "", found, pd);
+  memcpy(open, want, sizeof open);
+  memcpy(blocked, want, sizeof blocked);
+  open[DNN_CONV_SRC].tag[0] = blocked[DNN_CONV_WEIGHT].tag[0] = '\0';
+  if (!blocked[DNN_CONV_DST].tag[0])
+    snprintf(blocked[DNN_CONV_DST].tag, PN_TAG_BYTES, "aBcd%db", dnn_lanes() == 16 ? 16 : 8);
+  return dnn_conv_take(r, want, "", found, out) || dnn_conv_take(r, open, "", found, out) ||
+         dnn_conv_take(r, blocked, "", found, out);
 }
 
 pn_status dnn_conv_single_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
@@ -219,7 +225,7 @@ pn_status dnn_conv_single_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   if (!c) return PN_FAIL(PN_ERR_NOMEM, "onednn: conv");
   r.post.relu = t->pass == PN_FORWARD && t->n_ops == 2;
   c->device = d->impl;
-  if (!take_stored(&r, want, found, &pd)) PN_TRY(dnn_conv_choose(&r, want, found, &pd));
+  if (!dnn_conv_take_stored(&r, want, found, &pd)) PN_TRY(dnn_conv_choose(&r, want, found, &pd));
   PN_TRY(dnn_conv_exec(&r, pd, &c->exec));
   answer(&r, pd, found, t);
   *out = (pn_kernel){.run = conv_run, .destroy = conv_destroy, .state = c};

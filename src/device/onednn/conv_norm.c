@@ -75,7 +75,7 @@ static pn_status choose(struct dnn_conv_request *r, const pn_task *t, bool added
                                       added ? t->layout[PN_SRC1] : any};
 
   if (added) r->post.added = &t->layout[PN_SRC1];
-  if (want[DNN_CONV_WEIGHT].tag[0] && dnn_conv_take(r, want, "", found, pd)) return PN_OK;
+  if (dnn_conv_take_stored(r, want, found, pd)) return PN_OK;
   if (added) return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: no convolution with a sum");
   return dnn_conv_choose(r, want, found, pd);
 }
