@@ -1,11 +1,10 @@
 /* fsdp.c -- fully sharded: parameters, gradients and optimizer state lie in slices over the ranks.
  *
- * The plans see whole arenas of address space.  A unit's parameters get pages when they are
- * gathered, one unit ahead of the computation, and lose them after it; its gradients get pages in
- * its backward pass and lose them when every rank has its slice of their sum. */
+ * The plans see whole arenas of address space.  A unit's parameters are gathered one unit ahead of
+ * the computation; its gradients are there from its backward pass until every rank has its slice
+ * of their sum.  Between that the pages may go (fsdp_pages.c). */
 #include "parallel/fsdp.h"
 #include "base/clock.h"
-#include "base/pages.h"
 #include "parallel/piece.h"
 #include "parallel/table.h"
 
@@ -27,7 +26,7 @@ static pn_status start_gather(pn_strategy *s, struct pn_fsdp *f, int u) {
   pn_status st = PN_OK;
 
   if (pn_fsdp_empty(f, u) || f->unit[u].params != ABSENT) return PN_OK;
-  PN_TRY(pn_pages_take(s->params + b->first, (size_t)b->count * sizeof(float)));
+  PN_TRY(pn_fsdp_take(s, f, PN_UNIT_PARAMS, u));
   PN_TRY(pn_iallgather_slices(s->spec.data, "parameters of a unit", f->params + b->at,
                               s->params + b->first, b->count, &f->unit[u].gather));
   f->unit[u].params = COMING;
@@ -52,28 +51,10 @@ static pn_status wait_gather(pn_strategy *s, struct pn_fsdp *f, int u) {
   return PN_OK;
 }
 
-static void drop_params(pn_strategy *s, struct pn_fsdp *f, int u) {
-  const pn_block *b = &f->shards.block[u];
-
-  if (pn_fsdp_empty(f, u) || f->unit[u].params != PRESENT) return;
+static void drop_params(struct pn_fsdp *f, int u) {
+  if (f->unit[u].params != PRESENT) return;
   f->unit[u].params = ABSENT;
-  pn_pages_drop(s->params + b->first, (size_t)b->count * sizeof(float), false);
-}
-
-static void drop_grads(pn_strategy *s, const struct pn_fsdp *f, int u) {
-  const pn_block *b = &f->shards.block[u];
-  pn_pages_drop(s->grads + b->first, (size_t)b->count * sizeof(float),
-                pn_comm_shares_memory(s->spec.data));
-}
-
-static void measure(pn_strategy *s, const struct pn_fsdp *f) {
-  size_t own = (size_t)f->shards.own * sizeof(float), n;
-
-  if (f->steps >= MEASURED_STEPS) return;
-  n = own + pn_fsdp_rest(s) + pn_pages_resident(s->params, pn_fsdp_all_units(s));
-  if (n > s->peak_params) s->peak_params = n;
-  n = own + pn_pages_resident(s->grads, pn_fsdp_all_units(s));
-  if (n > s->peak_grads) s->peak_grads = n;
+  f->unit[u].busy[PN_UNIT_PARAMS] = false;
 }
 
 /* Unit u now, its neighbour in the direction of the pass while it computes. */
@@ -83,7 +64,7 @@ static pn_status need(pn_strategy *s, struct pn_fsdp *f, int u, int next) {
   PN_TRY(start_gather(s, f, u));
   PN_TRY(wait_gather(s, f, u));
   PN_TRY(start_gather(s, f, next));
-  measure(s, f);
+  if (f->steps < MEASURED_STEPS) pn_fsdp_measure(s, f);
 done:
   return st;
 }
@@ -98,22 +79,38 @@ static pn_status fsdp_before_forward(void *ctx, int u) {
 static pn_status fsdp_after_forward(void *ctx, int u) {
   pn_strategy *s = ctx;
   struct pn_fsdp *f = s->impl;
-  if (!s->spec.keep_whole && pn_fsdp_neighbour(f, u, 1) < f->n) drop_params(s, f, u);
+  if (!s->spec.keep_whole && pn_fsdp_neighbour(f, u, 1) < f->n) drop_params(f, u);
   return PN_OK;
 }
 
 static pn_status fsdp_tick(void *ctx);
 
+/* reduce NULL: nothing was started, or it was waited for. */
+static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
+  struct pn_unit *x = &f->unit[u];
+  double t0 = pn_now();
+  pn_status st;
+
+  if (!x->reduce) return PN_OK;
+  if ((st = pn_request_wait(x->reduce)) != PN_OK) return st;
+  s->comm_exposed_s += pn_now() - t0;
+  if (x->reducing) closed(s, f);
+  x->reducing = x->busy[PN_UNIT_GRADS] = false;
+  x->reduce = NULL;
+  return PN_OK;
+}
+
+/* At most two units' gradients are there: those above the next one must have gone. */
 static pn_status fsdp_before_backward(void *ctx, int u) {
   pn_strategy *s = ctx;
   struct pn_fsdp *f = s->impl;
-  const pn_block *b = &f->shards.block[u];
   pn_status st = PN_OK;
 
-  for (int above = u + 1; above < f->n; above++) drop_params(s, f, above);
+  for (int above = u + 1; above < f->n; above++) drop_params(f, above);
   PN_TRY(fsdp_tick(s));
-  if (!pn_fsdp_empty(f, u))
-    PN_TRY(pn_pages_take(s->grads + b->first, (size_t)b->count * sizeof(float)));
+  for (int above = f->n - 1; above > pn_fsdp_neighbour(f, u, 1); above--)
+    PN_TRY(wait_reduce(s, f, above));
+  if (!pn_fsdp_empty(f, u)) PN_TRY(pn_fsdp_take(s, f, PN_UNIT_GRADS, u));
   PN_TRY(need(s, f, u, pn_fsdp_neighbour(f, u, -1)));
 done:
   return st;
@@ -128,7 +125,7 @@ static pn_status fsdp_grad_ready(void *ctx, int param) {
   pn_status st = PN_OK;
 
   if (param != f->unit[u].first_param) return PN_OK;
-  measure(s, f);
+  if (f->steps < MEASURED_STEPS) pn_fsdp_measure(s, f);
   PN_TRY(pn_ireduce_scatter_sum(s->spec.data, "gradients of a unit", s->grads + b->first,
                                 f->grads + b->at, b->count, &f->unit[u].reduce));
   f->unit[u].reducing = true;
@@ -161,26 +158,11 @@ static pn_status fsdp_tick(void *ctx) {
     bool was = f->unit[u].reducing;
     PN_TRY(test(s, f, f->unit[u].gather, &f->unit[u].gathering));
     PN_TRY(test(s, f, f->unit[u].reduce, &f->unit[u].reducing));
-    if (was && !f->unit[u].reducing) drop_grads(s, f, u);
+    if (was && !f->unit[u].reducing) f->unit[u].busy[PN_UNIT_GRADS] = false;
   }
 done:
   s->comm_exposed_s += pn_now() - t0;
   return st;
-}
-
-static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
-  struct pn_unit *x = &f->unit[u];
-  double t0 = pn_now();
-  pn_status st = pn_request_wait(x->reduce);
-
-  if (st != PN_OK) return st;
-  s->comm_exposed_s += pn_now() - t0;
-  if (x->reducing) {
-    closed(s, f);
-    drop_grads(s, f, u);
-  }
-  x->reducing = false;
-  return PN_OK;
 }
 
 static int full_units(const struct pn_fsdp *f) {
@@ -201,7 +183,7 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
     const pn_block *b = &f->shards.block[u];
     if (pn_fsdp_empty(f, u)) continue;
     PN_TRY(wait_reduce(s, f, u));
-    drop_params(s, f, u);
+    drop_params(f, u);
     if (!all) pn_pieces_update(s, b->first, b->first + b->count, t, lr);
     PN_TRY(fsdp_tick(s));
   }
@@ -214,7 +196,9 @@ done:
 
 static pn_status fsdp_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   struct pn_fsdp *f = s->impl;
-  return pn_shards_visit_owned(s, &f->shards, f->params, fn, ctx);
+  pn_status st = pn_shards_visit_owned(s, &f->shards, f->params, fn, ctx);
+  pn_fsdp_forget_params(f);
+  return st;
 }
 
 static pn_status fsdp_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
@@ -232,7 +216,9 @@ static pn_status fsdp_gather(pn_strategy *s, bool average, float **out) {
 }
 
 static void fsdp_release(pn_strategy *s) {
-  pn_shards_release(&((struct pn_fsdp *)s->impl)->shards);
+  struct pn_fsdp *f = s->impl;
+  pn_shards_release(&f->shards);
+  pn_fsdp_forget_params(f);
 }
 
 /* What is in flight keeps its buffers: the end of the job is near. */

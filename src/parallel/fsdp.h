@@ -4,11 +4,15 @@
 
 #include "parallel/shards.h"
 
+enum { PN_UNIT_PARAMS, PN_UNIT_GRADS, PN_UNIT_KINDS };
+
 struct pn_unit {
   enum { ABSENT, COMING, PRESENT } params;
   pn_request *gather, *reduce;
   bool gathering, reducing; /* not known to be complete */
   int first_param;          /* its gradient comes last */
+  bool busy[PN_UNIT_KINDS]; /* needed now: its pages stay */
+  bool paged[PN_UNIT_KINDS];
 };
 
 struct pn_fsdp {
@@ -19,6 +23,7 @@ struct pn_fsdp {
   int flying, reduced;   /* requests in flight; units whose reduction was started */
   double t_open;
   int64_t steps;
+  size_t room[PN_UNIT_KINDS], used[PN_UNIT_KINDS]; /* bytes of pages: allowed, taken */
 };
 
 bool pn_fsdp_empty(const struct pn_fsdp *f, int u); /* or there is no unit u */
@@ -26,6 +31,14 @@ bool pn_fsdp_empty(const struct pn_fsdp *f, int u); /* or there is no unit u */
 int pn_fsdp_neighbour(const struct pn_fsdp *f, int u, int step);
 size_t pn_fsdp_all_units(const pn_strategy *s); /* bytes of the trainable parameters */
 size_t pn_fsdp_rest(const pn_strategy *s);      /* bytes of running statistics */
+
+/* fsdp_pages.c: pages for a unit.  Those of units that are not busy go when the room is short, and
+ * not before: a page that comes back costs more than its transfer. */
+pn_status pn_fsdp_take(pn_strategy *s, struct pn_fsdp *f, int kind, int u);
+/* The parameters' pages are gone (pn_shards_release). */
+void pn_fsdp_forget_params(struct pn_fsdp *f);
+/* Look up how much is resident, for s->peak_*. */
+void pn_fsdp_measure(pn_strategy *s, const struct pn_fsdp *f);
 
 pn_status pn_fsdp_plan(pn_strategy *s);
 pn_status pn_fsdp_setup(pn_strategy *s);

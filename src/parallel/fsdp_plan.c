@@ -69,6 +69,12 @@ size_t pn_fsdp_rest(const pn_strategy *s) {
   return (size_t)(s->spec.map->total - s->spec.map->trainable) * sizeof(float);
 }
 
+/* A little more lets small units stay where the large ones fill the room. */
+static size_t room_for_two(const pn_strategy *s, const struct pn_fsdp *f) {
+  size_t room = two_units(f) + two_units(f) / 20, all = pn_fsdp_all_units(s);
+  return room < all ? room : all;
+}
+
 pn_status pn_fsdp_plan(pn_strategy *s) {
   struct pn_fsdp *f = s->impl = calloc(1, sizeof *f);
   size_t own;
@@ -85,9 +91,10 @@ pn_status pn_fsdp_plan(pn_strategy *s) {
   PN_TRY(pn_shards_make(f->n, &f->shards));
   PN_TRY(cut_units(s, f));
   own = (size_t)f->shards.own * sizeof(float);
-  s->bytes_params =
-      own + (s->spec.keep_whole ? pn_fsdp_all_units(s) : two_units(f)) + pn_fsdp_rest(s);
-  s->bytes_grads = own + two_units(f);
+  f->room[PN_UNIT_GRADS] = room_for_two(s, f);
+  f->room[PN_UNIT_PARAMS] = s->spec.keep_whole ? pn_fsdp_all_units(s) : f->room[PN_UNIT_GRADS];
+  s->bytes_params = own + f->room[PN_UNIT_PARAMS] + pn_fsdp_rest(s);
+  s->bytes_grads = own + f->room[PN_UNIT_GRADS];
   s->bytes_state = own * (size_t)(pn_n_kinds(s) - 1);
 done:
   return st;

@@ -38,6 +38,9 @@ static pn_graph *make_graph(int64_t hidden, bool norm) {
   ok(pn_graph_dense(g, "dense2", n, hidden, &n));
   ok(pn_graph_relu(g, "relu3", n, &n));
   pn_graph_next_unit(g);
+  ok(pn_graph_dense(g, "dense4", n, hidden, &n));
+  ok(pn_graph_relu(g, "relu4", n, &n));
+  pn_graph_next_unit(g);
   ok(pn_graph_dense(g, "dense3", n, 1, &n));
   ok(pn_graph_loss(g, "loss", n, PN_OP_BCE, &n));
   return g;
