@@ -11,7 +11,7 @@ rm -rf phantom shards run-*
 must "$PNEUMA" synth phantom --images 30 --seed 5
 has out.txt 'images +30$'
 must mpi 2 "$PNEUMA" ingest phantom shards --size 24
-for word in 'listed +30 ' 'written +30 ' 'rejected +0' 'train +[0-9]+ +images'; do has out.txt "$word"; done
+for word in 'listed +30 ' 'written +30$' 'rejected +0' 'train +[0-9]+ +images'; do has out.txt "$word"; done
 [ -f shards/index.json ] || say 'no index.json'
 
 printf 'model: {filters1: 3, filters2: 4, hidden: 8}\ntrain:\n  batch: 8\n  epochs: 9\ndata: {path: shards}\n' > run.yaml
