@@ -4,8 +4,8 @@
 set -u
 failures=0
 say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-if ! command -v dcmodify > /dev/null || ! "$PNEUMA" info 2> /dev/null | grep -qE 'dcmtk +DCMTK'; then
-  echo 'skipped: needs dcmodify (package dcmtk) and a build with DCMTK'
+if ! command -v dcmodify > /dev/null || ! command -v h5dump > /dev/null || ! "$PNEUMA" info 2> /dev/null | grep -qE 'dcmtk +DCMTK'; then
+  echo 'skipped: needs dcmodify (package dcmtk), h5dump (hdf5-tools) and a build with DCMTK'
   exit 77
 fi
 rm -rf in out
@@ -37,7 +37,8 @@ done
 for id in $ids; do
   grep -qaF -- "$id" out/*.h5 out/index.json out/report.md out/preview.png log.txt && say "the id $id is in the output"
 done
-if command -v h5dump > /dev/null; then # 101 years are stored as missing or 90, never as they are
-  h5dump -d /meta out/shard-00000.h5 | grep -qwE '101' && say 'an age above 90 was stored'
-fi
+# 101 years are stored as 90
+h5dump -d /meta out/shard-00000.h5 > meta.txt || say 'h5dump'
+[ "$(grep -cE '^ +90,$' meta.txt)" = "$(grep -cE '^ +"(PA|AP)"$' meta.txt)" ] && grep -qE '^ +90,$' meta.txt || say "an age of 101 is not stored as 90: $(cat meta.txt)"
+grep -qw 101 meta.txt && say 'an age above 90 was stored'
 exit $((failures > 0))
