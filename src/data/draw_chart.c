@@ -1,6 +1,7 @@
 /* draw_chart.c -- bars, stacked, with their labels. */
 #include "data/draw.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,14 +61,38 @@ static void draw_bar(pn_paper *c, const pn_chart *chart, int i, pn_area slot, in
   if (chart->numbers && before > 0)
     centred(c, slot.x + slot.width / 2, y - (int)(before * slot.height / most) - PN_FONT_HEIGHT - 1,
             number, slot.width);
-  centred(c, slot.x + slot.width / 2, y + 4, chart->label[i], slot.width);
+}
+
+/* Some label is wider than its bar's slot: labels stand in two lines by turns. */
+static bool needs_two_lines(const pn_chart *chart, int width) {
+  bool needs = false;
+  for (int i = 0; i < chart->n; i++)
+    needs |= (int)strlen(chart->label[i]) * PN_FONT_WIDTH > width / chart->n;
+  return needs && chart->n > 1;
+}
+
+static int clamp(int x, int low, int high) {
+  return x < low ? low : x > high ? high : x;
+}
+
+/* Labels in two lines have twice the room; the outer ones keep off the frame. */
+static void draw_label(pn_paper *c, const pn_chart *chart, int i, pn_area plot, bool two_lines) {
+  int slot = plot.width / chart->n, room = two_lines ? 2 * slot : slot;
+  int middle = plot.x + (2 * i + 1) * plot.width / (2 * chart->n);
+  int half = (int)strlen(chart->label[i]) * PN_FONT_WIDTH / 2, edge = PAD - 4;
+
+  if (half > room / 2) half = room / 2;
+  middle = clamp(middle, plot.x - edge + half, plot.x + plot.width + edge - half);
+  centred(c, middle, plot.y + plot.height + 4 + (two_lines && i % 2 ? PN_FONT_HEIGHT : 0),
+          chart->label[i], room);
 }
 
 void pn_paper_chart(pn_paper *c, pn_area a, const pn_chart *chart) {
   pn_area plot = {a.x + PAD, a.y + TITLE_HEIGHT + PN_FONT_HEIGHT + PAD, a.width - 2 * PAD, 0};
+  bool two_lines = needs_two_lines(chart, plot.width);
   int64_t most = 1;
 
-  plot.height = a.y + a.height - LABEL_HEIGHT - plot.y;
+  plot.height = a.y + a.height - LABEL_HEIGHT - (two_lines ? PN_FONT_HEIGHT : 0) - plot.y;
   pn_paper_frame(c, a, FAINT);
   pn_paper_text(c, a.x + PAD, a.y + 6, chart->title, true, 1, INK);
   draw_legend(c, (pn_area){a.x, a.y + 6, a.width - 2, 0}, chart);
@@ -75,7 +100,9 @@ void pn_paper_chart(pn_paper *c, pn_area a, const pn_chart *chart) {
     if (total_of(chart, i) > most) most = total_of(chart, i);
   for (int i = 0; i < chart->n; i++) {
     int from = plot.x + plot.width * i / chart->n, to = plot.x + plot.width * (i + 1) / chart->n;
-    draw_bar(c, chart, i, (pn_area){from, plot.y, to - from, plot.height}, most);
+    pn_area slot = {from, plot.y, to - from, plot.height};
+    draw_bar(c, chart, i, slot, most);
+    draw_label(c, chart, i, plot, two_lines);
   }
   pn_paper_fill(c, (pn_area){plot.x, plot.y + plot.height, plot.width, 1}, INK);
 }

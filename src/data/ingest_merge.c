@@ -103,8 +103,10 @@ static void forget_given(pn_ingest *x) {
   for (int64_t i = 0; i < x->records.n; i++) r[i].given = -1;
 }
 
+/* "train ", or nothing. */
 static const char *split_text(int given) {
-  return given < 0 ? "" : pn_split_name((pn_split)given);
+  static const char *const names[] = {"train ", "val ", "test "};
+  return given < 0 ? "" : names[given];
 }
 
 /* r is the same as `first`.  Across given splits it is a leak; with another class a contradiction.
@@ -123,7 +125,7 @@ static pn_status add_duplicate(pn_ingest *x, const pn_ingest_record *r,
   } else if (r->label != first->label) {
     reason = "duplicate_other_class";
   }
-  pn_reject_set(&e.why, reason, by_uid ? "(0008,0018)" : NULL, "same as %s %.76s",
+  pn_reject_set(&e.why, reason, by_uid ? "(0008,0018)" : NULL, "same as %s%.76s",
                 split_text(first->given), x->source.file[first->file].path);
   return pn_ingest_array_add(&x->events, &e);
 }

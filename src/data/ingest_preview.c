@@ -38,12 +38,23 @@ typedef struct {
   int64_t value[BARS][PN_CHART_SERIES];
 } bars;
 
-/* Counts [class][n] -> bars, the classes stacked; further classes than series in the last. */
+/* Classes stacked in a bar, where a legend of their names has room; else 1: all together. */
+static int series_of(const pn_ingest_stats *s) {
+  enum { LEGEND_CHARS = 24 };
+  size_t chars = 0;
+
+  if (s->n_classes > PN_CHART_SERIES) return 1;
+  for (int c = 0; c < s->n_classes; c++) chars += strlen(s->class_name[c]);
+  return chars + 3 * (size_t)s->n_classes <= LEGEND_CHARS + 6 ? s->n_classes : 1;
+}
+
+/* Counts [class][n] -> bars. */
 static void stack(const pn_ingest_stats *s, const int64_t *count, int n, bars *b) {
+  int series = series_of(s);
+
   memset(b->value, 0, sizeof b->value);
   for (int c = 0; c < s->n_classes; c++)
-    for (int i = 0; i < n; i++)
-      b->value[i][c < PN_CHART_SERIES ? c : PN_CHART_SERIES - 1] += count[c * n + i];
+    for (int i = 0; i < n; i++) b->value[i][c < series ? c : 0] += count[c * n + i];
 }
 
 static void draw(pn_paper *canvas, int place, const char *title, const bars *b, int n, int n_series,
@@ -69,10 +80,9 @@ static void draw_classes(pn_paper *canvas, const pn_ingest_stats *s) {
   draw(canvas, 0, "Classes", &b, s->n_classes, PN_SPLIT_COUNT, splits);
 }
 
-/* With up to PN_CHART_SERIES classes their names are the legend. */
 static void draw_people(pn_paper *canvas, const pn_ingest_stats *s) {
-  int series = s->n_classes < PN_CHART_SERIES ? s->n_classes : PN_CHART_SERIES, n = 0;
-  const char *const *legend = s->n_classes <= PN_CHART_SERIES ? s->class_name : NULL;
+  int series = series_of(s), n = 0;
+  const char *const *legend = series > 1 ? s->class_name : NULL;
   bars b = {0}, views = {0};
 
   for (int i = 0; i < PN_STATS_AGES; i++)
@@ -115,13 +125,16 @@ static void draw_pixels(pn_paper *canvas, const pn_ingest *x, const pn_ingest_st
     if (i % 2 == 0) snprintf(b.label[i], 16, "%d", i * 256 / PN_INGEST_LEVELS);
     b.value[i][0] = sampled > 0 ? (s->levels[i] * 100 + sampled / 2) / sampled : 0;
   }
-  draw(canvas, 4, "Grey levels stored, % of pixels", &b, PN_INGEST_LEVELS, 1, NULL);
+  draw(canvas, 4,
+       x->format.channels == 1 ? "Grey levels stored, % of pixels"
+                               : "Levels stored, all channels, %",
+       &b, PN_INGEST_LEVELS, 1, NULL);
   memset(&b, 0, sizeof b);
   for (int i = 0; i < 4; i++) {
     snprintf(b.label[i], 16, "%s", fates[i]);
     b.value[i][0] = files[i];
   }
-  draw(canvas, 5, "Files", &b, 4, 1, NULL);
+  draw(canvas, 5, "Images listed", &b, 4, 1, NULL);
 }
 
 /* Planes of 8 or 16 bits -> one interleaved image. */
@@ -216,22 +229,34 @@ static pn_status draw_class(pn_paper *canvas, const pn_ingest *x, const pn_inges
   return st;
 }
 
+/* The first SHEET_CLASSES classes that have images; returns how many. */
+static int classes_to_show(const pn_ingest_stats *s, int label[SHEET_CLASSES]) {
+  int n = 0;
+
+  for (int c = 0; c < s->n_classes && n < SHEET_CLASSES; c++)
+    if (s->by_split[c][PN_TRAIN] + s->by_split[c][PN_VAL] + s->by_split[c][PN_TEST] > 0)
+      label[n++] = c;
+  return n;
+}
+
 pn_status pn_ingest_write_preview(const pn_ingest *x, const pn_ingest_stats *s) {
-  int rows = s->n_classes < SHEET_CLASSES ? s->n_classes : SHEET_CLASSES;
+  int label[SHEET_CLASSES], rows = classes_to_show(s, label);
   int sheet = HEAD + 2 * (CHART_H + MARGIN);
   char path[PATH_MAX], head[120];
   pn_paper canvas = {0};
   pn_status st;
 
   PN_TRY(pn_paper_create(WIDTH, sheet + 28 + rows * ROW_H + MARGIN, &canvas));
-  snprintf(head, sizeof head, "%lld images, %lld x %lld, %d bits", (long long)s->written,
-           (long long)x->format.height, (long long)x->format.width, x->format.bits);
+  snprintf(head, sizeof head, "%lld images, %lld x %lld, %s, %d bits", (long long)s->written,
+           (long long)x->format.height, (long long)x->format.width,
+           x->format.channels == 1 ? "grey" : "colour", x->format.bits);
   pn_paper_text(&canvas, MARGIN, 16, head, true, 2, INK);
   draw_classes(&canvas, s);
   draw_people(&canvas, s);
   draw_pixels(&canvas, x, s);
   pn_paper_text(&canvas, MARGIN, sheet + 4, "Samples, as stored, with their boxes", true, 1, INK);
-  for (int c = 0; c < rows; c++) PN_TRY(draw_class(&canvas, x, s, c, sheet + 28 + c * ROW_H));
+  for (int c = 0; c < rows; c++)
+    PN_TRY(draw_class(&canvas, x, s, label[c], sheet + 28 + c * ROW_H));
   PN_TRY(pn_path_join(path, sizeof path, x->cfg->out, "preview.png"));
   PN_TRY(pn_paper_save(&canvas, path));
 done:

@@ -19,7 +19,7 @@ static void put_count(FILE *f, const char *what, int64_t n, const char *note) {
 }
 
 static void put_account(FILE *f, const pn_ingest *x, const pn_ingest_stats *s) {
-  fputs("## Account of the files\n\n| | files | |\n| --- | ---: | --- |\n", f);
+  fputs("## Account of the images\n\n| | images | |\n| --- | ---: | --- |\n", f);
   put_count(f, "listed", x->source.n, "= written + rejected + duplicates + skipped");
   put_count(f, "written", s->written, "");
   put_count(f, "rejected", x->rejected, "rejects.csv says why");
@@ -59,6 +59,14 @@ static void put_table(FILE *f, const pn_ingest_stats *s, const struct table *t) 
   fputc('\n', f);
 }
 
+/* The last row counts what is missing: is there anything else? */
+static bool is_known(const pn_ingest_stats *s, const struct table *t) {
+  for (int c = 0; c < s->n_classes; c++)
+    for (int r = 0; r < t->rows - 1; r++)
+      if (t->count[c * t->rows + r] > 0) return true;
+  return false;
+}
+
 static void put_images(FILE *f, const pn_ingest_stats *s) {
   char split[PN_SPLIT_COUNT][16], sex[PN_STATS_SEXES][16], age[PN_STATS_AGES][16];
   char view[PN_STATS_VIEWS][16];
@@ -72,7 +80,13 @@ static void put_images(FILE *f, const pn_ingest_stats *s) {
   for (int i = 0; i < PN_STATS_AGES; i++) pn_stats_age(i, age[i]);
   for (int i = 0; i < PN_STATS_VIEWS; i++) snprintf(view[i], 16, "%s", s->view[i]);
   fputs("## Images written\n\n", f);
-  for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) put_table(f, s, &tables[i]);
+  put_table(f, s, &tables[0]);
+  for (size_t i = 1; i < sizeof tables / sizeof *tables; i++)
+    if (is_known(s, &tables[i]))
+      put_table(f, s, &tables[i]);
+    else
+      fprintf(f, "No image says its %.*s.\n\n", (int)strcspn(tables[i].title, ","),
+              tables[i].title);
   fprintf(f, "Source images: %d to %d pixels high, %d to %d wide.\n\n", s->least[0], s->most[0],
           s->least[1], s->most[1]);
 }
