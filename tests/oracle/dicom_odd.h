@@ -132,7 +132,7 @@ static const expected table[] = {
     {"fuzz_cat14_TC0845_uid_reuse_meta_ds_ref.dcm", "", 64, 64, 0ULL, 1.0, 0.000, {0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00}},
     {"fuzz_cat15_TC0849_rle_15seg_all_zero.dcm", "decode_error", 0, 0, 0, 0, 0, {0}},
     {"fuzz_cat15_TC0851_rle_seg_expand_bomb.dcm", "decode_error", 0, 0, 0, 0, 0, {0}},
-    {"fuzz_cat15_TC0853_rle_15seg_short_data.dcm", "decode_error", 0, 0, 0, 0, 0, {0}},
+    {"fuzz_cat15_TC0853_rle_15seg_short_data.dcm", "pixels_truncated", 0, 0, 0, 0, 0, {0}},
     {"fuzz_cat15_TC0857_rle_maxuint_segments.dcm", "decode_error", 0, 0, 0, 0, 0, {0}},
     {"fuzz_cat17_TC0901_truncated_meta_group.dcm", "not_dicom", 0, 0, 0, 0, 0, {0}},
     {"fuzz_cat17_TC0905_dup_meta_0002_0002.dcm", "", 64, 64, 0ULL, 1.0, 0.000, {0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00}},
