@@ -160,15 +160,37 @@ static pn_pool2 pool2_of(const pn_pool *p) {
   return (pn_pool2){.cols = p->in[1], .out = {p->out[0], p->out[1]}};
 }
 
+static pn_pool_plane vectors_of(const pn_pool *p) {
+  pn_pool_plane v;
+  for (int i = 0; i < 2; i++) {
+    v.in[i] = p->in[i];
+    v.out[i] = p->out[i];
+    v.kernel[i] = p->window.kernel[i];
+    v.stride[i] = p->window.stride[i];
+    v.pad[i] = p->window.pad_before[i];
+  }
+  return v;
+}
+
+static void any_backward(const pn_vector_code *any, const pn_pool *p, const struct grads *g) {
+  pn_pool_plane v = vectors_of(p);
+  memset(g->dx, 0, (size_t)(p->in[0] * p->in[1] * p->lanes) * sizeof *g->dx);
+  any->pool_any_backward(&v, g->dy, g->code, g->relu ? g->y : NULL, g->dx);
+}
+
 void pn_pool_forward(const pn_pool *p, const float *x, float *y, uint8_t *code, int threads) {
   const pn_vector_code *fast = fast_code(p);
   struct plane one = plane_of(p);
   pn_pool2 two = pool2_of(p);
+  const pn_vector_code *any = pn_vector_find(p->lanes);
+  pn_pool_plane vectors = vectors_of(p);
   int64_t in = p->in[0] * p->in[1] * p->lanes, out = p->out[0] * p->out[1] * p->lanes;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t i = 0; i < p->outer; i++) {
     if (fast)
       fast->pool_forward(&two, x + i * in, y + i * out, code + i * out);
+    else if (any)
+      any->pool_any_forward(&vectors, x + i * in, y + i * out, code + i * out);
     else
       forward_plane(&one, p->lanes, x + i * in, y + i * out, code + i * out);
   }
@@ -183,7 +205,7 @@ static void fast_backward(const pn_vector_code *fast, const pn_pool *p, const st
 
 void pn_pool_backward(const pn_pool *p, const float *dy, const uint8_t *code, const float *y,
                       float *dx, int threads) {
-  const pn_vector_code *fast = fast_code(p);
+  const pn_vector_code *fast = fast_code(p), *any = pn_vector_find(p->lanes);
   struct plane one = plane_of(p);
   int64_t in = p->in[0] * p->in[1] * p->lanes, out = p->out[0] * p->out[1] * p->lanes;
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -192,6 +214,8 @@ void pn_pool_backward(const pn_pool *p, const float *dy, const uint8_t *code, co
     struct grads g = {dy + i * out, (y ? y : dy) + i * out, code + i * out, dx + i * in, y != NULL};
     if (fast)
       fast_backward(fast, p, &g);
+    else if (any)
+      any_backward(any, p, &g);
     else
       backward_plane(&one, p->lanes, &g);
   }

@@ -12,6 +12,13 @@ typedef struct {
   int64_t cols, out[2];
 } pn_pool2;
 
+/* One plane of a max-pool with any window: big [in0][in1][lanes], small and code
+ * [out0][out1][lanes].
+ */
+typedef struct {
+  int64_t in[2], out[2], kernel[2], stride[2], pad[2];
+} pn_pool_plane;
+
 typedef struct {
   int lanes;
   void (*conv_forward)(const pn_small_conv *c, const pn_small_image *im);
@@ -21,6 +28,10 @@ typedef struct {
   /* Writes the four places under each output.  y: see pn_pool_backward. */
   void (*pool_backward)(const pn_pool2 *p, const float *dy, const uint8_t *code, const float *y,
                         float *big);
+  /* The same with any window; backward adds to a plane of zeros. */
+  void (*pool_any_forward)(const pn_pool_plane *p, const float *big, float *small, uint8_t *code);
+  void (*pool_any_backward)(const pn_pool_plane *p, const float *dy, const uint8_t *code,
+                            const float *y, float *big);
   pn_norm_code norm; /* slabs of `lanes` channels */
 } pn_vector_code;
 

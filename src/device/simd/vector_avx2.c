@@ -5,6 +5,7 @@
 #pragma GCC target("avx2,fma")
 
 #include <immintrin.h>
+#include <math.h>
 
 enum { LANES = 8 };
 typedef float vec __attribute__((vector_size(32), may_alias));
@@ -23,8 +24,15 @@ static inline vec vec_pass(vec d, vec y) {
 
 #include "device/simd/norm_body.h"
 #include "device/simd/pool2_body.h"
+#include "device/simd/pool_body.h"
 #include "device/simd/small_conv_body.h"
 
-const pn_vector_code pn_vector_avx2 = {LANES,        forward,       gradient,
-                                       pool_forward, pool_backward, NORM_CODE};
+const pn_vector_code pn_vector_avx2 = {.lanes = LANES,
+                                       .conv_forward = forward,
+                                       .conv_gradient = gradient,
+                                       .pool_forward = pool_forward,
+                                       .pool_backward = pool_backward,
+                                       .pool_any_forward = pool_any_forward,
+                                       .pool_any_backward = pool_any_backward,
+                                       .norm = NORM_CODE};
 #endif
