@@ -52,7 +52,8 @@ static pn_status set_machine(pn_cli *x, pn_study *s) {
 }
 
 pn_status pn_cmd_study(pn_cli *x) {
-  char out[PATH_BYTES], rows[PATH_BYTES];
+  char rows[PATH_BYTES];
+  pn_out_folder out = {.lock = {.fd = -1}};
   pn_dataset *d = NULL;
   pn_study *s = NULL;
   pn_status st = PN_OK;
@@ -62,13 +63,14 @@ pn_status pn_cmd_study(pn_cli *x) {
   s->repeats = (int)pn_options_int(x->opt, "study.repeats");
   s->repeat_steps = pn_options_int(x->opt, "study.steps");
   s->seed = (uint64_t)pn_options_int(x->opt, "train.seed");
-  PN_TRY(pn_out_setup(x->opt, "study", x->comm, out, sizeof out));
-  PN_TRY(make_rows_folder(x, out, rows));
+  PN_TRY(pn_out_setup(x->opt, "study", "study", x->comm, &out));
+  PN_TRY(make_rows_folder(x, out.path, rows));
   PN_TRY(set_machine(x, s));
-  announce(x, s, out);
+  announce(x, s, out.path);
   PN_TRY(pn_study_run(s, x->comm, d, rows));
-  PN_TRY(pn_agree(x->comm, pn_comm_rank(x->comm) == 0 ? report(x, s, out) : PN_OK));
+  PN_TRY(pn_agree(x->comm, pn_comm_rank(x->comm) == 0 ? report(x, s, out.path) : PN_OK));
 done:
+  pn_out_release(&out);
   pn_study_destroy(s);
   pn_dataset_close(d);
   return st;

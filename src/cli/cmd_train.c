@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-enum { PATH_BYTES = 1024, LABEL = 12 };
+enum { PATH_BYTES = PN_OUT_PATH_BYTES, LABEL = 12 };
 
 static void print_header(const pn_cli *x, const pn_train_config *c, const pn_dataset *d) {
   int ranks = pn_comm_size(x->comm);
@@ -138,7 +138,7 @@ static pn_status open_log(const pn_cli *x, const char *folder) {
 }
 
 pn_status pn_cmd_train(pn_cli *x) {
-  char out[PATH_BYTES];
+  pn_out_folder out = {.lock = {.fd = -1}};
   pn_train_config cfg = {0};
   pn_dataset *d = NULL;
   pn_place_map places = {0};
@@ -151,12 +151,13 @@ pn_status pn_cmd_train(pn_cli *x) {
   PN_TRY(pn_data_open(x->opt, x->comm, &d));
   PN_TRY(pn_agree(x->comm, pn_train_setup(x->opt, d, pn_comm_size(x->comm), &cfg)));
   PN_TRY(pn_place_setup(x->opt, x->comm, &places, &threads));
-  PN_TRY(pn_out_setup(x->opt, cfg.model, x->comm, out, sizeof out));
-  PN_TRY(pn_agree(x->comm, open_log(x, out)));
+  PN_TRY(pn_out_setup(x->opt, cfg.model, "training", x->comm, &out));
+  PN_TRY(pn_agree(x->comm, open_log(x, out.path)));
   PN_TRY(pn_machine_json(x->comm, &machine));
   options = pn_options_json(x->opt);
   cfg.threads = threads;
-  cfg.out_path = out;
+  cfg.out_path = out.path;
+  cfg.lock = &out.lock;
   cfg.options = options;
   cfg.heed_signals = true;
   pn_signals_watch();
@@ -168,6 +169,7 @@ done:
   if (st != PN_OK) pn_log_note("failed: %s", pn_last_error());
   pn_log_file(NULL);
   pn_weights_release(&weights);
+  pn_out_release(&out);
   pn_place_free(&places);
   pn_dataset_close(d);
   json_decref(options);

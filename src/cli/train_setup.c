@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define LOCK_NAME ".run.lock"
+
 void pn_model_setup(const pn_options *o, pn_model_config *m) {
   pn_model_defaults(m);
   m->filters[0] = pn_options_int(o, "model.filters1");
@@ -154,7 +156,8 @@ static pn_status check_unused(const char *path) {
   if (!dir && errno == ENOENT) return PN_OK;
   if (!dir) return PN_FAIL(PN_ERR_ARG, "out.path=%s: %s", path, strerror(errno));
   while (!*found && (e = readdir(dir)))
-    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+    if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
+        strcmp(e->d_name, LOCK_NAME) != 0)
       snprintf(found, sizeof found, "%s", e->d_name);
   closedir(dir);
   if (!*found) return PN_OK;
@@ -164,31 +167,35 @@ static pn_status check_unused(const char *path) {
                  path, found);
 }
 
-static pn_status decide_out(const pn_options *o, const char *name, char *out, size_t out_bytes) {
+static pn_status decide_path(const pn_options *o, const char *name, char *out, size_t out_bytes) {
   const char *path = pn_options_text(o, "out.path");
   bool resume = pn_options_bool(o, "train.resume");
-  pn_status st = PN_OK;
 
   if (!*path) return PN_FAIL(PN_ERR_ARG, "out.path is empty: name a folder, or auto");
   if (resume && strcmp(path, "auto") == 0)
     return PN_FAIL(PN_ERR_ARG, "train.resume=true needs the folder of the run: set out.path");
-  if (strcmp(path, "auto") == 0)
-    PN_TRY(free_name(name, out, out_bytes));
-  else
-    copy(out, out_bytes, path);
-  if (!resume) PN_TRY(check_unused(out));
-  PN_TRY(pn_make_dirs(out));
+  if (strcmp(path, "auto") == 0) return free_name(name, out, out_bytes);
+  copy(out, out_bytes, path);
+  return PN_OK;
+}
+
+pn_status pn_out_setup(const pn_options *o, const char *name, const char *what, pn_comm *c,
+                       pn_out_folder *out) {
+  pn_status st = PN_OK;
+
+  *out = (pn_out_folder){.lock = {.fd = -1}};
+  if (pn_comm_rank(c) == 0) {
+    st = decide_path(o, name, out->path, sizeof out->path);
+    if (st == PN_OK) st = pn_lock_take(out->path, LOCK_NAME, what, &out->lock);
+    if (st == PN_OK && !pn_options_bool(o, "train.resume")) st = check_unused(out->path);
+  }
+  PN_TRY(pn_agree(c, st));
+  PN_TRY(pn_bcast(c, "run folder", out->path, sizeof out->path, PN_U8, 0));
+  PN_TRY(pn_bcast(c, "token of the run", out->lock.token, sizeof out->lock.token, PN_U8, 0));
 done:
   return st;
 }
 
-pn_status pn_out_setup(const pn_options *o, const char *name, pn_comm *c, char *out,
-                       size_t out_bytes) {
-  pn_status st = PN_OK;
-
-  memset(out, 0, out_bytes);
-  if (pn_comm_rank(c) == 0) st = decide_out(o, name, out, out_bytes);
-  st = pn_agree(c, st);
-  if (st != PN_OK) return st;
-  return pn_bcast(c, "run folder", out, (int64_t)out_bytes, PN_U8, 0);
+void pn_out_release(pn_out_folder *out) {
+  pn_lock_release(&out->lock);
 }

@@ -28,10 +28,18 @@ pn_status pn_data_open(const pn_options *o, pn_comm *c, pn_dataset **out);
  * *threads: of this rank. */
 pn_status pn_place_setup(const pn_options *o, pn_comm *c, pn_place_map *map, int *threads);
 
+enum { PN_OUT_PATH_BYTES = 1024 };
+typedef struct {
+  char path[PN_OUT_PATH_BYTES];
+  pn_lock lock; /* held by rank 0; its token is known to all */
+} pn_out_folder;
+
 /* Decide out.path on rank 0 (auto: results/NAME-UTC), refuse a folder that holds another run, make
- * it, and tell all ranks.  Collective, agreed. */
-pn_status pn_out_setup(const pn_options *o, const char *name, pn_comm *c, char *out,
-                       size_t out_bytes);
+ * and lock it, and tell all ranks.  what: "training", "study", for messages.  Collective, agreed.
+ * Release it in any case. */
+pn_status pn_out_setup(const pn_options *o, const char *name, const char *what, pn_comm *c,
+                       pn_out_folder *out);
+void pn_out_release(pn_out_folder *out);
 
 /* optim.*, schedule.* and what else of train.* says how a run learns. */
 void pn_recipe_setup(const pn_options *o, pn_train_config *cfg);

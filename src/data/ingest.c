@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "data/dicom.h"
 #include "data/ingest_out.h"
@@ -81,7 +82,7 @@ static pn_status describe(pn_ingest *x) {
 }
 
 /* Rank 0 looks, all know.  *previous: the index that is there already, or NULL. */
-static pn_status prepare(pn_ingest *x, int *lock, json_t **previous) {
+static pn_status prepare(pn_ingest *x, pn_lock *lock, json_t **previous) {
   bool first = pn_comm_rank(x->comm) == 0;
   char *text = NULL;
   size_t bytes = 0;
@@ -93,7 +94,7 @@ static pn_status prepare(pn_ingest *x, int *lock, json_t **previous) {
   PN_TRY(pn_ingest_share(x));
   st = describe(x);
   if (st == PN_OK) st = pn_ingest_cut(x);
-  if (st == PN_OK && first) st = pn_ingest_lock(x->cfg->out, lock);
+  if (st == PN_OK && first) st = pn_lock_take(x->cfg->out, ".ingest.lock", "ingest", lock);
   if (st == PN_OK && first) st = pn_ingest_previous(x, &text, &bytes);
   PN_TRY(pn_agree(x->comm, st));
   n = text ? (int64_t)bytes : 0;
@@ -111,16 +112,16 @@ done:
 
 /* The shards are on the disk: now their names, then the index; the journal is of no use any more.
  */
-static pn_status publish(const pn_ingest *x, json_t *index) {
-  pn_status st;
+static pn_status publish(const pn_ingest *x, const pn_lock *lock, json_t *index) {
+  pn_status st = pn_lock_check(lock);
 
-  if ((st = pn_ingest_write_report(x, index)) != PN_OK) return st;
+  if (st != PN_OK || (st = pn_ingest_write_report(x, index)) != PN_OK) return st;
   if ((st = pn_file_sync(x->cfg->out)) != PN_OK) return st;
   if ((st = pn_ingest_write_index(x, index)) != PN_OK) return st;
   return pn_ingest_forget(x->cfg->out);
 }
 
-static pn_status convert(pn_ingest *x, json_t **index) {
+static pn_status convert(pn_ingest *x, const pn_lock *lock, json_t **index) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_ingest_pieces(x));
@@ -130,7 +131,7 @@ static pn_status convert(pn_ingest *x, json_t **index) {
   st = pn_ingest_index(x, index);
   if (st == PN_OK) st = pn_ingest_check_index(x, *index);
   PN_TRY(pn_agree(x->comm, st));
-  if (pn_comm_rank(x->comm) == 0) st = publish(x, *index);
+  if (pn_comm_rank(x->comm) == 0) st = publish(x, lock, *index);
   PN_TRY(pn_agree(x->comm, st));
 done:
   return st;
@@ -145,7 +146,7 @@ pn_status pn_ingest_run(const pn_ingest_config *cfg, pn_comm *c, pn_ingest_resul
   pn_ingest x = {.cfg = cfg, .comm = c};
   json_t *index = NULL;
   double start = pn_now();
-  int lock = -1;
+  pn_lock lock = {.fd = -1};
   bool complete;
   pn_status st = PN_OK;
 
@@ -156,7 +157,7 @@ pn_status pn_ingest_run(const pn_ingest_config *cfg, pn_comm *c, pn_ingest_resul
   x.hits.item_bytes = sizeof(int64_t);
   PN_TRY(prepare(&x, &lock, &index));
   complete = index != NULL;
-  if (!complete) PN_TRY(convert(&x, &index));
+  if (!complete) PN_TRY(convert(&x, &lock, &index));
   PN_TRY(pn_agree(c, pn_ingest_result_of_index(index, out)));
   out->already_complete = complete;
   out->resumed = x.resumed;
@@ -165,7 +166,7 @@ pn_status pn_ingest_run(const pn_ingest_config *cfg, pn_comm *c, pn_ingest_resul
   out->seconds = pn_now() - start;
   if (!complete && out->seconds > 0) out->images_per_s = (double)out->written / out->seconds;
 done:
-  pn_ingest_unlock(cfg->out, lock);
+  pn_lock_release(&lock);
   json_decref(index);
   free(x.events.data);
   free(x.records.data);

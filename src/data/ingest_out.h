@@ -4,10 +4,6 @@
 
 #include "data/ingest_internal.h"
 
-/* Rank 0: make the folder and lock it.  *lock is a file descriptor.  Errors: ARG (another ingest
- * is at work there, or may be: the message says what to do), IO. */
-pn_status pn_ingest_lock(const char *out, int *lock);
-void pn_ingest_unlock(const char *out, int lock); /* lock -1: nothing */
 /* Rank 0, with the lock: an index that is there already.  *text (owned by the caller) is NULL where
  * there is none; pieces of an earlier try are then kept if they are of this very plan, else
  * removed. Errors: ARG: it is another ingest's; IO. */

@@ -8,12 +8,13 @@
 
 enum { PN_PART_NAME_BYTES = 32 };
 
-/* RUN/checkpoints/step_N, and the .tmp beside it. */
+/* RUN/checkpoints/step_N, and step_N.TOKEN.tmp beside it: no two processes share that. */
 typedef struct {
   char parent[PN_RUN_PATH_BYTES], final[PN_RUN_PATH_BYTES], tmp[PN_RUN_PATH_BYTES];
 } pn_step_folder;
 
-pn_status pn_step_folder_make(const char *run, int64_t step, pn_step_folder *out);
+pn_status pn_step_folder_make(const char *run, int64_t step, const char *token,
+                              pn_step_folder *out);
 pn_status pn_step_folder_start(const pn_step_folder *f); /* an empty .tmp */
 /* Complete checkpoints of a run: the newest step, -1 if there is none. */
 int64_t pn_step_folder_newest(const char *run);

@@ -12,14 +12,14 @@ void pn_part_name(int rank, char out[PN_PART_NAME_BYTES]) {
   snprintf(out, PN_PART_NAME_BYTES, "part_%04d.h5", rank);
 }
 
-pn_status pn_step_folder_make(const char *run, int64_t step, pn_step_folder *f) {
+pn_status pn_step_folder_make(const char *run, int64_t step, const char *token, pn_step_folder *f) {
   char name[64];
   pn_status st = PN_OK;
 
   PN_TRY(pn_path_join(f->parent, sizeof f->parent, run, "checkpoints"));
   snprintf(name, sizeof name, "step_%lld", (long long)step);
   PN_TRY(pn_path_join(f->final, sizeof f->final, f->parent, name));
-  snprintf(name, sizeof name, "step_%lld.tmp", (long long)step);
+  snprintf(name, sizeof name, "step_%lld%s%s.tmp", (long long)step, *token ? "." : "", token);
   PN_TRY(pn_path_join(f->tmp, sizeof f->tmp, f->parent, name));
 done:
   return st;
@@ -48,14 +48,14 @@ pn_status pn_step_folder_start(const pn_step_folder *f) {
   return st != PN_OK ? st : pn_make_dirs(f->tmp);
 }
 
-/* N of "step_N" + `suffix`, with nothing behind; -1 for any other name. */
-static int64_t step_of_name(const char *name, const char *suffix) {
+/* N of "step_N", with nothing behind; -1 for any other name. */
+static int64_t step_of_name(const char *name) {
   char *end;
   long long n;
 
   if (strncmp(name, "step_", 5) != 0 || name[5] < '0' || name[5] > '9') return -1;
   n = strtoll(name + 5, &end, 10);
-  return strcmp(end, suffix) == 0 ? (int64_t)n : -1;
+  return *end ? -1 : (int64_t)n;
 }
 
 static int descending(const void *a, const void *b) {
@@ -63,19 +63,19 @@ static int descending(const void *a, const void *b) {
   return (x < y) - (x > y);
 }
 
-/* Steps of the folders "step_N" + suffix, newest first; *out is the caller's.  No folder: none. */
-static pn_status list_steps(const char *run, const char *suffix, int64_t **out, int64_t *n) {
+/* Steps of the folders "step_N", newest first; *out is the caller's.  No folder: none. */
+static pn_status list_steps(const char *run, int64_t **out, int64_t *n) {
   pn_step_folder f;
   struct dirent *e;
   DIR *d = NULL;
   int64_t room = 0;
-  pn_status st = pn_step_folder_make(run, 0, &f);
+  pn_status st = pn_step_folder_make(run, 0, "", &f);
 
   *out = NULL;
   *n = 0;
   if (st == PN_OK) d = opendir(f.parent);
   while (d && (e = readdir(d)) != NULL) {
-    int64_t step = step_of_name(e->d_name, suffix);
+    int64_t step = step_of_name(e->d_name);
     if (step < 0) continue;
     if (*n == room) {
       int64_t *more = realloc(*out, (size_t)(room = 2 * room + 8) * sizeof *more);
@@ -93,7 +93,7 @@ done:
 int64_t pn_step_folder_newest(const char *run) {
   int64_t *steps, n, newest = -1;
 
-  if (list_steps(run, "", &steps, &n) == PN_OK && n > 0) newest = steps[0];
+  if (list_steps(run, &steps, &n) == PN_OK && n > 0) newest = steps[0];
   free(steps);
   return newest;
 }
@@ -103,7 +103,7 @@ static pn_status remove_step(const char *run, int64_t step) {
   pn_step_folder f;
   pn_status st = PN_OK;
 
-  PN_TRY(pn_step_folder_make(run, step, &f));
+  PN_TRY(pn_step_folder_make(run, step, "", &f));
   PN_TRY(remove_folder(f.tmp));
   if (rename(f.final, f.tmp) != 0) PN_TRY(PN_FAIL(PN_ERR_IO, "cannot rename %s", f.final));
   PN_TRY(remove_folder(f.tmp));
@@ -113,7 +113,7 @@ done:
 
 pn_status pn_step_folder_prune(const char *run, int64_t keep, int64_t best) {
   int64_t *steps, n;
-  pn_status st = list_steps(run, "", &steps, &n);
+  pn_status st = list_steps(run, &steps, &n);
 
   for (int64_t i = keep; st == PN_OK && i < n; i++)
     if (steps[i] != best) st = remove_step(run, steps[i]);
@@ -121,15 +121,24 @@ pn_status pn_step_folder_prune(const char *run, int64_t keep, int64_t best) {
   return st;
 }
 
-pn_status pn_step_folder_sweep(const char *run) {
-  pn_step_folder f;
-  int64_t *steps, n;
-  pn_status st = list_steps(run, ".tmp", &steps, &n);
+static bool is_left_over(const char *name) {
+  size_t n = strlen(name);
+  return strncmp(name, "step_", 5) == 0 && n > 4 && strcmp(name + n - 4, ".tmp") == 0;
+}
 
-  for (int64_t i = 0; st == PN_OK && i < n; i++) {
-    st = pn_step_folder_make(run, steps[i], &f);
-    if (st == PN_OK) st = remove_folder(f.tmp);
+pn_status pn_step_folder_sweep(const char *run) {
+  char path[PN_RUN_PATH_BYTES];
+  pn_step_folder f;
+  DIR *d = NULL;
+  struct dirent *e;
+  pn_status st = pn_step_folder_make(run, 0, "", &f);
+
+  if (st == PN_OK) d = opendir(f.parent);
+  while (d && st == PN_OK && (e = readdir(d)) != NULL) {
+    if (!is_left_over(e->d_name)) continue;
+    st = pn_path_join(path, sizeof path, f.parent, e->d_name);
+    if (st == PN_OK) st = remove_folder(path);
   }
-  free(steps);
+  if (d) closedir(d);
   return st;
 }

@@ -66,7 +66,9 @@ pn_status pn_run_reduce(pn_run *r, int64_t epoch) {
   append_rows(r, epoch, n);
   r->pending = 0;
   pn_phases_reset(r->phases);
-  PN_TRY(pn_agree(c, pn_record_steps(&r->record, r->rows + r->n_rows - n, n)));
+  st = pn_lock_check(r->cfg->lock); /* before anything is written */
+  if (st == PN_OK) st = pn_record_steps(&r->record, r->rows + r->n_rows - n, n);
+  PN_TRY(pn_agree(c, st));
 done:
   return st;
 }

@@ -76,9 +76,11 @@ static pn_status write_manifest(const pn_checkpoint *k, const pn_step_folder *f,
     st = PN_FAIL(PN_ERR_NOMEM, "manifest of a checkpoint: out of memory");
     goto done;
   }
+  PN_TRY(pn_lock_check(k->cfg->lock)); /* says more than that the folder is gone */
   PN_TRY(pn_path_join(path, sizeof path, f->tmp, MANIFEST));
   PN_TRY(pn_file_write(path, text, strlen(text)));
   PN_TRY(pn_fault_at(PN_FAULT_CHECKPOINT, NULL));
+  PN_TRY(pn_lock_check(k->cfg->lock));
   PN_TRY(pn_file_publish(f->tmp, f->final));
   PN_TRY(pn_fault_at(PN_FAULT_CHECKPOINT, NULL));
   PN_TRY(pn_step_folder_prune(k->cfg->out_path, k->cfg->keep > 1 ? k->cfg->keep : 1, k->best));
@@ -99,14 +101,25 @@ done:
   return st;
 }
 
+/* Rank 0 makes it, if the run is still ours. */
+static pn_status start_folder(const pn_checkpoint *k, pn_step_folder *f) {
+  const pn_lock *lock = k->cfg->lock;
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_step_folder_make(k->cfg->out_path, k->step, lock ? lock->token : "", f));
+  if (pn_comm_rank(k->comm) != 0) goto done;
+  PN_TRY(pn_lock_check(lock));
+  PN_TRY(pn_step_folder_start(f));
+done:
+  return st;
+}
+
 pn_status pn_checkpoint_save(const pn_checkpoint *k) {
   bool root = pn_comm_rank(k->comm) == 0;
   pn_step_folder f = {.parent = ""};
   int64_t mine = 0, *counts = calloc((size_t)pn_comm_size(k->comm), sizeof *counts);
-  pn_status st = counts ? pn_step_folder_make(k->cfg->out_path, k->step, &f)
-                        : PN_FAIL(PN_ERR_NOMEM, "checkpoint: out of memory");
+  pn_status st = counts ? start_folder(k, &f) : PN_FAIL(PN_ERR_NOMEM, "checkpoint: out of memory");
 
-  if (st == PN_OK && root) st = pn_step_folder_start(&f);
   PN_TRY(pn_agree(k->comm, st));
   st = write_own_part(k, &f, &mine);
   if (st == PN_OK) st = pn_fault_at(PN_FAULT_CHECKPOINT, NULL);
@@ -184,7 +197,7 @@ pn_status pn_saved_run_open(const char *run_path, const char *which, pn_saved_ru
 
   *out = (pn_saved_run){.manifest = NULL};
   PN_TRY(choose_step(run_path, which, &out->step));
-  PN_TRY(pn_step_folder_make(run_path, out->step, &f));
+  PN_TRY(pn_step_folder_make(run_path, out->step, "", &f));
   if (!pn_file_exists(f.final))
     PN_TRY(PN_FAIL(PN_ERR_IO, "%s has no checkpoint of step %lld (train.keep says how many stay)",
                    run_path, (long long)out->step));

@@ -236,6 +236,7 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
   out->steps = r->done;
   out->final_loss = r->final_loss;
   out->seconds = r->seconds_before + pn_now() - r->t_start_s;
+  PN_TRY(pn_agree(r->comm, pn_lock_check(r->cfg->lock)));
   PN_TRY(pn_agree(r->comm, pn_record_times(r->rows, r->n_rows, out)));
   PN_TRY(pn_agree(r->comm, pn_record_finish(&r->record, &facts, out)));
 done:

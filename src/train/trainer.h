@@ -3,6 +3,7 @@
 #ifndef PN_TRAIN_TRAINER_H
 #define PN_TRAIN_TRAINER_H
 
+#include "base/lock.h"
 #include "comm/comm.h"
 #include "data/augment.h"
 #include "data/dataset.h"
@@ -58,6 +59,7 @@ typedef struct {
   bool heed_signals;    /* pn_signals_watch: stop with a checkpoint (STOPPED) when one has come */
   const char *out_path; /* run folder (checkpoint, epochs.csv, steps.csv, run.json); NULL = none;
                            borrowed */
+  const pn_lock *lock;  /* of out_path, held by rank 0, its token on all; NULL = none; borrowed */
   const pn_train_weights *weights; /* NULL: random ones; borrowed */
   json_t *options;  /* effective options with origin, stored in run.json; may be NULL; borrowed */
   json_t *versions; /* library versions; may be NULL; borrowed */
