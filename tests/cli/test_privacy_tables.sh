@@ -57,6 +57,7 @@ for kind in csv folders; do
   done
   mv moved.$kind.csv out.$kind/rejects.csv
 done
+for what in view sex age; do grep -q "^No image says its $what\.$" out.folders/report.md || say "report.md on $what: $(cat out.folders/report.md)"; done
 grep -qaF FREETEXTcomment in.csv/Zaphodson_Quentin/*_1.jpg || say 'nothing was planted in the pictures'
 # 91 to 100 years are 90; F, and no view
 for shard in out.csv/shard-*.h5; do h5dump -d /meta "$shard" || say h5dump; done > meta.txt

@@ -131,6 +131,37 @@ static void check_rejects(void) {
   free(text);
 }
 
+/* The page says the same as the result. */
+static void check_report(void) {
+  static const char *const rows[] = {
+      "| listed | 52 | = written + rejected + duplicates + skipped |",
+      "| written | 42 |",
+      "| rejected | 5 |",
+      "| duplicates | 2 |",
+      "| skipped | 3 |",
+      "| labels without a file | 1 |",
+      "| label rows left out | 2 |",
+      "| boxes stored | 21 |",
+      "| split | normal | opacity | all |",
+      "| 50-59 | 21 | 21 | 42 |",
+      "| PA | 21 | 21 | 42 |",
+      "| rejected | `empty_file` | 1 |",
+      "| duplicate | `duplicate_sop_uid` | 1 |",
+      "| `name_mismatch` | 1 |"};
+  char path[PATH_MAX], *text = NULL;
+  size_t n = 0;
+
+  snprintf(path, sizeof path, "%s/report.md", out);
+  ok(pn_file_read(path, &text, &n));
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (!strstr(text, rows[i])) fail_msg("no '%s' in\n%s", rows[i], text);
+  free(text);
+  snprintf(path, sizeof path, "%s/preview.png", out);
+  ok(pn_file_read(path, &text, &n));
+  assert_memory_equal(text + 12, "IHDR\0\0\x04\xB0", 8); /* 1200 wide */
+  free(text);
+}
+
 static void same_file(const char *name) {
   char a[PATH_MAX], b[PATH_MAX], *x = NULL, *y = NULL;
   size_t n = 0, m = 0;
@@ -171,6 +202,7 @@ static void test_account_and_bytes(void **state) {
   assert_false(r.already_complete);
   if (rank == 0) {
     check_rejects();
+    check_report();
     config(&cfg, alone);
     ok(pn_comm_self(&self));
     ok(pn_ingest_run(&cfg, self, &one));
