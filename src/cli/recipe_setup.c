@@ -51,6 +51,7 @@ void pn_recipe_setup(const pn_options *o, pn_train_config *cfg) {
   cfg->ema = pn_options_float(o, "optim.ema");
   cfg->label_smoothing = pn_options_float(o, "train.label_smoothing");
   cfg->accumulate = pn_options_int(o, "train.accumulate");
+  if (pn_options_bool(o, "train.exact")) cfg->leaves = (int)pn_options_int(o, "train.leaves");
   copy(cfg->balance, sizeof cfg->balance, pn_options_text(o, "train.balance"));
   copy(cfg->monitor, sizeof cfg->monitor, pn_options_text(o, "train.monitor"));
   cfg->patience = pn_options_int(o, "train.patience");

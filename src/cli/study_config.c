@@ -183,7 +183,7 @@ static pn_status finish_row(reader *r, const pn_dataset *d) {
   if (!row->ranks) row->ranks = 1;
   PN_TRY(settle_scaling(r));
   PN_TRY(pn_train_setup(r->opt, d, row->ranks, &row->train));
-  row->threads_wanted = (int)pn_options_int(r->opt, "train.threads");
+  row->threads_wanted = pn_threads_wanted(r->opt);
   row->options = pn_options_json(r->opt);
 done:
   return st;

@@ -95,6 +95,8 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   cfg->checkpoint_epochs = pn_options_int(o, "train.checkpoint_epochs");
   cfg->keep = pn_options_int(o, "train.keep");
   cfg->keep_best = pn_options_bool(o, "train.keep_best") || cfg->restore_best;
+  if (cfg->leaves == 0 && pn_options_given(o, "train.leaves"))
+    return PN_FAIL(PN_ERR_ARG, "train.leaves has no effect without train.exact=true");
   if (cfg->epochs == 0 && cfg->steps == 0)
     return PN_FAIL(PN_ERR_ARG, "train.epochs=0 and train.steps=0 would never stop: set one");
   return data_setup(o, cfg);
@@ -118,8 +120,13 @@ pn_status pn_data_open(const pn_options *o, pn_comm *c, pn_dataset **out) {
   return st;
 }
 
+int pn_threads_wanted(const pn_options *o) {
+  int n = (int)pn_options_int(o, "train.threads");
+  return n == 0 && pn_options_bool(o, "train.exact") ? 1 : n;
+}
+
 pn_status pn_place_setup(const pn_options *o, pn_comm *c, pn_place_map *map, int *threads) {
-  pn_status st = pn_place_make(c, (int)pn_options_int(o, "train.threads"), map);
+  pn_status st = pn_place_make(c, pn_threads_wanted(o), map);
 
   if (st != PN_OK) return st;
   for (int i = 0; i < map->n_warnings; i++) pn_warn("%s", map->warning[i]);

@@ -24,6 +24,8 @@ void pn_augment_setup(const pn_options *o, pn_augment_config *cfg);
  * errors are agreed upon.  *out is owned by the caller. */
 pn_status pn_data_open(const pn_options *o, pn_comm *c, pn_dataset **out);
 
+int pn_threads_wanted(const pn_options *o); /* per rank; 0: as many as it has cores */
+
 /* Place of all ranks for train.threads; warnings are printed by rank 0.  Collective, agreed.
  * *threads: of this rank. */
 pn_status pn_place_setup(const pn_options *o, pn_comm *c, pn_place_map *map, int *threads);

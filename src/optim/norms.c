@@ -32,6 +32,17 @@ pn_optim_squares pn_optim_sum_squares(const pn_optim *o, const pn_optim_range *r
   return sum;
 }
 
+void pn_optim_add_squares(const pn_optim *o, const pn_optim_range *r, pn_exact_sum *param,
+                          pn_exact_sum *grad) {
+  double decay = r->decay * pn_optim_settings(o)->weight_decay, scale = r->grad_scale;
+
+  for (int64_t i = 0; i < r->count; i++) {
+    double p = (double)r->param[i], g = scale * (double)r->grad[i] + decay * p;
+    if (pn_optim_wants_norms(o)) pn_exact_sum_add(param, p * p);
+    pn_exact_sum_add(grad, g * g);
+  }
+}
+
 double pn_optim_trust_ratio(const pn_optim *o, pn_optim_squares s) {
   if (s.param == 0 || s.grad == 0) return 1;
   return pn_optim_settings(o)->trust * sqrt(s.param) / sqrt(s.grad);

@@ -3,6 +3,7 @@
 #ifndef PN_OPTIM_OPTIM_H
 #define PN_OPTIM_OPTIM_H
 
+#include "base/exact_sum.h"
 #include "base/status.h"
 
 #include <stdint.h>
@@ -44,6 +45,9 @@ typedef struct {
   double param, grad;
 } pn_optim_squares;
 pn_optim_squares pn_optim_sum_squares(const pn_optim *o, const pn_optim_range *r, int threads);
+/* The same, added without rounding. */
+void pn_optim_add_squares(const pn_optim *o, const pn_optim_range *r, pn_exact_sum *param,
+                          pn_exact_sum *grad);
 /* Factor on the learning rate of a tensor with these norms. */
 double pn_optim_trust_ratio(const pn_optim *o, pn_optim_squares s);
 

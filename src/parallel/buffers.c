@@ -48,7 +48,7 @@ pn_status pn_strategy_sync_buffers(pn_strategy *s) {
   pn_status st = PN_OK;
 
   if (n == 0) return PN_OK;
-  if (pn_comm_size(s->spec.data) > 1) st = average(s, mine, n);
+  if (pn_comm_size(s->spec.data) > 1 && !s->exact) st = average(s, mine, n);
   /* where the average is cut, pn_strategy_gather adds them */
   if (st == PN_OK && s->ema && !s->own.cut)
     memcpy(s->ema + map->trainable, mine, (size_t)n * sizeof *mine);

@@ -93,6 +93,7 @@ const pn_strategy_ops pn_strategy_ddp_ops = {
     .setup = pn_replica_alloc,
     .hooks = {.grad_ready = ddp_grad_ready, .tick = ddp_tick},
     .step = ddp_step,
+    .apply = pn_pieces_update_all,
     .visit_owned = pn_replica_visit_owned,
     .visit_held = pn_replica_visit_held,
     .destroy = ddp_destroy,

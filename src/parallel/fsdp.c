@@ -194,6 +194,18 @@ done:
   return st;
 }
 
+/* Whole gradients of the last leaf have been there all the time. */
+static pn_status fsdp_apply(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  struct pn_fsdp *f = s->impl;
+  pn_status st = PN_OK;
+
+  for (int u = 0; u < f->n; u++) drop_params(f, u);
+  PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
+  f->steps++;
+done:
+  return st;
+}
+
 static pn_status fsdp_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   struct pn_fsdp *f = s->impl;
   pn_status st = pn_shards_visit_owned(s, &f->shards, f->params, fn, ctx);
@@ -252,6 +264,7 @@ const pn_strategy_ops pn_strategy_fsdp_ops = {
               .grad_ready = fsdp_grad_ready,
               .tick = fsdp_tick},
     .step = fsdp_step,
+    .apply = fsdp_apply,
     .visit_owned = fsdp_visit_owned,
     .visit_held = fsdp_visit_held,
     .gather = fsdp_gather,

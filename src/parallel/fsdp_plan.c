@@ -91,8 +91,8 @@ pn_status pn_fsdp_plan(pn_strategy *s) {
   PN_TRY(pn_shards_make(f->n, &f->shards));
   PN_TRY(cut_units(s, f));
   own = (size_t)f->shards.own * sizeof(float);
-  f->room[PN_UNIT_GRADS] = room_for_two(s, f);
-  f->room[PN_UNIT_PARAMS] = s->spec.keep_whole ? pn_fsdp_all_units(s) : f->room[PN_UNIT_GRADS];
+  f->room[PN_UNIT_GRADS] = s->spec.leaves > 0 ? pn_fsdp_all_units(s) : room_for_two(s, f);
+  f->room[PN_UNIT_PARAMS] = s->spec.keep_whole ? pn_fsdp_all_units(s) : room_for_two(s, f);
   s->bytes_params = own + f->room[PN_UNIT_PARAMS] + pn_fsdp_rest(s);
   s->bytes_grads = own + f->room[PN_UNIT_GRADS];
   s->bytes_state = own * (size_t)(pn_n_kinds(s) - 1);

@@ -1,6 +1,8 @@
 /* piece.c -- the optimizer over pieces of the arenas, tensor by tensor. */
 #include "parallel/piece.h"
 
+#include "parallel/exact.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,11 +136,35 @@ bool pn_pieces_need_all(const pn_strategy *s) {
   return s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim);
 }
 
+/* The order of the pieces and of the ranks does not matter. */
+static pn_status exact_squares(pn_strategy *s, double grad_scale, bool decay) {
+  const pn_param_map *map = s->spec.map;
+  pn_exact_sum *sum = pn_exact_squares(s);
+  pn_status st;
+
+  for (int i = 0; i < map->n; i++)
+    for (int k = 0; k < s->own.n; k++) {
+      const pn_piece *p = &s->own.piece[k];
+      span x = meet(s, i, p, 0, map->trainable);
+      if (x.last <= x.first) continue;
+      pn_optim_range r = range_of(s, i, p, x);
+      r.grad_scale = grad_scale;
+      if (!decay) r.decay = 0;
+      pn_optim_add_squares(s->spec.optim, &r, &sum[2 * i], &sum[2 * i + 1]);
+    }
+  st = pn_exact_squares_share(s);
+  for (int i = 0; i < map->n; i++)
+    s->own.squares[i] = (pn_optim_squares){.param = pn_exact_sum_value(&sum[2 * i]),
+                                           .grad = pn_exact_sum_value(&sum[2 * i + 1])};
+  return st;
+}
+
 /* Squares of every tensor, over all ranks, into s->own.squares. */
 static pn_status sum_squares(pn_strategy *s, double grad_scale, bool decay) {
   const pn_param_map *map = s->spec.map;
   pn_optim_squares *sum = s->own.squares;
 
+  if (s->exact) return exact_squares(s, grad_scale, decay);
   for (int i = 0; i < map->n; i++) {
     sum[i] = (pn_optim_squares){0, 0};
     for (int k = 0; k < s->own.n; k++) {

@@ -17,6 +17,7 @@ const pn_strategy_ops pn_strategy_single_ops = {
     .plan = single_plan,
     .setup = pn_replica_alloc,
     .step = pn_pieces_update_all,
+    .apply = pn_pieces_update_all,
     .visit_owned = pn_replica_visit_owned,
     .visit_held = pn_replica_visit_held,
     .destroy = pn_replica_free,

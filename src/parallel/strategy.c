@@ -4,6 +4,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "parallel/exact.h"
 #include "parallel/table.h"
 
 #include <stdio.h>
@@ -92,6 +93,7 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   if (spec->micro_batches > 1 && !(s->carry = malloc(s->bytes_grads + 1)))
     st = PN_FAIL(PN_ERR_NOMEM, "gradients of %d micro-batches: out of memory", spec->micro_batches);
   PN_TRY(pn_agree(spec->data, st));
+  if (spec->leaves > 0) PN_TRY(pn_exact_create(s));
   *out = s;
   s = NULL;
 done:
@@ -113,6 +115,7 @@ pn_status pn_strategy_initial_value(const pn_strategy *s, int param, float *logi
 
 void pn_strategy_destroy(pn_strategy *s) {
   if (!s) return;
+  pn_exact_destroy(s);
   if (s->ops) s->ops->destroy(s);
   free(s->carry);
   free(s);
@@ -130,7 +133,7 @@ static pn_status add_kept(void *ctx, int param) {
 
 pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last) {
   pn_plan_hooks hooks = s->ops->hooks;
-  if (!last)
+  if (!last || s->exact)
     hooks.grad_ready = NULL;
   else if (s->carry)
     hooks.grad_ready = add_kept;
@@ -146,6 +149,16 @@ void pn_strategy_keep_grads(pn_strategy *s) {
   else
     memcpy(s->carry, s->grads, s->bytes_grads);
   s->carrying = true;
+}
+
+pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr) {
+  pn_status st = PN_OK;
+
+  if (!s->exact) return s->ops->step(s, t, lr, NULL);
+  PN_TRY(pn_exact_sum_step(s));
+  PN_TRY(s->ops->apply(s, t, lr, NULL));
+done:
+  return st;
 }
 
 static pn_status skip_forward(pn_strategy *s, const pn_plan_hooks *h) {

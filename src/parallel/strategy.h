@@ -41,6 +41,7 @@ typedef struct {
   int micro_batches;      /* backward passes per step, see pn_strategy_keep_grads; 0 = 1 */
   bool keep_whole;        /* fsdp: a unit's parameters stay from its forward to its backward */
   double ema;             /* decay of the average of the weights; 0 = none is kept */
+  int leaves; /* exact sums (exact.h): the most parts that a step of all ranks has; 0: ordinary */
 } pn_strategy_spec;
 
 /* Elements [first, first + count) of the arenas that this rank updates, wherever they lie. */
@@ -66,6 +67,8 @@ typedef struct {
   /* Wait for gradients, update parameters.  Collective.  A rank without samples calls zero_grads
    * and then reports every gradient ready through the hooks (pn_strategy_skip does both). */
   pn_status (*step)(pn_strategy *s, int64_t t, double lr, double *grad_norm);
+  /* The same when the gradients are in s->own's pieces already (exact sums). */
+  pn_status (*apply)(pn_strategy *s, int64_t t, double lr, double *grad_norm);
   /* Each logical tensor once over all ranks, to be saved; and all that this rank has a copy of, to
    * be filled when a checkpoint is read, parts of tensors too.  visit_owned gives whole tensors and
    * is collective; an error of `fn` is this rank's own. */
@@ -87,6 +90,7 @@ struct pn_strategy {
   pn_pieces own;
   float *carry; /* gradients of the step's backward passes so far; owned */
   bool carrying;
+  struct pn_exact *exact; /* NULL: ordinary sums; owned */
   float *ema;  /* average of params: map->total elements, or slices of the trainable ones; NULL:
                 * none; owned */
   int64_t fed; /* backward passes with images of this rank since pn_strategy_sync_buffers */
@@ -111,12 +115,23 @@ pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last);
 void pn_strategy_keep_grads(pn_strategy *s);
 pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gradients, all ready */
 
+/* Wait for gradients, or sum them exactly; update parameters.  Collective. */
+pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr);
+
+/* With spec.leaves: a step's batch is computed in parts, its leaves, that do not depend on the
+ * number of ranks; a rank has those of pn_tree_range.  Begin, on every rank; after each leaf's
+ * backward pass, in ascending order, keep its gradients and statistics (share: of the step's
+ * images).  A strategy that works by units wants pn_strategy_skip from ranks with fewer leaves than
+ * others. */
+void pn_strategy_begin_leaves(pn_strategy *s, int leaves);
+void pn_strategy_keep_leaf(pn_strategy *s, int leaf, double share);
+
 /* Running statistics (all that is not trainable) become the mean over the ranks, weighted by the
  * steps in which a rank had images since the last call (`fed`, counted by the caller), summed in
  * double in rank order: the same bits on every rank.  The trainer calls it before an evaluation, a
  * checkpoint and the hash; the average of the weights (ema) gets a copy.  Averaging early or late
  * gives the same statistics up to rounding, since their update is linear.  Nothing to do without
- * such tensors.  Collective. */
+ * such tensors, and with exact sums, which keep them the same.  Collective. */
 pn_status pn_strategy_sync_buffers(pn_strategy *s);
 
 /* All weights on every rank, the averaged ones if asked for and kept, in an arena of map->total

@@ -142,6 +142,19 @@ done:
   return st;
 }
 
+static pn_status zero1_apply(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  pn_flight *f = &((struct zero1 *)s->impl)->flight;
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
+  f->started = f->tested = f->waited = f->capacity / 2;
+  while (f->started < f->capacity) PN_TRY(gather(s, s->impl));
+  while (f->waited < f->started) PN_TRY(pn_flight_wait(s, f));
+  pn_flight_reset(f);
+done:
+  return st;
+}
+
 static pn_status zero1_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   return pn_shards_visit_owned(s, &((struct zero1 *)s->impl)->shards, NULL, fn, ctx);
 }
@@ -188,6 +201,7 @@ const pn_strategy_ops pn_strategy_zero1_ops = {
     .setup = zero1_setup,
     .hooks = {.grad_ready = zero1_grad_ready, .tick = zero1_tick},
     .step = zero1_step,
+    .apply = zero1_apply,
     .visit_owned = zero1_visit_owned,
     .visit_held = zero1_visit_held,
     .gather = zero1_gather,

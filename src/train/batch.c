@@ -2,6 +2,7 @@
 #include "train/batch.h"
 
 #include "base/fault.h"
+#include "parallel/tree.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -16,10 +17,64 @@ pn_batches pn_batches_make(int64_t n, int64_t global, int rank, int size) {
                       .size = size};
 }
 
-pn_share pn_batches_share(const pn_batches *b, int64_t step) {
-  int64_t start = step * b->global, left = b->n - start;
-  pn_share s = {.global = left < b->global ? left : b->global};
+static int64_t images_of(const pn_batches *b, int64_t step) {
+  int64_t left = b->n - step * b->global;
+  return left < b->global ? left : b->global;
+}
 
+int pn_batches_leaves(const pn_batches *b, int64_t step) {
+  int64_t n = images_of(b, step);
+  return n < b->leaves ? (int)n : b->leaves;
+}
+
+static pn_subtree own_leaves(const pn_batches *b, int64_t step) {
+  return pn_tree_range(pn_batches_leaves(b, step), b->rank, b->size);
+}
+
+int pn_batches_first_leaf(const pn_batches *b, int64_t step) {
+  return own_leaves(b, step).lo;
+}
+
+int64_t pn_batches_rounds(const pn_batches *b, int64_t step) {
+  return b->leaves ? (pn_batches_leaves(b, step) + b->size - 1) / b->size : 1;
+}
+
+/* Leaf i of a step; its place depends on nothing else. */
+static pn_share leaf_of(const pn_batches *b, int64_t step, int i) {
+  pn_share s = {.global = images_of(b, step)};
+
+  pn_partition(s.global, i, pn_batches_leaves(b, step), &s.first, &s.count);
+  s.first += step * b->global;
+  return s;
+}
+
+void pn_batches_sizes(const pn_batches *b, int64_t step, int64_t sizes[2]) {
+  int64_t n = pn_batches_parts(b, step);
+
+  if (b->leaves > 0) {
+    sizes[0] = leaf_of(b, step, 0).count;
+    sizes[1] = leaf_of(b, step, pn_batches_leaves(b, step) - 1).count;
+  } else {
+    sizes[0] = n ? pn_batches_part(b, step, 0).count : 0;
+    sizes[1] = n ? pn_batches_part(b, step, n - 1).count : 0;
+  }
+}
+
+/* The leaves of a rank follow each other. */
+static pn_share leaves_share(const pn_batches *b, int64_t step) {
+  pn_subtree own = own_leaves(b, step);
+  pn_share s = {.first = step * b->global, .global = images_of(b, step)};
+
+  if (own.hi > own.lo) s.first = leaf_of(b, step, own.lo).first;
+  for (int i = own.lo; i < own.hi; i++) s.count += leaf_of(b, step, i).count;
+  return s;
+}
+
+pn_share pn_batches_share(const pn_batches *b, int64_t step) {
+  int64_t start = step * b->global;
+  pn_share s = {.global = images_of(b, step)};
+
+  if (b->leaves > 0) return leaves_share(b, step);
   pn_partition(s.global, b->rank, b->size, &s.first, &s.count);
   s.first += start;
   return s;
@@ -27,6 +82,9 @@ pn_share pn_batches_share(const pn_batches *b, int64_t step) {
 
 int64_t pn_batches_parts(const pn_batches *b, int64_t step) {
   int64_t count = pn_batches_share(b, step).count;
+  pn_subtree own = own_leaves(b, step);
+
+  if (b->leaves > 0) return own.hi - own.lo;
   return b->parts < count ? b->parts : count;
 }
 
@@ -34,6 +92,7 @@ pn_share pn_batches_part(const pn_batches *b, int64_t step, int64_t part) {
   pn_share s = pn_batches_share(b, step);
   int64_t start = s.first;
 
+  if (b->leaves > 0) return leaf_of(b, step, own_leaves(b, step).lo + (int)part);
   pn_partition(s.count, (int)part, (int)pn_batches_parts(b, step), &s.first, &s.count);
   s.first += start;
   return s;
@@ -41,6 +100,8 @@ pn_share pn_batches_part(const pn_batches *b, int64_t step, int64_t part) {
 
 int64_t pn_batches_largest(const pn_batches *b) {
   int64_t global = b->n < b->global ? b->n : b->global, share = (global + b->size - 1) / b->size;
+
+  if (b->leaves > 0) return leaf_of(b, 0, 0).count;
   return (share + b->parts - 1) / b->parts;
 }
 

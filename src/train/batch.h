@@ -11,6 +11,8 @@ typedef struct {
   int64_t global; /* images of a step over all ranks; the last step of an epoch may have fewer */
   int64_t steps;  /* per epoch */
   int64_t parts;  /* that a rank's share of a step is computed in, one after another */
+  int leaves;     /* exact sums: a step is cut into so many parts, or as many as it has images, and
+                     a rank has those of pn_tree_range; 0: ordinary */
   int rank, size;
 } pn_batches;
 
@@ -23,6 +25,11 @@ typedef struct {
 /* n, global >= 1; parts: 1 */
 pn_batches pn_batches_make(int64_t n, int64_t global, int rank, int size);
 pn_share pn_batches_share(const pn_batches *b, int64_t step);
+int pn_batches_leaves(const pn_batches *b, int64_t step);     /* over all ranks; 0: ordinary */
+int pn_batches_first_leaf(const pn_batches *b, int64_t step); /* of this rank */
+int64_t pn_batches_rounds(const pn_batches *b, int64_t step); /* most parts of any rank, >= 1 */
+/* Largest and smallest part of this rank (exact: of any); 0: it has none. */
+void pn_batches_sizes(const pn_batches *b, int64_t step, int64_t sizes[2]);
 int64_t pn_batches_parts(const pn_batches *b, int64_t step); /* with images of this rank */
 pn_share pn_batches_part(const pn_batches *b, int64_t step, int64_t part);
 int64_t pn_batches_largest(const pn_batches *b); /* most images of any rank's part of a step */

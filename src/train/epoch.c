@@ -1,8 +1,10 @@
 /* epoch.c -- what the ranks tell each other at the end of an epoch. */
+#include "parallel/tree.h"
 #include "train/run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* This rank's seconds of the epoch's steps, one row of columns per step. */
 static void fill_columns(pn_run *r, int64_t n) {
@@ -53,6 +55,23 @@ static pn_status grow_rows(pn_run *r) {
   return PN_OK;
 }
 
+/* Of each leaf one rank knows the loss, the others have 0: no sum of these is rounded. */
+static pn_status reduce_leaves(pn_run *r, int64_t epoch, int64_t n) {
+  int64_t first = r->done - n - (epoch - 1) * r->batches.steps, leaves = r->batches.leaves;
+  pn_status st =
+      pn_allreduce(r->comm, "losses of the epoch", r->leaf_loss, n * leaves, PN_F64, PN_SUM);
+
+  for (int64_t k = 0; k < n; k++)
+    r->loss[k] = pn_tree_sum(r->leaf_loss + k * leaves, pn_batches_leaves(&r->batches, first + k));
+  memset(r->leaf_loss, 0, (size_t)(n * leaves) * sizeof *r->leaf_loss);
+  return st;
+}
+
+static pn_status reduce_losses(pn_run *r, int64_t epoch, int64_t n) {
+  if (r->batches.leaves > 0) return reduce_leaves(r, epoch, n);
+  return pn_allreduce(r->comm, "losses of the epoch", r->loss, n, PN_F64, PN_SUM);
+}
+
 pn_status pn_run_reduce(pn_run *r, int64_t epoch) {
   int64_t n = r->pending;
   pn_comm *c = r->comm;
@@ -62,7 +81,7 @@ pn_status pn_run_reduce(pn_run *r, int64_t epoch) {
   PN_TRY(pn_agree(c, grow_rows(r)));
   fill_columns(r, n);
   PN_TRY(pn_allreduce(c, "times of the epoch", r->columns, n * PN_COL_COUNT, PN_F64, PN_MAX));
-  PN_TRY(pn_allreduce(c, "losses of the epoch", r->loss, n, PN_F64, PN_SUM));
+  PN_TRY(reduce_losses(r, epoch, n));
   append_rows(r, epoch, n);
   r->pending = 0;
   pn_phases_reset(r->phases);

@@ -20,7 +20,8 @@ static const struct {
     {"model.", FATAL},         {"train.seed", FATAL},
     {"optim.name", FATAL},     {"train.balance", FATAL},
     {"train.monitor", FATAL},  {"train.freeze", FATAL},
-    {"optim.ema", FATAL},      {"out.", SILENT},
+    {"optim.ema", FATAL},      {"train.exact", FATAL},
+    {"train.leaves", FATAL},   {"out.", SILENT},
     {"run.", SILENT},          {"train.resume", SILENT},
     {"train.batch", SILENT}, /* the global batch is compared */
     {"train.threads", SILENT}, {"train.strategy", SILENT},

@@ -54,10 +54,11 @@ typedef struct {
 
   /* Of the pending steps; [steps per epoch]. */
   pn_phases *phases;
-  double *hidden;   /* seconds of communication that the rank did not wait for */
-  double *loss;     /* this rank's part of the step's mean loss */
-  double *rate;     /* learning rate */
-  int64_t bad_step; /* first step with a loss that is not finite, INT64_MAX: none */
+  double *hidden;    /* seconds of communication that the rank did not wait for */
+  double *loss;      /* this rank's part of the step's mean loss */
+  double *leaf_loss; /* [steps][batches.leaves]: the same of each leaf; 0 for those of others */
+  double *rate;      /* learning rate */
+  int64_t bad_step;  /* first step with a loss that is not finite, INT64_MAX: none */
   char bad_where[PN_WHERE_BYTES];
 
   /* Reduced over the ranks. */

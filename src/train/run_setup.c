@@ -11,6 +11,10 @@ static pn_status check_config(const pn_train_config *c, const pn_dataset *d) {
     return PN_FAIL(PN_ERR_ARG, "train.epochs and train.steps are both 0: nothing to do");
   if (c->batch < 1)
     return PN_FAIL(PN_ERR_ARG, "train.batch=%lld: expected at least 1", (long long)c->batch);
+  if (c->leaves > 0 && (!c->batch_global || c->accumulate > 1))
+    return PN_FAIL(PN_ERR_ARG,
+                   "train.exact=true cuts the images of a step into train.leaves parts, on any "
+                   "number of ranks: it needs train.batch_rule=global and train.accumulate=1");
   if (c->precision[0] && strcmp(c->precision, "f32") != 0)
     return PN_FAIL(PN_ERR_UNSUPPORTED, "train.precision=%s: this version computes in f32",
                    c->precision);
@@ -39,6 +43,7 @@ static void count_steps(pn_run *r) {
       pn_batches_make(pn_dataset_count(r->data, PN_TRAIN),
                       c->batch_global ? c->batch : c->batch * size, pn_comm_rank(r->comm), size);
   if (c->accumulate > 1) r->batches.parts = c->accumulate;
+  r->batches.leaves = c->leaves;
   epoch_steps = c->epochs * r->batches.steps;
   r->n_steps = c->epochs > 0 ? epoch_steps : c->steps;
   if (c->steps > 0 && c->steps < r->n_steps) r->n_steps = c->steps;
@@ -58,11 +63,8 @@ static pn_status make_plans(pn_run *r) {
   int64_t last = (r->n_steps < b->steps ? r->n_steps : b->steps) - 1;
   int64_t sizes[PN_MAX_PLANS];
 
-  for (int i = 0; i < 2; i++) { /* the largest and the smallest part of a full step, of the last */
-    int64_t step = i ? last : 0, n = pn_batches_parts(b, step);
-    sizes[2 * i] = n ? pn_batches_part(b, step, 0).count : 0;
-    sizes[2 * i + 1] = n ? pn_batches_part(b, step, n - 1).count : 0;
-  }
+  pn_batches_sizes(b, 0, sizes); /* of a full step, of the last */
+  pn_batches_sizes(b, last, sizes + 2);
   return pn_plan_set_create(r->graph, r->device, pn_batches_largest(b), sizes, &r->plans);
 }
 
@@ -98,7 +100,8 @@ static pn_status make_strategy(pn_run *r) {
                            .clip_norm = r->cfg->clip_norm,
                            .micro_batches = (int)r->batches.parts,
                            .keep_whole = !r->cfg->reshard,
-                           .ema = r->cfg->ema};
+                           .ema = r->cfg->ema,
+                           .leaves = r->batches.leaves};
   return pn_strategy_create(r->cfg->strategy, &spec, &r->strategy);
 }
 
@@ -110,7 +113,8 @@ static pn_status make_buffers(pn_run *r) {
   r->loss = calloc(steps, sizeof *r->loss);
   r->rate = calloc(steps, sizeof *r->rate);
   r->columns = calloc(steps * PN_COL_COUNT, sizeof *r->columns);
-  if (!r->order || !r->hidden || !r->loss || !r->rate || !r->columns)
+  r->leaf_loss = calloc(steps * (size_t)r->batches.leaves + 1, sizeof *r->leaf_loss);
+  if (!r->leaf_loss || !r->order || !r->hidden || !r->loss || !r->rate || !r->columns)
     return PN_FAIL(PN_ERR_NOMEM, "training of %lld images: out of memory", (long long)r->batches.n);
   return pn_phases_create(r->batches.steps, &r->phases);
 }
@@ -201,6 +205,7 @@ void pn_run_destroy(pn_run *r) {
   free(r->order);
   free(r->hidden);
   free(r->loss);
+  free(r->leaf_loss);
   free(r->rate);
   free(r->columns);
   free(r->rows);

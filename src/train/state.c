@@ -11,28 +11,30 @@ static json_t *phases_json(const pn_run *r) {
 
 json_t *pn_run_state_json(const pn_run *r) {
   return json_pack(
-      "{s:{s:f, s:I, s:o}, s:{s:I, s:I, s:f}, s:{s:f, s:f, s:I, s:I}, s:I, s:f, s:I, s:O}", "part",
-      "loss_sum", r->part.loss_sum, "images", (json_int_t)r->part.images, "phases", phases_json(r),
-      "best", "step", (json_int_t)r->best.step, "epoch", (json_int_t)r->best.epoch, "value",
-      r->best.value, "plateau", "factor", r->schedule.factor, "best", r->schedule.best, "bad",
-      (json_int_t)r->schedule.bad, "cooling", (json_int_t)r->schedule.cooling, "stale",
+      "{s:{s:f, s:I, s:o}, s:{s:I, s:I, s:f}, s:{s:f, s:f, s:I, s:I}, s:I, s:f, s:I, s:I, s:O}",
+      "part", "loss_sum", r->part.loss_sum, "images", (json_int_t)r->part.images, "phases",
+      phases_json(r), "best", "step", (json_int_t)r->best.step, "epoch", (json_int_t)r->best.epoch,
+      "value", r->best.value, "plateau", "factor", r->schedule.factor, "best", r->schedule.best,
+      "bad", (json_int_t)r->schedule.bad, "cooling", (json_int_t)r->schedule.cooling, "stale",
       (json_int_t)r->stale, "seconds", r->seconds_before + pn_now() - r->t_start_s, "global_batch",
-      (json_int_t)r->batches.global, "epochs", r->record.epochs);
+      (json_int_t)r->batches.global, "exact_threads",
+      (json_int_t)(r->batches.leaves > 0 ? r->device->threads : 0), "epochs", r->record.epochs);
 }
 
 pn_status pn_run_state_parse(pn_run *r, const pn_saved_run *s) {
-  json_int_t images, step, epoch, bad, cooling, stale, batch;
+  json_int_t images, step, epoch, bad, cooling, stale, batch, threads = 0;
   json_t *phases = NULL;
   json_error_t e;
 
-  if (json_unpack_ex(
-          s->manifest, &e, 0,
-          "{s:{s:{s:F, s:I, s:o}, s:{s:I, s:I, s:F}, s:{s:F, s:F, s:I, s:I}, s:I, s:F, s:I, s:o}}",
-          "state", "part", "loss_sum", &r->part.loss_sum, "images", &images, "phases", &phases,
-          "best", "step", &step, "epoch", &epoch, "value", &r->best.value, "plateau", "factor",
-          &r->schedule.factor, "best", &r->schedule.best, "bad", &bad, "cooling", &cooling, "stale",
-          &stale, "seconds", &r->seconds_before, "global_batch", &batch, "epochs",
-          &r->epochs_before) != 0)
+  if (json_unpack_ex(s->manifest, &e, 0,
+                     "{s:{s:{s:F, s:I, s:o}, s:{s:I, s:I, s:F}, s:{s:F, s:F, s:I, s:I}, s:I, s:F, "
+                     "s:I, s?:I, s:o}}",
+                     "state", "part", "loss_sum", &r->part.loss_sum, "images", &images, "phases",
+                     &phases, "best", "step", &step, "epoch", &epoch, "value", &r->best.value,
+                     "plateau", "factor", &r->schedule.factor, "best", &r->schedule.best, "bad",
+                     &bad, "cooling", &cooling, "stale", &stale, "seconds", &r->seconds_before,
+                     "global_batch", &batch, "exact_threads", &threads, "epochs",
+                     &r->epochs_before) != 0)
     return PN_FAIL(PN_ERR_FORMAT, "%s/manifest.json: cannot go on from it: %s", s->folder, e.text);
   json_incref(r->epochs_before);
   if (batch != r->batches.global)
@@ -40,6 +42,12 @@ pn_status pn_run_state_parse(pn_run *r, const pn_saved_run *s) {
                    "%s has %lld images per step over all ranks, this run would have %lld: set "
                    "train.batch=%lld train.batch_rule=global, or train anew",
                    s->folder, (long long)batch, (long long)r->batches.global, (long long)batch);
+  if (r->batches.leaves > 0 && threads != r->device->threads)
+    return PN_FAIL(
+        PN_ERR_ARG,
+        "%s was trained with train.exact=true and train.threads=%lld, this run would use "
+        "%d: sums depend on it, give train.threads=%lld",
+        s->folder, (long long)threads, r->device->threads, (long long)threads);
   r->part.images = images;
   for (int c = 0; c < PN_COL_COUNT; c++)
     r->part.phase[c] = json_real_value(json_array_get(phases, (size_t)c));

@@ -4,14 +4,26 @@
 
 #include <math.h>
 
+/* Of this rank's share of a step. */
+struct part {
+  pn_share share;
+  bool last;
+  int leaf; /* exact sums: its number */
+};
+
 /* This rank's part of the mean loss; remembers the first one that is not finite. */
-static void note_loss(pn_run *r, pn_plan *plan, const pn_share *share, const float *scale) {
+static void note_loss(pn_run *r, pn_plan *plan, const struct part *x, const float *scale) {
   const float *loss = pn_plan_losses(plan);
+  const pn_share *share = &x->share;
   double sum = 0;
 
   for (int64_t i = 0; i < share->count; i++)
     sum += r->weight ? (double)scale[i] * (double)loss[i] : (double)loss[i];
-  r->loss[r->pending] += r->weight ? sum : sum / (double)share->global;
+  if (!r->weight) sum /= (double)share->global;
+  if (r->batches.leaves > 0)
+    r->leaf_loss[r->pending * r->batches.leaves + x->leaf] = sum;
+  else
+    r->loss[r->pending] += sum;
   if (isfinite(sum) || r->bad_step != INT64_MAX) return;
   r->bad_step = r->done + 1;
   if (!r->strategy->ops->by_units) /* it runs the plan again */
@@ -23,9 +35,15 @@ static void move_comm(pn_run *r, pn_phase from, double before) {
   pn_phases_move(r->phases, from, PN_PHASE_COMM, r->strategy->comm_exposed_s - before);
 }
 
-/* last: gradients are complete after it. */
-static pn_status pass(pn_run *r, pn_plan *plan, const pn_share *share, bool last) {
-  pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, last);
+static void keep(pn_run *r, const struct part *x) {
+  if (r->batches.leaves > 0)
+    pn_strategy_keep_leaf(r->strategy, x->leaf, (double)x->share.count / (double)x->share.global);
+  else if (!x->last)
+    pn_strategy_keep_grads(r->strategy);
+}
+
+static pn_status pass(pn_run *r, pn_plan *plan, const struct part *x) {
+  pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, x->last);
   pn_step_ctx ctx = pn_feed_context(r->feed);
   double before = r->strategy->comm_exposed_s;
   pn_status st = PN_OK;
@@ -36,33 +54,46 @@ static pn_status pass(pn_run *r, pn_plan *plan, const pn_share *share, bool last
   PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
   r->strategy->fed++;
   move_comm(r, PN_PHASE_FORWARD, before);
-  note_loss(r, plan, share, ctx.sample_scale);
+  note_loss(r, plan, x, ctx.sample_scale);
   pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
   before = r->strategy->comm_exposed_s;
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
   move_comm(r, PN_PHASE_BACKWARD, before);
-  if (!last) pn_strategy_keep_grads(r->strategy);
+  keep(r, x);
 done:
   return st;
 }
 
-/* The parts of this rank's share; it has no images, or could not read them: *fed is false. */
-static pn_status passes(pn_run *r, int64_t k, bool *fed) {
+/* The parts of this rank's share; *passed: how many there were before its images could not be
+ * read. */
+static pn_status passes(pn_run *r, int64_t k, int64_t *passed) {
   int64_t n = pn_batches_parts(&r->batches, k);
   pn_status st = PN_OK;
 
-  *fed = n > 0;
-  for (int64_t m = 0; m < n; m++) {
-    pn_share part = pn_batches_part(&r->batches, k, m);
-    pn_plan *plan = pn_plan_set_get(&r->plans, part.count);
+  for (*passed = 0; *passed < n; (*passed)++) {
+    int64_t m = *passed;
+    struct part x = {pn_batches_part(&r->batches, k, m), m == n - 1,
+                     pn_batches_first_leaf(&r->batches, k) + (int)m};
+    pn_plan *plan = pn_plan_set_get(&r->plans, x.share.count);
     pn_phases_enter(r->phases, PN_PHASE_DATA);
     if ((st = pn_feed_load(r->feed, k, m, plan)) != PN_OK) {
       pn_failure_note(&r->data_lost, st, r->done + 1);
-      *fed = false;
       return PN_OK;
     }
-    PN_TRY(pass(r, plan, &part, m == n - 1));
+    PN_TRY(pass(r, plan, &x));
   }
+done:
+  return st;
+}
+
+/* The other ranks count on this one where it has no images, or fewer parts. */
+static pn_status skip(pn_run *r, int64_t k, int64_t passed) {
+  bool exact = r->batches.leaves > 0;
+  int64_t n = pn_batches_rounds(&r->batches, k);
+  pn_status st = PN_OK;
+
+  if (!exact && passed > 0 && passed == pn_batches_parts(&r->batches, k)) return PN_OK;
+  for (int64_t m = exact ? passed : 0; m < n; m++) PN_TRY(pn_strategy_skip(r->strategy));
 done:
   return st;
 }
@@ -74,22 +105,24 @@ static pn_status update(pn_run *r) {
 
   pn_phases_enter(r->phases, PN_PHASE_UPDATE);
   r->lr = r->rate[r->pending] = pn_run_step_lr(r);
-  st = s->ops->step(s, r->done + 1, r->lr, NULL);
+  st = pn_strategy_update(s, r->done + 1, r->lr);
   s->carrying = false;
   move_comm(r, PN_PHASE_UPDATE, before);
   return st;
 }
 
 pn_status pn_run_step(pn_run *r, int64_t k) {
-  bool fed;
+  int64_t passed = 0;
   pn_status st = PN_OK;
 
   r->loss[r->pending] = 0;
   pn_phases_begin(r->phases);
   r->strategy->comm_total_s = r->strategy->comm_exposed_s = 0;
   pn_phases_enter(r->phases, PN_PHASE_DATA);
-  PN_TRY(passes(r, k, &fed));
-  if (!fed) PN_TRY(pn_strategy_skip(r->strategy));
+  if (r->batches.leaves > 0)
+    pn_strategy_begin_leaves(r->strategy, pn_batches_leaves(&r->batches, k));
+  PN_TRY(passes(r, k, &passed));
+  PN_TRY(skip(r, k, passed));
   PN_TRY(update(r));
   pn_phases_end(r->phases);
   r->hidden[r->pending++] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);

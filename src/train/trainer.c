@@ -80,6 +80,19 @@ static void tell_epoch(const pn_run *r, const pn_epoch_row *e) {
             e->images_per_s, e->seconds);
 }
 
+/* Equal at any number of ranks. */
+static pn_status tell_weights(const pn_run *r) {
+  char hex[65];
+  pn_status st;
+
+  if (r->batches.leaves == 0) return PN_OK;
+  PN_TRY(pn_strategy_sync_buffers(r->strategy));
+  PN_TRY(pn_strategy_weights_sha256(r->strategy, hex));
+  pn_info("  exact: SHA-256 of the weights %s", hex);
+done:
+  return st;
+}
+
 /* With the averaged weights where they are kept. */
 static pn_status evaluate(pn_run *r, pn_split split, pn_metrics *out) {
   float *weights = NULL;
@@ -114,6 +127,7 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   }
   PN_TRY(pn_agree(r->comm, pn_record_epoch(&r->record, &row)));
   tell_epoch(r, &row);
+  PN_TRY(tell_weights(r));
   r->epoch = r->done / r->batches.steps;
   if (pn_schedule_epoch(&r->schedule, row.val ? row.val->loss : row.loss))
     pn_info("schedule.name=plateau: learning rate from now on %g", r->base_lr * r->schedule.factor);

@@ -37,6 +37,7 @@ typedef struct {
   int64_t batch;
   bool batch_global;  /* batch is split over the ranks, else per rank */
   int64_t accumulate; /* parts that a rank's share of a step is computed in; 0: 1 */
+  int leaves;         /* exact sums over so many parts of a step; 0: ordinary ones */
   char balance[8];    /* "none", "weights", "sampler" */
   char monitor[16];   /* what is best: "val_loss" (also ""), "val_accuracy", "val_f1", "val_auc",
                          "loss" */
