@@ -3,6 +3,7 @@
 #include "parallel/exact.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@ struct pn_exact {
   pn_slice *span;      /* [ranks][n_spans] */
   int64_t *width;      /* [ranks]: elements that it owns, gradients and statistics */
   float *send, *recv;  /* [most roots of a rank][width of another]; [most roots][own width] */
+  int all;             /* most roots of a step */
+  int64_t n_send;      /* elements of send */
   pn_exact_sum *squares;
 };
 
@@ -119,11 +122,21 @@ static pn_status alloc_sums(pn_strategy *s, struct pn_exact *x) {
   PN_TRY(pn_tree_make(most.own, trainable(s), threads, &x->tree[GRADS]));
   PN_TRY(pn_tree_make(most.own, x->rest, threads, &x->tree[STATS]));
   PN_TRY(pn_tree_make(most.fold, own, threads, &x->fold));
-  x->send = floats(ranks(s) > 1 ? most.own * widest : 0);
+  x->all = most.all;
+  x->n_send = ranks(s) > 1 ? most.own * widest : 0;
+  x->send = floats(x->n_send);
   x->recv = floats(most.all * own);
   if (!x->send || !x->recv) st = PN_FAIL(PN_ERR_NOMEM, "exact sums: out of memory");
 done:
   return st;
+}
+
+static void tell(const pn_strategy *s, const struct pn_exact *x) {
+  double vectors = (double)x->tree[GRADS].capacity * (double)s->spec.map->total;
+  double slices = (double)x->fold.count * (x->fold.capacity + x->all) + (double)x->n_send;
+
+  pn_info("%-12s along a tree over %d parts of a step: %.1f MiB more on each rank", "exact sums",
+          s->spec.leaves, (vectors + slices) * sizeof(float) / (1 << 20));
 }
 
 pn_status pn_exact_create(pn_strategy *s) {
@@ -133,6 +146,7 @@ pn_status pn_exact_create(pn_strategy *s) {
   PN_TRY(pn_agree(s->spec.data, st));
   PN_TRY(share_spans(s, x));
   PN_TRY(pn_agree(s->spec.data, alloc_sums(s, x)));
+  tell(s, x);
 done:
   return st;
 }
