@@ -39,6 +39,16 @@ static pn_status check_data(const eval_run *r, const char *run_path, const char 
                  classes);
 }
 
+static pn_status check_split(const eval_run *r, const pn_eval_job *job) {
+  if (pn_dataset_count(r->data, job->split) > 0) return PN_OK;
+  return PN_FAIL(
+      PN_ERR_ARG,
+      "%s has no images in its split %s (train %lld, val %lld, test %lld): choose "
+      "another by eval.split",
+      job->data_path, pn_split_name(job->split), (long long)pn_dataset_count(r->data, PN_TRAIN),
+      (long long)pn_dataset_count(r->data, PN_VAL), (long long)pn_dataset_count(r->data, PN_TEST));
+}
+
 static pn_status load_params(eval_run *r) {
   const pn_param_map *map = pn_evaluator_map(r->eval);
   void *p = NULL;
@@ -59,6 +69,7 @@ static pn_status open_run(eval_run *r, const pn_eval_job *job, pn_comm *c) {
   PN_TRY(pn_saved_run_open(job->run_path, job->checkpoint ? job->checkpoint : "auto", &r->saved));
   PN_TRY(pn_dataset_open(job->data_path, &r->data));
   PN_TRY(check_data(r, job->run_path, job->data_path));
+  PN_TRY(check_split(r, job));
   PN_TRY(pn_model_build(r->saved.model, &r->saved.config, &r->graph));
   PN_TRY(pn_device_create("auto", job->threads, &r->device));
   spec.graph = r->graph;

@@ -19,7 +19,10 @@ static pn_status check_config(const pn_train_config *c, const pn_dataset *d) {
     return PN_FAIL(PN_ERR_UNSUPPORTED, "train.precision=%s: this version computes in f32",
                    c->precision);
   if (pn_dataset_count(d, PN_TRAIN) < 1)
-    return PN_FAIL(PN_ERR_ARG, "the data set has no images in its training split");
+    return PN_FAIL(
+        PN_ERR_ARG,
+        "the data set has no images in its training split: ingest with smaller ingest.val and "
+        "ingest.test, or another fold");
   return PN_OK;
 }
 

@@ -1,31 +1,7 @@
 #!/bin/bash
 # test_slurm.sh -- the program under a real Slurm of two nodes (cluster.sh): ingest, DDP over both nodes, study, the batch files, pre-emption with
 # requeue and resume.  Needs root and Debian's slurm-wlm and munge; skipped without.
-set -u
-skip() { echo "SKIPPED: $*"; exit 77; }
-[ "$(id -u)" = 0 ] || skip "needs root for namespaces"
-for tool in slurmctld slurmd srun munged unshare nsenter ip tc; do
-  PATH=$PATH:/usr/sbin:/sbin command -v $tool > /dev/null || skip "$tool is missing: apt install slurm-wlm munge iproute2"
-done
-PATH=$PATH:/usr/sbin:/sbin
-unshare -n -m -u -i -p --fork true 2> /dev/null || skip "namespaces are not allowed here"
-
-export S=$PWD/c # a short path: Unix sockets live below it
-cluster=$SOURCE_DIR/tests/slurm/cluster.sh
-"$cluster" down > /dev/null 2>&1
-rm -rf c
-mkdir c
-"$cluster" up > up.txt 2>&1 || { "$cluster" down; skip "the cluster does not start here: $(tail -n 3 up.txt)"; }
-trap '"$cluster" down' EXIT
-cd c || exit 1
-cp "$PNEUMA" pneuma
-cp -r "$SOURCE_DIR/jobs" .
-export PNEUMA=$PWD/pneuma OMP_WAIT_POLICY=passive
-
-bad=0
-say() { echo "FAILED: $*"; bad=1; }
-on_ctl() { timeout 120 "$cluster" sh ctl "$@"; }
-field() { grep -o "\"$2\": *\"[0-9a-f]*\"" "$1" | head -n 1 | cut -d'"' -f4; }
+. "$SOURCE_DIR/tests/slurm/common.sh"
 
 "$PNEUMA" synth phantom --images 60 --seed 4 > log.synth 2>&1 || say "synth: $(tail -n 2 log.synth)"
 "$PNEUMA" ingest phantom alone --size 48 > log.alone 2>&1 || say "ingest alone: $(tail -n 2 log.alone)"
@@ -64,14 +40,26 @@ on_ctl sbatch -t 2 -N2 -n4 --ntasks-per-node=2 --cpus-per-task=1 -o log.study --
   > /dev/null 2>&1 || say "study: $(tail -n 3 log.study)"
 [ "$(grep -cE '^(serial|ddp-2|ddp-4),ok' study/study.csv)" -eq 3 ] || say "study.csv: $(cat study/study.csv)"
 
-echo "== pre-emption: checkpoint, requeue, resume, the same weights"
-id=$(on_ctl sbatch --parsable -t 5 -N2 -n4 --ntasks-per-node=2 --cpus-per-task=1 -o log.job jobs/train.sbatch run.yaml \
-  out.path=run-job train.checkpoint_steps=5)
-"$cluster" wait "$id" RUNNING
-for _ in $(seq 300); do [ -d run-job/checkpoints/step_5 ] && break; sleep 0.1; done
-on_ctl sbatch --parsable -t 2 -p high -N2 -n4 -o log.high --wrap 'sleep 1' > /dev/null
-"$cluster" wait "$id" PENDING && "$cluster" wait "$id" RUNNING && "$cluster" wait "$id" '' || say "the job did not come back"
-grep -q "stopped by SIGUSR1 after step" log.job || say "no checkpoint on pre-emption: $(tail -n 5 log.job)"
-grep -q "^resume " log.job || say "it did not resume: $(tail -n 5 log.job)"
-[ "$(field run-job/run.json weights_sha256)" = "$want" ] || say "other weights after the pre-emption: $(tail -n 5 log.job)"
+echo "== folds: an array, per fold an ingest and a training"
+mkdir csv
+cp phantom/stage_2_train_images/*.dcm csv/
+(echo path,label,fold; cd csv && ls ./*.dcm | awk '{ print $0 "," (NR % 2 ? "normal" : "sick") "," int(NR / 2) % 2 }') > csv/labels.csv
+SIZE=48 on_ctl sbatch -t 2 --array=0-1 -N1 --ntasks-per-node=2 --cpus-per-task=1 -o 'log.fold-%a' --wait jobs/folds.sbatch csv folds run.yaml train.epochs=2 \
+  > /dev/null 2>&1 || say "folds: $(tail -n 3 log.fold-*)"
+for k in 0 1; do grep -q "\"test\": *30" folds/fold-$k/shards/index.json && [ -f folds/fold-$k/run/run.json ] || say "fold $k: $(tail -n 3 log.fold-$k)"; done
+
+# preempted SCRIPT RUN: checkpoint, requeue, resume, the same weights
+preempted() {
+  echo "== pre-emption of $1"
+  id=$(on_ctl sbatch --parsable -t 5 -N2 -n4 --ntasks-per-node=2 --cpus-per-task=1 -o "log.$2" "jobs/$1" run.yaml "out.path=$2" train.checkpoint_steps=5)
+  "$cluster" wait "$id" RUNNING
+  within 30 test -d "$2/checkpoints/step_5" || within 1 ls "$2"/checkpoints/step_* > /dev/null || say "$1: no checkpoint: $(tail -n 3 "log.$2")"
+  on_ctl sbatch --parsable -t 2 -p high -N2 -n4 -o log.high --wrap 'sleep 1' > /dev/null
+  "$cluster" wait "$id" PENDING && "$cluster" wait "$id" RUNNING && "$cluster" wait "$id" '' || say "$1: the job did not come back"
+  grep -q "stopped by SIGUSR1 after step" "log.$2" || say "$1: no checkpoint on pre-emption: $(tail -n 5 "log.$2")"
+  grep -q "^resume " "log.$2" || say "$1: it did not resume: $(tail -n 5 "log.$2")"
+  [ "$(field "$2/run.json" weights_sha256)" = "$want" ] || say "$1: other weights after the pre-emption: $(tail -n 5 "log.$2")"
+}
+preempted train.sbatch run-job
+preempted train_mpirun.sbatch run-mpijob
 exit $bad
