@@ -30,9 +30,6 @@ int main(int argc, char **argv) {
   if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS) _exit(EXIT_NO_MPI);
   starting = false;
   rc = pn_cli_main(argc, argv);
-  if ((rc == 0 || pn_error_agreed()) && !pn_comm_abandoned())
-    MPI_Finalize(); /* all ranks are here too */
-  else
-    MPI_Abort(MPI_COMM_WORLD, rc); /* peers may sit in a collective */
+  pn_comm_leave(rc);
   return rc;
 }

@@ -35,8 +35,12 @@ pn_status pn_comm_split(pn_comm *c, int color, int key, pn_comm **out);
 pn_status pn_comm_data(pn_comm *c, const char *kind, pn_comm **out);
 void pn_comm_destroy(pn_comm *c); /* calls no collective; NULL is allowed */
 /* A communicator was destroyed with sums still in flight (a rank failed between start and wait):
- * their buffers are gone, so the process must leave by MPI_Abort, not by MPI_Finalize. */
+ * their buffers are gone, so MPI_Finalize is out of the question: see pn_comm_leave. */
 bool pn_comm_abandoned(void);
+void pn_comm_abort(int code); /* ends all ranks with this exit code; MPI_Abort */
+/* The end of a process: MPI_Finalize after success or an error that all ranks know of, else
+ * pn_comm_abort.  Returns after MPI_Finalize only. */
+void pn_comm_leave(int code);
 
 int pn_comm_rank(const pn_comm *c);
 int pn_comm_size(const pn_comm *c);

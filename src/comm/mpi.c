@@ -53,7 +53,7 @@ pn_status pn_mpi_check(int rc, const char *call) {
 static void leave_if_expired(void) {
   if (!pn_watchdog_expired()) return;
   pn_sleep(0.3 * PN_WATCHDOG_GRACE_S);
-  MPI_Abort(MPI_COMM_WORLD, PN_WATCHDOG_EXIT);
+  pn_comm_abort(PN_WATCHDOG_EXIT);
 }
 
 /* Give the core away, the more the longer the wait has lasted. */

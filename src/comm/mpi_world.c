@@ -3,8 +3,10 @@
 
 #include <limits.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static pn_status wrap(MPI_Comm comm, bool crowded, int world_rank, pn_comm **out) {
   pn_comm *c = calloc(1, sizeof *c);
@@ -100,4 +102,24 @@ pn_status pn_comm_mpi_world(pn_comm **out) {
   PN_TRY(wrap_pair(world, crowded, rank, out));
 done:
   return st;
+}
+
+void pn_comm_abort(int code) {
+  MPI_Abort(MPI_COMM_WORLD, code);
+}
+
+/* After an agreement every rank leaves by itself.  With sums in flight MPI cannot be finalised: the
+ * processes just end, which needs no MPI_Abort (mpirun of Open MPI 4.1 now and then hangs or
+ * crashes when ranks abort while others end). */
+void pn_comm_leave(int code) {
+  bool together = code == 0 || pn_error_agreed();
+
+  if (together && !pn_comm_abandoned()) {
+    MPI_Finalize();
+  } else if (together) {
+    fflush(NULL);
+    _exit(code);
+  } else {
+    pn_comm_abort(code); /* peers may sit in a collective */
+  }
 }

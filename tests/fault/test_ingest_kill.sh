@@ -36,7 +36,7 @@ settle() { # mpirun of Open MPI 4.1 hangs at times when all its ranks die at onc
   code=$?
 }
 ranks_of() { pgrep -P "$1" -x pneuma; }
-pieces() { ls out/.ingest/0* 2>/dev/null | wc -l; }
+pieces() { ls out/.ingest/0* 2>/dev/null | grep -vc '\.tmp'; } # a kill may leave the temporary file of one
 
 # With index.json a data set is complete; without it nobody reads what is there.
 check_published() {

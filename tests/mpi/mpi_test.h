@@ -38,16 +38,13 @@ static inline pn_status pn_test_start(double watchdog_s) {
 /* The end of src/main.c. */
 static inline int pn_test_leave(int code) {
   pn_comm_destroy(world);
-  if ((code == 0 || pn_error_agreed()) && !pn_comm_abandoned())
-    MPI_Finalize();
-  else
-    MPI_Abort(MPI_COMM_WORLD, code);
+  pn_comm_leave(code);
   return code;
 }
 
 /* A rank whose test failed may have left its peers in a collective: it takes them down. */
 static inline int pn_test_end(int n_failed) {
-  if (n_failed > 0) MPI_Abort(MPI_COMM_WORLD, 1);
+  if (n_failed > 0) pn_comm_abort(1);
   return pn_test_leave(0);
 }
 
