@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "comm/comm_backend.h"
+#include "comm/rollcall.h"
 #include "comm/watchdog.h"
 
 #include <stdio.h>
@@ -22,7 +23,9 @@ pn_status pn_comm_world(double watchdog_s, pn_comm **out) {
 
   if (st != PN_OK) return st;
   (*out)->whole = true;
-  if ((st = guard(*out, watchdog_s)) != PN_OK) {
+  st = guard(*out, watchdog_s);
+  if (st == PN_OK && (*out)->size > 1 && watchdog_s > 0) st = pn_rollcall_start(*out);
+  if (st != PN_OK) {
     pn_comm_destroy(*out);
     *out = NULL;
   }
@@ -51,6 +54,7 @@ void pn_comm_destroy(pn_comm *c) {
   if (!c) return;
   if (c->in_flight > 0 && c->size > 1) abandoned = true;
   if (c->watched) pn_watchdog_stop();
+  if (c->watched) pn_rollcall_stop();
   pn_comm_destroy(c->ctl);
   free_requests(c);
   c->ops->destroy(c);
@@ -152,9 +156,14 @@ pn_status pn_barrier(pn_comm *c, const char *what) {
 }
 
 pn_status pn_barrier_idle(pn_comm *c, const char *what) {
+  pn_status st;
+
   (void)what; /* not watched, so nobody prints it */
   c->number++;
-  return c->ops->barrier(c, true);
+  pn_watchdog_idle(true);
+  st = c->ops->barrier(c, true);
+  pn_watchdog_idle(false);
+  return st;
 }
 
 pn_status pn_comm_split(pn_comm *c, int color, int key, pn_comm **out) {

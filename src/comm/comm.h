@@ -122,5 +122,7 @@ pn_status pn_agree(pn_comm *c, pn_status mine);
  * watchdog names it. */
 void pn_watchdog_enter(const char *what, int64_t bytes);
 void pn_watchdog_leave(void);
+/* Step of the training that begins: a late rank is named with it. */
+void pn_watchdog_step(int64_t step);
 
 #endif

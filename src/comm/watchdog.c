@@ -9,11 +9,12 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_DEPTH = 8, TEXT_BYTES = 64, HOST_BYTES = 64 };
+enum { MAX_DEPTH = 8, TEXT_BYTES = 64, HOST_BYTES = 64, LATE_BYTES = 600, MAX_ASKERS = 64 };
 
 struct frame {
   char kind[24], what[TEXT_BYTES];
@@ -32,6 +33,11 @@ static struct {
   double limit_s;
   char host[HOST_BYTES];
   struct frame stack[MAX_DEPTH];
+  struct frame last; /* collective that is over; start_s is its end */
+  int64_t step;
+  bool idle;
+  double warned_s; /* start of the wait that was warned of */
+  char late[LATE_BYTES];
 } dog = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void copy_text(char *dst, size_t bytes, const char *src) {
@@ -61,6 +67,10 @@ void pn_watchdog_pop(void) {
   if (!atomic_load_explicit(&dog.running, memory_order_relaxed)) return;
   pthread_mutex_lock(&dog.lock);
   if (dog.depth > 0) dog.depth--;
+  if (dog.depth < MAX_DEPTH && dog.stack[dog.depth].number > 0) {
+    dog.last = dog.stack[dog.depth];
+    dog.last.start_s = pn_now();
+  }
   if (dog.depth > 0 && dog.depth <= MAX_DEPTH) dog.stack[dog.depth - 1].start_s = pn_now();
   pthread_mutex_unlock(&dog.lock);
 }
@@ -71,6 +81,35 @@ void pn_watchdog_enter(const char *what, int64_t bytes) {
 
 void pn_watchdog_leave(void) {
   pn_watchdog_pop();
+}
+
+void pn_watchdog_step(int64_t step) {
+  pthread_mutex_lock(&dog.lock);
+  dog.step = step;
+  pthread_mutex_unlock(&dog.lock);
+}
+
+void pn_watchdog_idle(bool idle) {
+  pthread_mutex_lock(&dog.lock);
+  dog.idle = idle;
+  pthread_mutex_unlock(&dog.lock);
+}
+
+void pn_watchdog_state(pn_roll_entry *out) {
+  const struct frame *f = &dog.last;
+
+  pthread_mutex_lock(&dog.lock);
+  *out = (pn_roll_entry){.rank = dog.rank, .state = PN_ROLL_WORKS, .step = dog.step};
+  if (dog.idle) out->state = PN_ROLL_IDLE;
+  if (dog.depth > 0 && dog.depth <= MAX_DEPTH) {
+    f = &dog.stack[dog.depth - 1];
+    if (f->kind[0]) out->state = PN_ROLL_WAITS;
+  }
+  out->number = f->number;
+  out->seconds = f->what[0] || f->kind[0] ? pn_now() - f->start_s : 0;
+  copy_text(out->kind, sizeof out->kind, f->kind);
+  copy_text(out->what, sizeof out->what, f->what);
+  pthread_mutex_unlock(&dog.lock);
 }
 
 bool pn_watchdog_expired(void) {
@@ -85,15 +124,17 @@ static void describe(const struct frame *f, char *out, size_t bytes) {
     snprintf(out, bytes, "%s \"%s\" (%lld bytes); the other rank is late, hung or dead", f->kind,
              f->what, (long long)f->bytes);
   else
-    snprintf(out, bytes,
-             "collective #%lld (%s \"%s\", %lld bytes, %d ranks); a rank that prints no such line "
-             "is late, hung or dead: look there first",
-             (long long)f->number, f->kind, f->what, (long long)f->bytes, f->size);
+    snprintf(out, bytes, "collective #%lld (%s \"%s\", %lld bytes, %d ranks); %s%s",
+             (long long)f->number, f->kind, f->what, (long long)f->bytes, f->size,
+             dog.late[0] ? "late: " : "",
+             dog.late[0] ? dog.late
+                         : "a rank that prints no such line is late, hung or dead: look there "
+                           "first");
 }
 
 /* One write, so that lines of several ranks do not mix. */
 static void report(const struct frame *f, double waited_s) {
-  char where[320], line[640];
+  char where[320 + LATE_BYTES], line[640 + LATE_BYTES];
   int n;
 
   describe(f, where, sizeof where);
@@ -109,6 +150,71 @@ static void end_job(const struct frame *f, double waited_s) {
   atomic_store(&dog.expired, true);
   pn_sleep(PN_WATCHDOG_GRACE_S);
   _exit(PN_WATCHDOG_EXIT);
+}
+
+/* One rank that did not come.  False: it is where it should be. */
+static bool describe_late(const pn_roll_entry *e, const char *host, char *out, size_t bytes) {
+  if (e->state == PN_ROLL_IDLE) return false;
+  if (e->state == PN_ROLL_SILENT)
+    snprintf(out, bytes, "rank %d (host %s: no answer; dead, stopped or cut off)", (int)e->rank,
+             host);
+  else if (!e->kind[0] && e->what[0])
+    snprintf(out, bytes, "rank %d (host %s: in \"%s\" for %.0f s, step %lld)", (int)e->rank, host,
+             e->what, e->seconds, (long long)e->step);
+  else
+    snprintf(out, bytes, "rank %d (host %s: step %lld, %s collective #%lld (%s \"%s\") %.0f s%s)",
+             (int)e->rank, host, (long long)e->step,
+             e->state == PN_ROLL_WAITS ? "waits in" : "last seen in", (long long)e->number, e->kind,
+             e->what, e->seconds, e->state == PN_ROLL_WAITS ? "" : " ago");
+  return true;
+}
+
+static bool waits_with_us(const pn_roll_entry *e, const struct frame *f) {
+  return e->state == PN_ROLL_WAITS && e->number == f->number && strcmp(e->kind, f->kind) == 0 &&
+         strcmp(e->what, f->what) == 0;
+}
+
+/* Fills dog.late; true: this rank is the first of those that wait. */
+static bool call_roll(const struct frame *f, pn_roll_entry *all) {
+  char one[320];
+  const char(*host)[64];
+  int n = pn_rollcall_ask(all, &host), first = dog.rank, told = 0, late = 0;
+
+  dog.late[0] = '\0';
+  for (int r = 0; r < n; r++) {
+    size_t used = strlen(dog.late);
+    if (r == dog.rank) continue;
+    if (waits_with_us(&all[r], f)) {
+      if (r < first) first = r;
+    } else if (describe_late(&all[r], host[r], one, sizeof one) && late++ < 4 &&
+               used + strlen(one) + 2 < sizeof dog.late)
+      told += snprintf(dog.late + used, sizeof dog.late - used, "%s%s", used ? ", " : "", one) > 0;
+  }
+  if (late > told)
+    snprintf(dog.late + strlen(dog.late), sizeof dog.late - strlen(dog.late), ", %d more",
+             late - told);
+  return late > 0 && first == dog.rank;
+}
+
+/* Half of the limit is over.  With very many ranks some of them ask: n * n datagrams are too many.
+ */
+static void warn_late(const struct frame *f, double waited_s) {
+  int n = pn_rollcall_size();
+  char line[640 + LATE_BYTES];
+  pn_roll_entry *all;
+  int bytes;
+
+  if (n == 0 || !f->kind[0] || dog.rank % (1 + n / MAX_ASKERS) != 0) return;
+  if (!(all = calloc((size_t)n, sizeof *all))) return;
+  if (call_roll(f, all)) {
+    bytes = snprintf(line, sizeof line,
+                     "pneuma: warning: rank %d (host %s) has waited %.1f s in collective #%lld (%s "
+                     "\"%s\", step %lld); late: %s. The limit is %g s (run.watchdog_s)\n",
+                     dog.rank, dog.host, waited_s, (long long)f->number, f->kind, f->what,
+                     (long long)dog.step, dog.late, dog.limit_s);
+    if (write(STDERR_FILENO, line, (size_t)bytes) < 0) dog.late[0] = '\0'; /* stderr is gone */
+  }
+  free(all);
 }
 
 /* Sleep a fraction of the limit, or until stop.  Called with the lock held. */
@@ -130,6 +236,14 @@ static void *watch(void *unused) {
   while (!dog.stop) {
     int top = dog.depth < MAX_DEPTH ? dog.depth : MAX_DEPTH;
     double waited = top > 0 ? pn_now() - dog.stack[top - 1].start_s : 0;
+    if (waited > dog.limit_s / 2 && dog.stack[top - 1].start_s != dog.warned_s) {
+      struct frame f = dog.stack[top - 1];
+      dog.warned_s = f.start_s;
+      pthread_mutex_unlock(&dog.lock);
+      warn_late(&f, waited);
+      pthread_mutex_lock(&dog.lock);
+      continue;
+    }
     if (waited > dog.limit_s) {
       struct frame f = dog.stack[top - 1];
       pthread_mutex_unlock(&dog.lock);

@@ -3,7 +3,7 @@
 #ifndef PN_COMM_WATCHDOG_H
 #define PN_COMM_WATCHDOG_H
 
-#include "base/status.h"
+#include "comm/rollcall.h"
 
 #include <stdint.h>
 
@@ -25,6 +25,11 @@ void pn_watchdog_stop(void);
  * call, about 0.1 us. */
 void pn_watchdog_push(const pn_watch_op *op);
 void pn_watchdog_pop(void);
+
+/* This rank waits without an end, as it should: it is not late. */
+void pn_watchdog_idle(bool idle);
+/* What this rank does now, for the others.  Any thread. */
+void pn_watchdog_state(pn_roll_entry *out);
 
 /* True once the limit has passed and the message is out: the main thread, if it can, ends the job
  * within PN_WATCHDOG_GRACE_S; then this thread leaves with exit code PN_WATCHDOG_EXIT. */

@@ -116,6 +116,7 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
   pn_status st = PN_OK;
 
   r->loss[r->pending] = 0;
+  pn_watchdog_step(r->done + 1);
   pn_phases_begin(r->phases);
   r->strategy->comm_total_s = r->strategy->comm_exposed_s = 0;
   pn_phases_enter(r->phases, PN_PHASE_DATA);

@@ -72,8 +72,16 @@ inject 0:checkpoint:exit:27 any "at site checkpoint, .*$goes_on"
 # A rank that sleeps: the others' watchdogs end the job.
 for at in open read:6 allocate:2 collective:45 checkpoint:2; do
   inject "1:${at%%:*}:sleep$(grep -o ':.*' <<<"$at")" 4 "at site ${at%%:*}, .*$goes_on" \
-    "^pneuma: rank [02] \(host $host\): stuck [2-3] s in .*run.watchdog_s"
+    "^pneuma: rank [02] \(host $host\): stuck [2-3] s in .*; late: rank 1 \(host $host: .*run.watchdog_s"
 done
+
+# A rank that is late, but comes: it is named with its step and collective, and nothing is lost.
+run=case.late out=case.late/out.txt
+mkdir $run
+PN_FAULT=1:read:sleep=4:6 train out.path=$run/run run.watchdog_s=6 || say "late: exit code $?"
+grep -qE "^pneuma: warning: rank 0 \(host $host\) has waited [3-5]\.[0-9] s in collective #[0-9]+ .*late: rank 1 \(host $host: step 6, last seen in collective #[0-9]+ .* ago\)" \
+  $out || say 'the late rank is not named'
+[ "$(sha $run/run)" = "$want" ] || say 'late: other weights'
 
 # Not a number: nothing of it is kept.
 inject 1:read:NaN:6 1 'loss of step .* not finite, first seen in input; the last good checkpoint is .*/checkpoints/step_[1-9]'

@@ -26,6 +26,11 @@ on_ctl sbatch -t 2 -N2 -n4 -o log.mpirun --wait --wrap "mpirun $PNEUMA train run
 want=$(field run-srun/run.json weights_sha256)
 [ -n "$want" ] && [ "$(field run-mpirun/run.json weights_sha256)" = "$want" ] || say "srun and mpirun give other weights"
 
+echo "== a rank of the other node is late: it is named before the limit"
+on_ctl env PN_FAULT=3:read:sleep=4:5 srun -t 2 -N2 -n4 --mpi=pmix "$PNEUMA" train run.yaml out.path=run-late train.steps=8 run.watchdog_s=6 > log.late 2>&1 ||
+  say "late: $(tail -n 3 log.late)"
+grep -qE 'warning: rank 0 .host nodeA. has waited .*; late: rank 3 .host nodeB: step 5, last seen in collective' log.late || say "late: $(cat log.late)"
+
 echo "== study: all rows in one allocation"
 cat > study.yaml << 'Y'
 data: {path: shards}
