@@ -65,6 +65,7 @@ static pn_status exchange(pn_comm *ctl, pn_status *mine) { /* on the control cha
 pn_status pn_agree(pn_comm *c, pn_status mine) {
   pn_status st = PN_OK;
 
+  if (pn_comm_broken()) return mine != PN_OK ? mine : PN_ERR_COMM;
   c->number++;
   if (c->size > 1) {
     pn_watchdog_push(&(pn_watch_op){

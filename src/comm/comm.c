@@ -73,10 +73,23 @@ const char *pn_comm_backend(const pn_comm *c) {
   return c->ops->name;
 }
 
+/* A collective failed here, perhaps not elsewhere: the order of collectives is lost, and any
+ * further one would meet the wrong partner.  All that is left is to end the job. */
+static bool broken;
+
+bool pn_comm_broken(void) {
+  return broken;
+}
+
 /* What PN_FAULT asks for happens before the collective: this rank is then the late or lost one.
  * buf: numbers that this rank brings into a sum, or NULL. */
 static pn_status visit(void *buf, int64_t count, pn_dtype t) {
-  return pn_fault_at(PN_FAULT_COLLECTIVE, t == PN_F32 && count > 0 ? buf : NULL);
+  pn_status st;
+
+  if (broken) return PN_ERR_COMM; /* the message of the first failure stays */
+  st = pn_fault_at(PN_FAULT_COLLECTIVE, t == PN_F32 && count > 0 ? buf : NULL);
+  if (st != PN_OK) broken = true;
+  return st;
 }
 
 /* Number the collective and arm the watchdog for it. */
@@ -87,6 +100,7 @@ static void enter(pn_comm *c, const char *kind, const char *what, int64_t bytes)
 }
 
 static pn_status leave(pn_status st) {
+  if (st == PN_ERR_COMM) broken = true;
   pn_watchdog_pop();
   return st;
 }

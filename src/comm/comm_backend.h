@@ -68,6 +68,9 @@ struct pn_request {
 
 extern const pn_comm_ops pn_comm_self_ops, pn_comm_mpi_ops, pn_comm_shm_ops;
 
+/* A collective failed on this rank: no other one may follow, only MPI_Abort. */
+bool pn_comm_broken(void);
+
 /* Make the communicator of all ranks; *out->ops is `mpi`, or `self` for one rank. */
 pn_status pn_comm_mpi_world(pn_comm **out);
 pn_status pn_comm_self_make(int world_rank, pn_comm **out);

@@ -90,6 +90,13 @@ inject 1:collective:NaN:6 1 '(is not finite|is not written).*checkpoint'
 wait
 run=. out=out.txt
 
+# A collective of ingest fails on one rank: no other collective may follow, the job ends.
+for when in 1 4 7; do
+  rm -rf never-shards
+  PN_FAULT=1:collective:error:$when timeout -k 5 30 "$MPIEXEC" -n 3 --bind-to none "$PNEUMA" ingest phantom never-shards --size 32 --quiet >out.txt 2>&1
+  [ $? -eq 1 ] && grep -qE "^pneuma: rank 1 on $host: .*error at site collective, visit $when;" out.txt || say "ingest, collective $when"
+done
+
 for text in nonsense 1:read 3:read:error 1:write:error 1:read:burn 1:open:NaN 1:read:error:0 1:read:error:2:3 1:read:sleep=x; do
   PN_FAULT=$text "$PNEUMA" train run.yaml out.path=never >out.txt 2>&1
   [ $? -eq 2 ] && grep -q "^pneuma: PN_FAULT=$text with 1 ranks: expected rank:site:kind\[:when\]; site: open, read" out.txt ||
