@@ -21,6 +21,7 @@ cmake --build "$work" -j "${jobs:-2}" >>"$work.log" 2>&1 || { tail -n 40 "$work.
 seeds=$work/seeds
 rm -rf "$seeds" "$work/set"
 mkdir -p "$seeds"/{dicom,csv,table,picture,yaml,index} "$work/corpus" "$work/found"
+export ASAN_OPTIONS=detect_leaks=0 # the seeds may come from a sanitized build, and MPI leaks
 for t in table streams files; do
   (cd "$seeds" && PN_TABLE_DIR=$seeds/dicom "$base/tests/test_dicom_$t" >/dev/null 2>&1)
 done
@@ -40,7 +41,7 @@ for t in "${targets[@]}"; do
   [ -x "$work/tests/fuzz/fuzz_$t" ] || { echo "fuzz $t: SKIPPED, not in this build"; continue; }
   mkdir -p "$work/corpus/$t"
   log=$work/$t.log
-  if ! PN_FUZZ_DIR=$work/set/shards ASAN_OPTIONS=allocator_may_return_null=1:max_allocation_size_mb=300:quarantine_size_mb=16:malloc_context_size=4 \
+  if ! PN_FUZZ_DIR=$work/set/shards ASAN_OPTIONS=detect_leaks=1:allocator_may_return_null=1:max_allocation_size_mb=300:quarantine_size_mb=16:malloc_context_size=4 \
     LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp \
     "$work/tests/fuzz/fuzz_$t" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -malloc_limit_mb=5000 \
     -max_len=65536 -print_final_stats=1 -artifact_prefix="$work/found/$t-" "$work/corpus/$t" "$seeds/$t" >"$log" 2>&1; then
