@@ -31,7 +31,7 @@ void pn_ingest_config_init(pn_ingest_config *cfg) {
                             .seed = 1,
                             .val_share = 0.15,
                             .test_share = 0.15,
-                            .shard_mb = 64,
+                            .shard_mb = 512,
                             .max_rejects = -1};
 }
 

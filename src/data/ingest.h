@@ -33,7 +33,7 @@ typedef struct {
   pn_fit fit;                   /* ingest.fit; stretch */
   uint64_t seed;                /* ingest.seed, of the split; 1 */
   double val_share, test_share; /* ingest.val 0.15, ingest.test 0.15; their sum < 1 */
-  int64_t shard_mb;             /* ingest.shard_mb, 1..4096: most MB of pixels in a shard; 64 */
+  int64_t shard_mb;             /* ingest.shard_mb, 1..4096: most MB of pixels in a shard; 512 */
   int64_t max_rejects;          /* ingest.max_rejects: more rejected files fail the job; -1 = off */
   bool require_labels;          /* ingest.require_labels: a file without label fails the job */
   pn_dicom_rules dicom;         /* ingest.frames, ingest.window, ingest.burned_in; {0} */

@@ -92,7 +92,7 @@ static pn_status plan_digest(const pn_ingest_config *cfg, pn_ingest_source *s) {
 
   if (st != PN_OK) return st;
   snprintf(options, sizeof options,
-           "pneuma plan 4; %s; %dx%lldx%lld; %d bits; %s; %lld MB; salt %.200s; dicom %d %d %d; "
+           "pneuma plan 5; %s; %dx%lldx%lld; %d bits; %s; %lld MB; salt %.200s; dicom %d %d %d; "
            "columns %.200s; "
            "only %.300s; splits %d %d;",
            s->kind->name, s->channels, (long long)cfg->height, (long long)cfg->width, cfg->bits,

@@ -128,8 +128,10 @@ static void test_cut(void **state) {
   assert_true(capacity >= 1); /* the shard writer wants room for one */
   assert_int_equal(cut(1, 100000, 64, &capacity), 1);
   assert_int_equal(cut(24, 100000, 64, &capacity), 3); /* of 8 */
-  assert_in_range(cut(3200, 100000, 64, &capacity), 60, 66);
-  assert_in_range(capacity, 48, 56);
+  assert_in_range(cut(320, 100000, 512, &capacity), 15, 17);
+  assert_in_range(capacity, 18, 22);
+  assert_in_range(cut(3200, 100000, 512, &capacity), 48, 50); /* 3136 MB in shards of 64 */
+  assert_in_range(capacity, 62, 68);
   assert_in_range(cut(100000, 100000, 64, &capacity), 98000 / 64, 98000 / 64 + 2);
   assert_int_equal(capacity, 64); /* 64 MB of 1000 x 1000 pixels */
   assert_int_equal(cut(100, 0, 1, &capacity), 98);
