@@ -10,7 +10,7 @@ if ! "$PNEUMA" info 2> /dev/null | grep -qE 'dcmtk +DCMTK'; then
   echo 'skipped: this build has no DCMTK'
   exit 77
 fi
-rm -rf phantom good bad
+rm -rf phantom good good16 bad
 "$PNEUMA" synth phantom --images 40 --seed 3 > out.txt 2> err.txt || say "synth: $(cat err.txt)"
 "$PNEUMA" ingest phantom good --size 32 > out.txt 2> err.txt || say "ingest: $(cat err.txt)"
 "$PNEUMA" ingest phantom good16 --size 32x48 ingest.bits=16 ingest.fit=letterbox > out.txt 2> err.txt || say "ingest, 16 bits: $(cat err.txt)"
