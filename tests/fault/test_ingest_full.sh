@@ -38,13 +38,21 @@ again() { # again WHAT FOLDER RANKS
 }
 
 # Rank 1 may not write files of more than 40 KiB: its disk is "full", the others' is not.
+# Open MPI 5 cannot start so: its shared memory is a file too.
 # shellcheck disable=SC2016
-fails 'one rank' limited 'File too large' "$MPIEXEC" -n 3 --bind-to none bash -c '
-  trap "" XFSZ
-  [ "$OMPI_COMM_WORLD_RANK" = 1 ] && ulimit -f 40
-  exec "$@"' rank "$PNEUMA" ingest phantom limited --size 96 --quiet
-grep -q 'rank 1 ' full.txt || say "one rank: not named: $(cat full.txt)"
-again 'one rank' limited 2
+limited() {
+  "$MPIEXEC" -n 3 --bind-to none bash -c '
+    trap "" XFSZ
+    [ "$OMPI_COMM_WORLD_RANK" = 1 ] && ulimit -f 40
+    exec "$@"' rank "$PNEUMA" "$@"
+}
+if limited info >info.txt 2>&1; then
+  fails 'one rank' limited 'File too large' limited ingest phantom limited --size 96 --quiet
+  grep -q 'rank 1 ' full.txt || say "one rank: not named: $(cat full.txt)"
+  again 'one rank' limited 2
+else
+  echo 'one rank: not run, this MPI does not start with a limit on the size of files'
+fi
 
 # Rank 2 has no memory for its shard (8 images of 64 MB), the others have.
 rm -rf memory

@@ -21,7 +21,9 @@ start() { # STRATEGY OPTIONS...
 }
 
 rm -rf phantom shards
-before=$(ls /dev/shm)
+# the windows; what Open MPI keeps for its messages outlives a killed rank (5.0) and is not ours
+segments() { ls /dev/shm | grep -vE '^(sm|vader)_segment'; }
+before=$(segments)
 must "$PNEUMA" synth phantom --images 40 --seed 5
 must "$PNEUMA" ingest phantom shards --size 48
 printf 'model: {filters1: 8, filters2: 12, hidden: 16}\ntrain: {batch: 4, epochs: 100000, threads: 1, comm: shm, checkpoint_steps: 5, validate: false}\ndata: {path: shards}\n' > run.yaml
@@ -38,9 +40,9 @@ done
 start zero1 run.watchdog_s=2
 kill -STOP "$victim"
 sleep 4
-kill -CONT "$victim" # so that it can be ended
+kill -CONT "$victim" 2> /dev/null # so that it can be ended
 gone $job 10 || { say 'a rank stood still, the job goes on'; kill $job; }
 wait $job && say 'a rank stood still, exit code 0'
 has err.txt 'rank 0 .*stuck 2 s in collective #[0-9]+ .*run.watchdog_s'
-[ "$(ls /dev/shm)" = "$before" ] || say "/dev/shm: $(ls /dev/shm)"
+[ "$(segments)" = "$before" ] || say "/dev/shm: $(segments)"
 [ $failures = 0 ]
