@@ -178,11 +178,17 @@ static void run_plane(pn_resizer *r, const pn_plane *in, uint8_t *out) {
   const pn_rect *to = &r->map.to;
   size_t pixel = (size_t)r->format.bits / 8, row = (size_t)r->format.width * pixel;
   pn_columns c = {&r->x, r->y.total, in->bytes == 1 ? 255 : 65535, r->format.bits};
+  bool halve;
 
   if (to->height < r->format.height || to->width < r->format.width)
     memset(out, 0, (size_t)r->format.height * row);
   out += (size_t)to->y * row + (size_t)to->x * pixel;
+  halve = pn_can_halve(&r->y, &c, in);
   for (int64_t y = 0; y < to->height; y++, out += row) {
+    if (halve) {
+      pn_halve_row(&r->y, y, &c, in, out, r->scratch);
+      continue;
+    }
     pn_sum_rows(&r->y, y, in, r->sum, r->scratch);
     pn_sum_columns(&c, r->sum, out, r->wide);
   }

@@ -291,6 +291,47 @@ static void round_narrow(const pn_columns *c, const int32_t *s, double total, do
     round_narrow_u8(s, scale, c->x->out, out);
 }
 
+static bool power_of_2(int64_t n) {
+  return n > 0 && (n & (n - 1)) == 0;
+}
+
+static bool whole(const pn_axis *a) {
+  return a->total == a->taps && a->out * a->taps == a->in && power_of_2(a->taps);
+}
+
+/* 256 bytes add up to no more than 16 bits hold. */
+bool pn_can_halve(const pn_axis *y, const pn_columns *c, const pn_plane *in) {
+  return in->bytes == 1 && c->bits == 8 && whole(y) && whole(c->x) && y->taps * c->x->taps <= 256;
+}
+
+PN_RESIZE_CLONES
+static void add_pairs_u16(const uint16_t *restrict in, int64_t n, uint16_t *restrict out) {
+  for (int64_t i = 0; i < n; i++) out[i] = (uint16_t)(in[2 * i] + in[2 * i + 1]);
+}
+
+PN_RESIZE_CLONES
+static void shift_u8(const uint16_t *restrict s, int shift, int64_t n, uint8_t *restrict out) {
+  uint16_t half = (uint16_t)(1 << shift >> 1);
+  for (int64_t i = 0; i < n; i++) out[i] = (uint8_t)((uint16_t)(s[i] + half) >> shift);
+}
+
+void pn_halve_row(const pn_axis *y, int64_t row, const pn_columns *c, const pn_plane *in, void *out,
+                  uint32_t *scratch) {
+  uint16_t *a = (uint16_t *)scratch, *b = a + in->width, *other;
+  const uint8_t *first = (const uint8_t *)in->data + row * y->taps * in->stride;
+  int shift = __builtin_ctzll((unsigned long long)(y->taps * c->x->taps));
+
+  memset(a, 0, (size_t)in->width * sizeof *a);
+  add_rows_u8(first, in->stride, in->width, y->taps, a);
+  for (int64_t taps = c->x->taps; taps > 1; taps /= 2) {
+    add_pairs_u16(a, c->x->out * taps / 2, b);
+    other = a;
+    a = b;
+    b = other;
+  }
+  shift_u8(a, shift, c->x->out, out);
+}
+
 void pn_sum_columns(const pn_columns *c, uint32_t *sum, void *out, uint64_t *scratch) {
   const pn_axis *x = c->x;
   double total = (double)x->total * c->rows_total;

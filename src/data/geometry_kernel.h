@@ -40,4 +40,10 @@ typedef struct {
  * sum is changed; scratch: [the larger of x->in and x->out] */
 void pn_sum_columns(const pn_columns *c, uint32_t *sum, void *out, uint64_t *scratch);
 
+/* Bytes to bytes, both sides shrunk by powers of 2: the same pixels, several times as fast. */
+bool pn_can_halve(const pn_axis *y, const pn_columns *c, const pn_plane *in);
+/* Output row `row`; scratch: [width]. */
+void pn_halve_row(const pn_axis *y, int64_t row, const pn_columns *c, const pn_plane *in, void *out,
+                  uint32_t *scratch);
+
 #endif
