@@ -143,6 +143,25 @@ static void decode_rows(pn_jpeg_decoder *d, pn_gray *out) {
   }
 }
 
+/* Grey of whole blocks: libjpeg writes into the image, without a copy of each row. */
+static void decode_blocks(pn_jpeg_decoder *d, pn_gray *out) {
+  JSAMPROW rows[DCTSIZE];
+  JSAMPARRAY plane = rows;
+  size_t stride = (size_t)out->width;
+
+  while (d->z.output_scanline < d->z.output_height) {
+    uint8_t *first = (uint8_t *)out->data + d->z.output_scanline * stride;
+    for (size_t k = 0; k < DCTSIZE; k++) rows[k] = first + k * stride;
+    jpeg_read_raw_data(&d->z, &plane, DCTSIZE);
+  }
+}
+
+static bool whole_blocks(const struct jpeg_decompress_struct *z) {
+  return z->num_components == 1 && z->image_width % DCTSIZE == 0 &&
+         z->image_height % DCTSIZE == 0 && z->comp_info[0].h_samp_factor == 1 &&
+         z->comp_info[0].v_samp_factor == 1;
+}
+
 /* Markers of the stream win over the file's header; without any, the header is believed. */
 static void choose_colour(struct jpeg_decompress_struct *z, pn_jpeg_colour *colour) {
   if (!z->saw_Adobe_marker && !z->saw_JFIF_marker)
@@ -163,6 +182,7 @@ static void decode(pn_jpeg_decoder *d, const pn_jpeg_stream *in, pn_jpeg_colour 
   else
     d->z.out_color_space = JCS_GRAYSCALE;
   d->z.dct_method = JDCT_ISLOW;
+  d->z.raw_data_out = whole_blocks(&d->z);
   jpeg_start_decompress(&d->z);
   if (d->z.output_height != (JDIMENSION)in->height || d->z.output_width != (JDIMENSION)in->width ||
       d->z.output_components != components) {
@@ -170,7 +190,10 @@ static void decode(pn_jpeg_decoder *d, const pn_jpeg_stream *in, pn_jpeg_colour 
     pn_reject_set(why, "size_conflict", "(7fe0,0010)", "two frame headers that differ");
     return;
   }
-  decode_rows(d, out);
+  if (d->z.raw_data_out)
+    decode_blocks(d, out);
+  else
+    decode_rows(d, out);
   jpeg_finish_decompress(&d->z);
 }
 
