@@ -82,7 +82,7 @@ static const pn_option table[] = {
     {"train.leaves", PN_T_INT, 1, 1024, "8", NULL, "parts",
      "of a step's images that exact sums are made of; at most so many ranks have work", T},
     {"train.freeze", PN_T_TEXT, PATH, "", NULL, "",
-     "patterns of parameters that stay as they are: conv1.*,layer1.*", T},
+     "patterns of parameters that stay as they are, running statistics too: conv1.*,layer1.*", T},
     {"train.label_smoothing", PN_T_FLOAT, 0, 0.99, "0", NULL, "",
      "share of the target that is spread over all classes", T},
     {"train.balance", PN_T_CHOICE, WORD, "none", "none|weights|sampler", "",

@@ -63,6 +63,14 @@ int64_t pn_graph_param_count(const pn_graph *g) {
 
 void pn_graph_freeze(pn_graph *g, int i) {
   g->param[i].trainable = false;
+  for (int k = 0; k < g->n_nodes; k++)
+    if (g->node[k].mean == i || g->node[k].var == i) g->node[k].op.norm.frozen = true;
+}
+
+int pn_graph_frozen_norms(const pn_graph *g) {
+  int n = 0;
+  for (int k = 0; k < g->n_nodes; k++) n += g->node[k].mean >= 0 && g->node[k].op.norm.frozen;
+  return n;
 }
 
 int64_t pn_graph_trainable_count(const pn_graph *g) {

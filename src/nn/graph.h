@@ -80,8 +80,10 @@ pn_graph_param_count(const pn_graph *g); /* elements, logical, as the model's fr
 int64_t pn_graph_trainable_count(const pn_graph *g); /* of those with a gradient */
 int64_t pn_graph_flop(const pn_graph *g);            /* forward, one image */
 
-/* Parameter i gets no gradient any more.  Before plans are made of the graph. */
+/* Parameter i stays as it is: no gradient any more; of running statistics: their norm takes them in
+ * training too and leaves them alone.  Before plans are made of the graph. */
 void pn_graph_freeze(pn_graph *g, int i);
+int pn_graph_frozen_norms(const pn_graph *g); /* norms that take their running statistics */
 
 /* Logical initial values of parameter i: the same for any device and rank count. */
 void pn_graph_init_param(const pn_graph *g, int i, uint64_t seed, float *out);

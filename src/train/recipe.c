@@ -20,8 +20,9 @@ pn_status pn_run_groups(pn_run *r) {
     values += pn_shape_count(pn_graph_param(r->graph, i)->shape);
   }
   if (frozen)
-    pn_info("%-12s %d of %d parameter tensors (%lld values) stay as they are", "frozen", frozen, n,
-            (long long)values);
+    pn_info("%-12s %d of %d parameter tensors (%lld values) stay as they are; %d norms take their "
+            "running statistics",
+            "frozen", frozen, n, (long long)values, pn_graph_frozen_norms(r->graph));
   return PN_OK;
 }
 
