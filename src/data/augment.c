@@ -57,8 +57,8 @@ static void draw_rotate(pn_rng *r, const pn_augment *a, double range, pn_draw *d
 }
 
 static void draw_translate(pn_rng *r, const pn_augment *a, double range, pn_draw *d) {
-  d->shift[0] = uniform(r, range) * (double)a->format.height;
-  d->shift[1] = uniform(r, range) * (double)a->format.width;
+  d->shift[0] = rint(uniform(r, range) * (double)a->format.height);
+  d->shift[1] = rint(uniform(r, range) * (double)a->format.width);
 }
 
 static void draw_noise(pn_rng *r, const pn_augment *a, double range, pn_draw *d) {

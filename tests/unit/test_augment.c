@@ -244,6 +244,7 @@ static void test_ranges(void **state) {
     note(&angle, d.angle * 180 / PI);
     note(&down, d.shift[0]);
     note(&right, d.shift[1]);
+    assert_true(d.shift[0] == rint(d.shift[0]) && d.shift[1] == rint(d.shift[1]));
     note(&noise, d.noise);
     note(&mix, d.mix);
     assert_in_range(d.partner, 0, 49);
@@ -258,8 +259,8 @@ static void test_ranges(void **state) {
   within(&zoom, -log(1.4), log(1.4), 0);
   within(&shear, -20, 20, 0);
   within(&angle, -35, 35, 0);
-  within(&down, -0.2 * H, 0.2 * H, 0);
-  within(&right, -0.2 * W, 0.2 * W, 0);
+  within(&down, -rint(0.2 * H), rint(0.2 * H), 0);
+  within(&right, -rint(0.2 * W), rint(0.2 * W), 0);
   within(&noise, 0, 0.2, 0.1);
   within(&mix, 0, 1, 0.5);
   /* variance of Beta(a, a): 1 / (4 (2 a + 1)) */
