@@ -7,8 +7,8 @@
 #include "train/trainer.h"
 
 typedef struct {
-  const char *path; /* borrowed from the options */
-  pn_may_miss may_miss;
+  const char *path;       /* borrowed from the options */
+  pn_initial_rules rules; /* its text is borrowed from the options */
   pn_initial *initial;
   pn_train_weights source; /* what the trainer takes; its ctx is this struct */
 } pn_weights_setup;

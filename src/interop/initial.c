@@ -2,6 +2,7 @@
 #include "interop/initial.h"
 
 #include "base/log.h"
+#include "optim/groups.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ struct pn_initial {
   pn_tensor_file *file;
   match *match; /* [parameters], owned */
   bool *used;   /* [tensors], owned */
+  bool *skip;   /* [parameters], owned */
   int n_params, n_tensors, n_matched;
   bool by_position;
 };
@@ -40,7 +42,9 @@ static void match_one(pn_initial *x, int param, int tensor) {
   char have[64], want[64];
 
   m->tensor = NO_TENSOR;
-  if (!t) {
+  if (x->skip[param]) {
+    snprintf(m->why, sizeof m->why, "asked for by train.weights_skip");
+  } else if (!t) {
     snprintf(m->why, sizeof m->why, "not in the file");
   } else if (t->problem) {
     snprintf(m->why, sizeof m->why, "%s", t->problem);
@@ -96,7 +100,7 @@ static pn_status check(const pn_initial *x, pn_may_miss may_miss) {
                    x->n_tensors, pn_graph_name(x->graph), pn_graph_param(x->graph, 0)->name,
                    x->match[0].why);
   for (int i = 0; i < x->n_params && may_miss != PN_MAY_MISS_ANY; i++) {
-    if (x->match[i].tensor >= 0) continue;
+    if (x->match[i].tensor >= 0 || x->skip[i]) continue;
     if (may_miss == PN_MAY_MISS_HEAD && in_head(x->graph, i)) continue;
     return PN_FAIL(PN_ERR_FORMAT,
                    "%s: %s: %s; train.weights_missing=any lets it keep random values", path,
@@ -105,7 +109,7 @@ static pn_status check(const pn_initial *x, pn_may_miss may_miss) {
   return PN_OK;
 }
 
-pn_status pn_initial_open(const char *path, const pn_graph *g, pn_may_miss may_miss,
+pn_status pn_initial_open(const char *path, const pn_graph *g, pn_initial_rules rules,
                           pn_initial **out) {
   pn_initial *x = calloc(1, sizeof *x);
   pn_status st = PN_OK;
@@ -118,13 +122,15 @@ pn_status pn_initial_open(const char *path, const pn_graph *g, pn_may_miss may_m
   x->n_tensors = pn_tensor_file_count(x->file);
   x->match = calloc((size_t)x->n_params + 1, sizeof *x->match);
   x->used = calloc((size_t)x->n_tensors + 1, sizeof *x->used);
-  if (!x->match || !x->used) PN_TRY(PN_FAIL(PN_ERR_NOMEM, "%s: out of memory", path));
+  x->skip = calloc((size_t)x->n_params + 1, sizeof *x->skip);
+  if (!x->match || !x->used || !x->skip) PN_TRY(PN_FAIL(PN_ERR_NOMEM, "%s: out of memory", path));
+  if (rules.skip) PN_TRY(pn_groups_select(g, "train.weights_skip", rules.skip, x->skip));
   match_by_name(x);
   if (pn_tensor_file_keras(x->file)) {
     if (x->n_matched == 0) match_by_position(x);
     note_flattens(x);
   }
-  PN_TRY(check(x, may_miss));
+  PN_TRY(check(x, rules.may_miss));
   *out = x;
   x = NULL;
 done:
@@ -137,6 +143,7 @@ void pn_initial_close(pn_initial *x) {
   pn_tensor_file_close(x->file);
   free(x->match);
   free(x->used);
+  free(x->skip);
   free(x);
 }
 

@@ -15,12 +15,18 @@ typedef enum {
   PN_MAY_MISS_ANY   /* but at least one must match */
 } pn_may_miss;
 
+typedef struct {
+  pn_may_miss may_miss;
+  const char *skip; /* patterns of parameters that keep their random values; NULL, "": none */
+} pn_initial_rules;
+
 typedef struct pn_initial pn_initial;
 
-/* Keras files whose layer names are all unknown here are matched by position, when every shape
- * agrees.  Not collective.  Errors: those of pn_tensor_file_open; FORMAT with the first parameter
- * that had to match and did not. */
-pn_status pn_initial_open(const char *path, const pn_graph *g, pn_may_miss may_miss,
+/* path: as pn_tensor_file_open.  Keras files whose layer names are all unknown here are matched by
+ * position, when every shape agrees.  Not collective.  Errors: those of pn_tensor_file_open; FORMAT
+ * with the first parameter that had to match and did not; ARG (a pattern of skip that matches
+ * none). */
+pn_status pn_initial_open(const char *path, const pn_graph *g, pn_initial_rules rules,
                           pn_initial **out); /* g: borrowed */
 void pn_initial_close(pn_initial *x);
 

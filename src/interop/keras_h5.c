@@ -18,7 +18,8 @@ typedef struct {
   names dataset;    /* [f->n]: "layer/weight name", below root */
 } keras_file;
 
-static bool detect(const unsigned char *head, size_t bytes) {
+static bool detect(const char *path, const unsigned char *head, size_t bytes) {
+  (void)path;
   return bytes >= 8 && memcmp(head, "\x89HDF\r\n\x1a\n", 8) == 0;
 }
 

@@ -81,8 +81,9 @@ typedef struct {
   span *span; /* [f->n], owned */
 } safetensors;
 
-static bool detect(const unsigned char *head, size_t bytes) {
+static bool detect(const char *path, const unsigned char *head, size_t bytes) {
   uint64_t n;
+  (void)path;
 
   if (bytes <= LENGTH_BYTES || head[LENGTH_BYTES] != '{') return false;
   memcpy(&n, head, sizeof n);

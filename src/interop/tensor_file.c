@@ -8,7 +8,8 @@
 
 enum { HEAD_BYTES = 16, FIRST_ROOM = 64 };
 
-static const pn_tensor_format *const formats[] = {&pn_safetensors_format, &pn_keras_h5_format};
+static const pn_tensor_format *const formats[] = {&pn_run_format, &pn_safetensors_format,
+                                                  &pn_keras_h5_format};
 
 pn_tensor_info *pn_tensor_file_add(pn_tensor_file *f) {
   if (f->n == f->room) {
@@ -40,20 +41,21 @@ static pn_status detect(const char *path, const pn_tensor_format **out) {
   unsigned char head[HEAD_BYTES] = {0};
   FILE *file = fopen(path, "rb");
   size_t got = file ? fread(head, 1, sizeof head, file) : 0;
-  bool failed = !file || ferror(file);
+  bool failed = !file || (ferror(file) && errno != EISDIR);
   int error = errno;
 
   if (file) fclose(file);
   if (failed) return PN_FAIL(PN_ERR_IO, "%s: %s", path, strerror(error));
   for (size_t i = 0; i < sizeof formats / sizeof *formats; i++)
-    if (formats[i]->detect(head, got)) {
+    if (formats[i]->detect(path, head, got)) {
       *out = formats[i];
       return PN_OK;
     }
-  return PN_FAIL(PN_ERR_FORMAT,
-                 "%s: not a weight file this program reads (safetensors, Keras HDF5); a PyTorch "
-                 ".pth is turned into one by safetensors.torch.save_file(torch.load(F), OUT)",
-                 path);
+  return PN_FAIL(
+      PN_ERR_FORMAT,
+      "%s: neither a run nor a weight file this program reads (safetensors, Keras HDF5); a PyTorch "
+      ".pth is turned into one by safetensors.torch.save_file(torch.load(F), OUT)",
+      path);
 }
 
 pn_status pn_tensor_file_open(const char *path, pn_tensor_file **out) {

@@ -1,6 +1,7 @@
 /* tensor_file.h -- named tensors in the weight files of other programs, read as logical f32.
  *
- * Formats (specs/formats.md): safetensors; Keras HDF5 (`*.h5` with layer_names).  Names come out in
+ * Formats (specs/formats.md): safetensors; Keras HDF5 (`*.h5` with layer_names); the folder of a
+ * run of this program (out.path), whose checkpoint is read.  Names come out in
  * PyTorch's form, "LAYER.weight": Keras kernels are transposed from H W I O to O I H W (dense: I O
  * to O I), gamma, beta, moving_mean and moving_variance are weight, bias, running_mean and
  * running_var. */
@@ -31,7 +32,7 @@ pn_status pn_tensor_file_open(const char *path, pn_tensor_file **out);
 void pn_tensor_file_close(pn_tensor_file *f);
 
 const char *pn_tensor_file_path(const pn_tensor_file *f);
-const char *pn_tensor_file_format(const pn_tensor_file *f); /* "safetensors", "Keras HDF5" */
+const char *pn_tensor_file_format(const pn_tensor_file *f); /* "safetensors", ... */
 bool pn_tensor_file_keras(const pn_tensor_file *f); /* images were N H W C when it was made */
 int pn_tensor_file_count(const pn_tensor_file *f);
 const pn_tensor_info *pn_tensor_file_info(const pn_tensor_file *f, int i);

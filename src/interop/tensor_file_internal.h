@@ -7,7 +7,8 @@
 typedef struct {
   const char *name;
   bool keras;
-  bool (*detect)(const unsigned char *head, size_t bytes); /* the first 16 bytes of the file */
+  /* head: the first 16 bytes of the file; none of a folder */
+  bool (*detect)(const char *path, const unsigned char *head, size_t bytes);
   pn_status (*open)(pn_tensor_file *f);
   pn_status (*read)(pn_tensor_file *f, int i, float *out);
   void (*close)(pn_tensor_file *f); /* frees f->impl */
@@ -24,6 +25,6 @@ struct pn_tensor_file {
 /* Room for one more tensor, zeroed; NULL: out of memory. */
 pn_tensor_info *pn_tensor_file_add(pn_tensor_file *f);
 
-extern const pn_tensor_format pn_safetensors_format, pn_keras_h5_format;
+extern const pn_tensor_format pn_safetensors_format, pn_keras_h5_format, pn_run_format;
 
 #endif

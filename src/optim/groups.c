@@ -47,7 +47,7 @@ static bool matches(const char *pattern, const char *name) {
   return fnmatch(pattern, name, 0) == 0;
 }
 
-static pn_status freeze(const pn_graph *g, const char *list, pn_group *out) {
+pn_status pn_groups_select(const pn_graph *g, const char *option, const char *list, bool *marks) {
   char item[ITEM_BYTES];
   pn_status st = PN_OK;
 
@@ -55,10 +55,22 @@ static pn_status freeze(const pn_graph *g, const char *list, pn_group *out) {
     bool any = false;
     for (int i = 0; i < pn_graph_n_params(g); i++) {
       if (!matches(item, pn_graph_param(g, i)->name)) continue;
-      out[i].frozen = any = true;
+      marks[i] = any = true;
     }
-    if (!any) return no_match(g, "train.freeze", item);
+    if (!any) return no_match(g, option, item);
   }
+  return st;
+}
+
+static pn_status freeze(const pn_graph *g, const char *list, pn_group *out) {
+  bool *marks = calloc((size_t)pn_graph_n_params(g) + 1, sizeof *marks);
+  pn_status st = PN_OK;
+
+  if (!marks) return PN_FAIL(PN_ERR_NOMEM, "parameter groups: out of memory");
+  PN_TRY(pn_groups_select(g, "train.freeze", list, marks));
+  for (int i = 0; i < pn_graph_n_params(g); i++) out[i].frozen = marks[i];
+done:
+  free(marks);
   return st;
 }
 

@@ -23,4 +23,8 @@ typedef struct {
  * there are; everything is frozen). */
 pn_status pn_groups_make(const pn_graph *g, const pn_group_config *c, pn_group *out);
 
+/* Set marks[i] for every parameter of g that a pattern of the list (commas between) matches.
+ * Errors: ARG (a pattern that matches nothing: names `option` and some parameters). */
+pn_status pn_groups_select(const pn_graph *g, const char *option, const char *list, bool *marks);
+
 #endif

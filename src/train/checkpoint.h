@@ -50,6 +50,11 @@ void pn_saved_run_close(pn_saved_run *s);
  * shape, CRC). */
 pn_status pn_saved_run_load(const pn_saved_run *s, const pn_graph *g, const pn_param_map *map,
                             float *params);
+/* Name and shape of tensor i, 0 <= i; NULL: there are fewer, or the manifest is damaged. */
+const char *pn_saved_run_tensor(const pn_saved_run *s, int i, pn_shape *shape);
+/* Its values (averaged ones, where the run kept them), row-major; without a graph.  Errors as
+ * above. */
+pn_status pn_saved_run_read(const pn_saved_run *s, int i, float *logical);
 /* Read all that this rank holds: parameters and optimizer state.  Not collective. */
 pn_status pn_saved_run_restore(const pn_saved_run *s, const pn_graph *g, pn_strategy *to);
 

@@ -119,27 +119,36 @@ done:
   return st;
 }
 
-/* A visitor: fills one tensor, or a part. */
-static pn_status fill(void *ctx, const pn_owned *range) {
-  const parts *p = ctx;
-  const pn_param *param = pn_graph_param(p->graph, range->param);
+/* A whole tensor by its name. */
+static pn_status read_named(const parts *p, const char *what, const pn_param *param,
+                            float *logical) {
   char path[2 * PN_NAME_BYTES], file[PN_RUN_PATH_BYTES];
-  float *logical = NULL;
   hid_t set = -1;
   size_t i;
   pn_status st = PN_OK;
 
-  snprintf(path, sizeof path, "%s/%s", range->what, param->name);
-  PN_TRY(find(p, range->what, path, &i));
+  snprintf(path, sizeof path, "%s/%s", what, param->name);
+  PN_TRY(find(p, what, path, &i));
   PN_TRY(pn_path_join(file, sizeof file, p->folder, p->name[i]));
-  if (!(logical = malloc((size_t)pn_shape_count(param->shape) * sizeof *logical)))
-    PN_TRY(PN_FAIL(PN_ERR_NOMEM, "%s: out of memory", file));
   if ((set = H5Dopen2(p->file[i], path, H5P_DEFAULT)) < 0)
     PN_TRY(PN_FAIL(PN_ERR_FORMAT, "%s: cannot open %s", file, path));
   PN_TRY(read_logical(set, file, param, logical));
-  PN_TRY(store(range, logical));
 done:
   if (set >= 0) H5Dclose(set);
+  return st;
+}
+
+/* A visitor: fills one tensor, or a part. */
+static pn_status fill(void *ctx, const pn_owned *range) {
+  const parts *p = ctx;
+  const pn_param *param = pn_graph_param(p->graph, range->param);
+  float *logical = malloc((size_t)pn_shape_count(param->shape) * sizeof *logical);
+  pn_status st = PN_OK;
+
+  if (!logical) return PN_FAIL(PN_ERR_NOMEM, "%s: %s: out of memory", p->folder, param->name);
+  PN_TRY(read_named(p, range->what, param, logical));
+  PN_TRY(store(range, logical));
+done:
   free(logical);
   return st;
 }
@@ -182,6 +191,34 @@ pn_status pn_saved_run_restore(const pn_saved_run *s, const pn_graph *g, pn_stra
 
   PN_TRY(parts_open(s, g, &p));
   PN_TRY(to->ops->visit_held(to, fill, &p));
+done:
+  parts_close(&p);
+  return st;
+}
+
+const char *pn_saved_run_tensor(const pn_saved_run *s, int i, pn_shape *shape) {
+  json_t *tensor = json_array_get(json_object_get(s->manifest, "tensors"), (size_t)i), *dim;
+  const char *name = json_string_value(json_object_get(tensor, "name"));
+  size_t k;
+
+  *shape = (pn_shape){0};
+  json_array_foreach(json_object_get(tensor, "shape"), k, dim) {
+    if (k == PN_MAX_DIMS || json_integer_value(dim) < 1) return NULL;
+    shape->dim[shape->n_dims++] = json_integer_value(dim);
+  }
+  return name && shape->n_dims > 0 && strlen(name) < PN_NAME_BYTES ? name : NULL;
+}
+
+pn_status pn_saved_run_read(const pn_saved_run *s, int i, float *logical) {
+  pn_param param = {.name = ""};
+  const char *name = pn_saved_run_tensor(s, i, &param.shape);
+  parts p = {.n = 0};
+  pn_status st = PN_OK;
+
+  if (!name) return PN_FAIL(PN_ERR_FORMAT, "%s: bad tensor %d in the manifest", s->folder, i);
+  snprintf(param.name, sizeof param.name, "%s", name);
+  PN_TRY(parts_open(s, NULL, &p));
+  PN_TRY(read_named(&p, best_kind(s), &param, logical));
 done:
   parts_close(&p);
   return st;

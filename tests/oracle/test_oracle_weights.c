@@ -34,7 +34,8 @@ static void expect_all(const char *name, const char *format) {
   json_t *j;
 
   oracle_open(&o, "cnn_softmax");
-  if (pn_initial_open(file_of(name, path), o.graph, PN_MAY_MISS_NONE, &x) != PN_OK)
+  if (pn_initial_open(file_of(name, path), o.graph,
+                      (pn_initial_rules){.may_miss = PN_MAY_MISS_NONE}, &x) != PN_OK)
     fail_msg("%s", pn_last_error());
   for (int i = 0; i < pn_graph_n_params(o.graph); i++) expect_param(x, &o, i, 1e-7);
   j = pn_initial_json(x);
@@ -63,10 +64,13 @@ static void test_partial_file(void **state) {
 
   oracle_open(&o, "cnn_softmax");
   file_of("weights_mixed.safetensors", path);
-  assert_int_equal(pn_initial_open(path, o.graph, PN_MAY_MISS_NONE, &x), PN_ERR_FORMAT);
+  assert_int_equal(
+      pn_initial_open(path, o.graph, (pn_initial_rules){.may_miss = PN_MAY_MISS_NONE}, &x),
+      PN_ERR_FORMAT);
   assert_non_null(
       strstr(pn_last_error(), "fc2.weight: shape 10x12 in the file, 4x12 in the model"));
-  assert_int_equal(pn_initial_open(path, o.graph, PN_MAY_MISS_HEAD, &x), PN_OK);
+  assert_int_equal(
+      pn_initial_open(path, o.graph, (pn_initial_rules){.may_miss = PN_MAY_MISS_HEAD}, &x), PN_OK);
   for (int i = 0; i < 6; i++) expect_param(x, &o, i, i == 2 ? 0x1p-8 : i == 4 ? 0x1p-11 : 1e-7);
   j = pn_initial_json(x);
   kept = json_object_get(j, "initialised");
@@ -89,12 +93,15 @@ static void test_nothing_fits(void **state) {
 
   pn_model_defaults(&c);
   assert_int_equal(pn_model_build("custom_cnn", &c, &g), PN_OK);
-  assert_int_equal(
-      pn_initial_open(file_of("weights_f32.safetensors", path), g, PN_MAY_MISS_ANY, &x),
-      PN_ERR_FORMAT);
+  assert_int_equal(pn_initial_open(file_of("weights_f32.safetensors", path), g,
+                                   (pn_initial_rules){.may_miss = PN_MAY_MISS_ANY}, &x),
+                   PN_ERR_FORMAT);
   assert_non_null(strstr(pn_last_error(), "none of its 8 tensors fits model custom_cnn"));
-  assert_int_equal(pn_initial_open("/nowhere.h5", g, PN_MAY_MISS_ANY, &x), PN_ERR_IO);
-  assert_int_equal(pn_initial_open(file_of("cnn_softmax.json", path), g, PN_MAY_MISS_ANY, &x),
+  assert_int_equal(
+      pn_initial_open("/nowhere.h5", g, (pn_initial_rules){.may_miss = PN_MAY_MISS_ANY}, &x),
+      PN_ERR_IO);
+  assert_int_equal(pn_initial_open(file_of("cnn_softmax.json", path), g,
+                                   (pn_initial_rules){.may_miss = PN_MAY_MISS_ANY}, &x),
                    PN_ERR_FORMAT);
   assert_non_null(strstr(pn_last_error(), "safetensors, Keras HDF5"));
   pn_graph_destroy(g);
