@@ -16,7 +16,7 @@ LIBRARIES = [                 # header, files that may include it
     (r"(oneapi/dnnl/)?dnnl.*\.h", r"src/device/onednn/.*"),
     (r"dcmtk/.*", r"src/data/dicom_dcmtk.*|src/serve/dicom_node\.cc"),
     (r"hdf5.*\.h|H5.*\.h", r"src/data/shard_.*|src/train/checkpoint\w*\.c|src/interop/keras_h5\.c"),
-    (r"hwloc.*\.h", r"src/comm/place\.c"),
+    (r"hwloc.*\.h", r"src/comm/place[a-z_]*\.[ch]"),
     (r"yaml\.h", r"src/cli/yaml\.c"),
     (r"jpeglib\.h", r"src/data/jpeg(_encode|_photo)?\.c"),
     (r"png\.h", r"src/data/png(_write)?\.c"),

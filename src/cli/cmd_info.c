@@ -12,7 +12,7 @@ static bool asks_for_model(const pn_cli *x) {
 
   if (x->n_args > 0) return true;
   for (int i = 0; i < n; i++)
-    if (strcmp(row[i].key, "run.watchdog_s") != 0 && strcmp(row[i].key, "train.threads") != 0 &&
+    if (strncmp(row[i].key, "run.", 4) != 0 && strcmp(row[i].key, "train.threads") != 0 &&
         pn_options_given(x->opt, row[i].key))
       return true;
   return false;
@@ -54,7 +54,8 @@ pn_status pn_cmd_info(pn_cli *x) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_agree(x->comm, take_model(x)));
-  PN_TRY(pn_place_make(x->comm, (int)pn_options_int(x->opt, "train.threads"), &places));
+  PN_TRY(pn_place_take(x->comm, pn_options_text(x->opt, "run.place"),
+                       (int)pn_options_int(x->opt, "train.threads"), &places));
   if (pn_comm_rank(x->comm) == 0) st = show(x, &places, with_model);
   PN_TRY(pn_agree(x->comm, st));
 done:

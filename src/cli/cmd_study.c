@@ -7,6 +7,7 @@
 #include "report/machine.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { PATH_BYTES = 1024 };
 
@@ -51,6 +52,19 @@ static pn_status set_machine(pn_cli *x, pn_study *s) {
   return st;
 }
 
+/* All ranks of the launch: a row's are the first of them, and stay where they are. */
+static pn_status take_places(const pn_cli *x) {
+  const char *per = pn_options_text(x->opt, "run.place");
+  pn_place_map map = {0};
+  pn_status st = PN_OK;
+
+  if (strcmp(per, "launcher") == 0) return PN_OK;
+  if ((st = pn_place_take(x->comm, per, 0, &map)) != PN_OK) return st;
+  for (int i = 0; i < map.n_warnings; i++) pn_warn("%s", map.warning[i]);
+  pn_place_free(&map);
+  return PN_OK;
+}
+
 pn_status pn_cmd_study(pn_cli *x) {
   char rows[PATH_BYTES];
   pn_out_folder out = {.lock = {.fd = -1}};
@@ -58,6 +72,7 @@ pn_status pn_cmd_study(pn_cli *x) {
   pn_study *s = NULL;
   pn_status st = PN_OK;
 
+  PN_TRY(take_places(x));
   PN_TRY(pn_data_open(x->opt, x->comm, &d));
   PN_TRY(pn_agree(x->comm, pn_study_config(x->args[0], x->opt, d, &s)));
   s->repeats = (int)pn_options_int(x->opt, "study.repeats");

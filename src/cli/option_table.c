@@ -280,6 +280,10 @@ static const pn_option table[] = {
 
     {"run.watchdog_s", PN_T_FLOAT, 0, 86400, "300", NULL, "s",
      "end the job (exit code 4) when a collective takes longer; 0 = never", ALL},
+    {"run.place", PN_T_CHOICE, WORD, "launcher", "launcher|core|l3|numa|socket", "",
+     "one rank per core, L3 cache, NUMA node or socket, bound to its cores; launcher: as mpirun or "
+     "srun bound it",
+     I | R | U | E | X},
 };
 
 const pn_option *pn_option_table(int *count) {

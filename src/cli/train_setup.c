@@ -126,7 +126,7 @@ int pn_threads_wanted(const pn_options *o) {
 }
 
 pn_status pn_place_setup(const pn_options *o, pn_comm *c, pn_place_map *map, int *threads) {
-  pn_status st = pn_place_make(c, pn_threads_wanted(o), map);
+  pn_status st = pn_place_take(c, pn_options_text(o, "run.place"), pn_threads_wanted(o), map);
 
   if (st != PN_OK) return st;
   for (int i = 0; i < map->n_warnings; i++) pn_warn("%s", map->warning[i]);

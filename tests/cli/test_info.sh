@@ -21,9 +21,9 @@ done
   say "info small: exit code $?: $(cat err.txt)"
 expected=$((4 * 9 + 4 + 4 * 8 * 9 + 8 + 8 * 8 * 8 * 16 + 16 + 16 + 1))
 has small.json "\"parameters\": $expected,"
-for field in model flop_per_image plan isa ranks warnings versions; do has small.json "\"$field\":"; done
+for field in model flop_per_image plan isa hosts ranks warnings versions; do has small.json "\"$field\":"; done
 for field in step op pass device implementation layout bytes flop; do has small.json "^ {6}\"$field\":"; done
-for field in rank host cores threads gpu; do has small.json "^ {6}\"$field\":"; done
+for field in rank host cores numa threads gpu; do has small.json "^ {6}\"$field\":"; done
 [ "$(head -n 1 small.json)" = '{' ] && [ "$(grep -c '^[{}]' small.json)" = 2 ] || say 'stdout is not one JSON object'
 
 # the slow reference shows the same model
@@ -43,6 +43,18 @@ has two.txt '^ +0 '
 has two.txt '^ +1 '
 has two.txt 'training, 5 images'
 [ "$(grep -c '^pneuma ' two.txt)" = 1 ] || say 'two ranks speak'
+
+# run.place: a machine that hwloc makes up shows where ranks would go; here, mpirun's binding contradicts a wish
+HWLOC_SYNTHETIC='package:2 [numa] l3:4 core:4 pu:2' "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" info run.place=l3 > place.txt 2> err.txt || say "place: $(cat err.txt)"
+has place.txt '^ +[^ ]+ +2 +2 +2 +8 +32 +64$'
+has place.txt '^ +0 +[^ ]+ +0-7 +4 +4 +0$'
+has place.txt '^ +1 +[^ ]+ +32-39 +4 +4 +1$'
+if [ "$(nproc)" -gt 1 ] && ! lscpu | grep -q 'Core(s) per socket: *1$'; then
+  "$MPIEXEC" -n 1 --bind-to core "$PNEUMA" info run.place=socket > place.txt 2> err.txt || say "place: $(cat err.txt)"
+  has place.txt 'run.place=socket wants cpus .* but the launcher bound it to .* --bind-to none'
+fi
+HWLOC_SYNTHETIC='package:2 core:4 pu:1' "$PNEUMA" info run.place=l3 > place.txt 2> err.txt && say 'l3 without an L3 was accepted'
+has err.txt 'hwloc sees no L3 caches'
 
 # a device that is known but not built in says how to get it
 "$PNEUMA" info custom_cnn train.device=cuda > out.txt 2> err.txt
