@@ -326,3 +326,7 @@ pn_status pn_request_wait(pn_request *r) {
   put_request(r);
   return PN_OK;
 }
+
+double pn_comm_late_s(const pn_comm *c) {
+  return c->late_s;
+}

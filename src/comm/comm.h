@@ -110,6 +110,9 @@ pn_status pn_comm_library_call(pn_comm *c, pn_transfer_kind kind, float *in, flo
                                int64_t count);
 pn_status pn_request_test(pn_request *r, bool *done); /* moves data on, also of other requests */
 pn_status pn_request_wait(pn_request *r);             /* r is invalid afterwards */
+/* Seconds that this rank has spent in pn_request_wait until the last rank of its host had started
+ * the same transfer: imbalance, not transfer.  `shm` only; 0 with MPI, which does not tell. */
+double pn_comm_late_s(const pn_comm *c);
 
 /* Collective.  Turn "maybe one rank failed" into one answer on all ranks: returns `mine` where it
  * failed, PN_ERR_PEER (message names the lowest failing rank, its host and its error) where only

@@ -247,12 +247,17 @@ static pn_status poke_mpi(const struct shm_comm *m) {
 
 /* Until all ranks of the host, this one too, are done with transfer `seq`. */
 static pn_status wait_for(struct shm_comm *m, int64_t seq) {
-  double start_s = 0;
+  bool late = !all_posted(m, seq);
+  double start_s = 0, t0 = late ? pn_now() : 0;
 
   for (int spins = 0; !all_done(m, seq); spins++) {
     pn_status st = progress(m);
     if (st == PN_OK && spins >= SPINS) st = poke_mpi(m);
     if (st != PN_OK) return st;
+    if (late && all_posted(m, seq)) {
+      m->own.comm->late_s += pn_now() - t0;
+      late = false;
+    }
     if (spins == SPINS) start_s = pn_now();
     if (spins >= SPINS) pn_mpi_relax(m->crowded, pn_now() - start_s);
   }
