@@ -85,6 +85,22 @@ static pn_status fsdp_after_forward(void *ctx, int u) {
 
 static pn_status fsdp_tick(void *ctx);
 
+/* Where the slice of a unit's sum goes: of a step's first pass to the rank's gradients; later ones
+ * stay in the unit until they are added. */
+static float *sum_of(pn_strategy *s, struct pn_fsdp *f, int u) {
+  const pn_block *b = &f->shards.block[u];
+  return f->pass == 0 ? f->grads + b->at : s->grads + b->first + b->own.first;
+}
+
+static void add_sum(pn_strategy *s, struct pn_fsdp *f, int u) {
+  const pn_block *b = &f->shards.block[u];
+  const float *sum = sum_of(s, f, u);
+  float *own = f->grads + b->at;
+
+  if (sum == own) return;
+  for (int64_t i = 0; i < b->own.count; i++) own[i] += sum[i];
+}
+
 /* reduce NULL: nothing was started, or it was waited for. */
 static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
   struct pn_unit *x = &f->unit[u];
@@ -95,6 +111,7 @@ static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
   if ((st = pn_request_wait(x->reduce)) != PN_OK) return st;
   s->comm_exposed_s += pn_now() - t0;
   if (x->reducing) closed(s, f);
+  add_sum(s, f, u);
   x->reducing = x->busy[PN_UNIT_GRADS] = false;
   x->reduce = NULL;
   return PN_OK;
@@ -127,7 +144,7 @@ static pn_status fsdp_grad_ready(void *ctx, int param) {
   if (param != f->unit[u].first_param) return PN_OK;
   if (f->steps < MEASURED_STEPS) pn_fsdp_measure(s, f);
   PN_TRY(pn_ireduce_scatter_sum(s->spec.data, "gradients of a unit", s->grads + b->first,
-                                f->grads + b->at, b->count, &f->unit[u].reduce));
+                                sum_of(s, f, u), b->count, &f->unit[u].reduce));
   f->unit[u].reducing = true;
   f->reduced++;
   opened(f, t0);
@@ -158,7 +175,7 @@ static pn_status fsdp_tick(void *ctx) {
     bool was = f->unit[u].reducing;
     PN_TRY(test(s, f, f->unit[u].gather, &f->unit[u].gathering));
     PN_TRY(test(s, f, f->unit[u].reduce, &f->unit[u].reducing));
-    if (was && !f->unit[u].reducing) f->unit[u].busy[PN_UNIT_GRADS] = false;
+    if (was && !f->unit[u].reducing && f->pass == 0) f->unit[u].busy[PN_UNIT_GRADS] = false;
   }
 done:
   s->comm_exposed_s += pn_now() - t0;
@@ -171,14 +188,29 @@ static int full_units(const struct pn_fsdp *f) {
   return n;
 }
 
+static pn_status check_units(const struct pn_fsdp *f) {
+  if (f->reduced == full_units(f)) return PN_OK;
+  return PN_FAIL(PN_ERR_ARG, "fsdp: the end of a backward pass with gradients of %d of %d units",
+                 f->reduced, full_units(f));
+}
+
+/* The rank has its slices of what this pass gave; the next one may write its gradients. */
+static pn_status fsdp_next_pass(pn_strategy *s) {
+  struct pn_fsdp *f = s->impl;
+  pn_status st = check_units(f);
+
+  for (int u = f->n - 1; u >= 0 && st == PN_OK; u--) st = wait_reduce(s, f, u);
+  f->reduced = 0;
+  f->pass++;
+  return st;
+}
+
 static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
   struct pn_fsdp *f = s->impl;
   bool all = grad_norm || pn_pieces_need_all(s);
-  pn_status st = PN_OK;
+  pn_status st = check_units(f);
 
-  if (f->reduced != full_units(f))
-    return PN_FAIL(PN_ERR_ARG, "fsdp: step with gradients of %d of %d units", f->reduced,
-                   full_units(f));
+  if (st != PN_OK) return st;
   for (int u = f->n - 1; u >= 0; u--) {
     const pn_block *b = &f->shards.block[u];
     if (pn_fsdp_empty(f, u)) continue;
@@ -188,7 +220,7 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
     PN_TRY(fsdp_tick(s));
   }
   if (all) PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
-  f->reduced = 0;
+  f->reduced = f->pass = 0;
   f->steps++;
 done:
   return st;
@@ -265,6 +297,7 @@ const pn_strategy_ops pn_strategy_fsdp_ops = {
               .tick = fsdp_tick},
     .step = fsdp_step,
     .apply = fsdp_apply,
+    .next_pass = fsdp_next_pass,
     .visit_owned = fsdp_visit_owned,
     .visit_held = fsdp_visit_held,
     .gather = fsdp_gather,

@@ -20,7 +20,8 @@ struct pn_fsdp {
   struct pn_unit *unit;  /* [n], owned */
   pn_shards shards;      /* block u: unit u, which may be empty */
   float *params, *grads; /* [shards.own]: the rank's slices */
-  int flying, reduced;   /* requests in flight; units whose reduction was started */
+  int flying, reduced;   /* requests in flight; units whose reduction was started in this pass */
+  int pass;              /* backward pass of the step, from 0 */
   double t_open;
   int64_t steps;
   size_t room[PN_UNIT_KINDS], used[PN_UNIT_KINDS]; /* bytes of pages: allowed, taken */

@@ -81,10 +81,6 @@ pn_status pn_fsdp_plan(pn_strategy *s) {
   pn_status st = PN_OK;
 
   if (!f) return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");
-  if (s->spec.micro_batches > 1)
-    return PN_FAIL(PN_ERR_UNSUPPORTED,
-                   "train.strategy=fsdp takes a step's batch in one part, not in %d: use zero1",
-                   s->spec.micro_batches);
   f->n = pn_graph_n_units(s->spec.graph);
   if (!(f->unit = calloc((size_t)f->n + 1, sizeof *f->unit)))
     return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");

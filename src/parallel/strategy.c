@@ -90,7 +90,7 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   tell_plan(s);
   PN_TRY(pn_agree(spec->data, ops->setup(s)));
   s->spec.initial = NULL;
-  if (spec->micro_batches > 1 && !(s->carry = malloc(s->bytes_grads + 1)))
+  if (spec->micro_batches > 1 && !ops->next_pass && !(s->carry = malloc(s->bytes_grads + 1)))
     st = PN_FAIL(PN_ERR_NOMEM, "gradients of %d micro-batches: out of memory", spec->micro_batches);
   PN_TRY(pn_agree(spec->data, st));
   if (spec->leaves > 0) PN_TRY(pn_exact_create(s));
@@ -133,7 +133,7 @@ static pn_status add_kept(void *ctx, int param) {
 
 pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last) {
   pn_plan_hooks hooks = s->ops->hooks;
-  if (!last || s->exact)
+  if (s->exact || (!last && !s->ops->next_pass))
     hooks.grad_ready = NULL;
   else if (s->carry)
     hooks.grad_ready = add_kept;
@@ -141,14 +141,16 @@ pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last) {
   return hooks;
 }
 
-void pn_strategy_keep_grads(pn_strategy *s) {
+pn_status pn_strategy_keep_grads(pn_strategy *s) {
   int64_t n = (int64_t)(s->bytes_grads / sizeof *s->grads);
 
+  if (s->ops->next_pass) return s->ops->next_pass(s);
   if (s->carrying)
     for (int64_t i = 0; i < n; i++) s->carry[i] += s->grads[i];
   else
     memcpy(s->carry, s->grads, s->bytes_grads);
   s->carrying = true;
+  return PN_OK;
 }
 
 pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr) {

@@ -38,7 +38,7 @@ typedef struct {
   const pn_initial_source *initial; /* NULL: all random; borrowed during creation */
   const pn_group *groups; /* [parameters]; NULL: all alike, decay as the graph says; borrowed */
   double clip_norm;       /* gradients are scaled down to this norm; 0 = never */
-  int micro_batches;      /* backward passes per step, see pn_strategy_keep_grads; 0 = 1 */
+  int micro_batches;      /* most backward passes of a step, see pn_strategy_keep_grads; 0 = 1 */
   bool keep_whole;        /* fsdp: a unit's parameters stay from its forward to its backward */
   double ema;             /* decay of the average of the weights; 0 = none is kept */
   int leaves; /* exact sums (exact.h): the most parts that a step of all ranks has; 0: ordinary */
@@ -69,6 +69,10 @@ typedef struct {
   pn_status (*step)(pn_strategy *s, int64_t t, double lr, double *grad_norm);
   /* The same when the gradients are in s->own's pieces already (exact sums). */
   pn_status (*apply)(pn_strategy *s, int64_t t, double lr, double *grad_norm);
+  /* Gradients of every backward pass of a step are shared, and added on the way.  Called before the
+   * second one and those after it.  NULL: they are kept, and shared with the last one's.
+   * Collective. */
+  pn_status (*next_pass)(pn_strategy *s);
   /* Each logical tensor once over all ranks, to be saved; and all that this rank has a copy of, to
    * be filled when a checkpoint is read, parts of tensors too.  visit_owned gives whole tensors and
    * is collective; an error of `fn` is this rank's own. */
@@ -111,8 +115,9 @@ void pn_strategy_destroy(pn_strategy *s);
 pn_status pn_strategy_initial_value(const pn_strategy *s, int param, float *logical);
 /* last: of a step's last backward pass, whose gradients are shared, and those kept before added. */
 pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last);
-/* After a backward pass that is not the step's last: add its gradients to those kept. */
-void pn_strategy_keep_grads(pn_strategy *s);
+/* Before a step's second backward pass and those after it: the gradients so far are kept.
+ * Collective where ops->next_pass is. */
+pn_status pn_strategy_keep_grads(pn_strategy *s);
 pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gradients, all ready */
 
 /* Wait for gradients, or sum them exactly; update parameters.  Collective. */

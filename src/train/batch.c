@@ -36,7 +36,10 @@ int pn_batches_first_leaf(const pn_batches *b, int64_t step) {
 }
 
 int64_t pn_batches_rounds(const pn_batches *b, int64_t step) {
-  return b->leaves ? (pn_batches_leaves(b, step) + b->size - 1) / b->size : 1;
+  int64_t share = (images_of(b, step) + b->size - 1) / b->size;
+
+  if (b->leaves > 0) return (pn_batches_leaves(b, step) + b->size - 1) / b->size;
+  return b->parts < share ? b->parts : share;
 }
 
 /* Leaf i of a step; its place depends on nothing else. */

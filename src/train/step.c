@@ -35,11 +35,16 @@ static void move_comm(pn_run *r, pn_phase from, double before) {
   pn_phases_move(r->phases, from, PN_PHASE_COMM, r->strategy->comm_exposed_s - before);
 }
 
-static void keep(pn_run *r, const struct part *x) {
-  if (r->batches.leaves > 0)
-    pn_strategy_keep_leaf(r->strategy, x->leaf, (double)x->share.count / (double)x->share.global);
-  else if (!x->last)
-    pn_strategy_keep_grads(r->strategy);
+/* Gradients of the passes before this one are kept. */
+static pn_status keep_before(pn_run *r, int64_t passed) {
+  double before = r->strategy->comm_exposed_s;
+  pn_status st;
+
+  if (r->batches.leaves > 0 || passed == 0) return PN_OK;
+  pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
+  st = pn_strategy_keep_grads(r->strategy);
+  move_comm(r, PN_PHASE_BACKWARD, before);
+  return st;
 }
 
 static pn_status pass(pn_run *r, pn_plan *plan, const struct part *x) {
@@ -59,7 +64,8 @@ static pn_status pass(pn_run *r, pn_plan *plan, const struct part *x) {
   before = r->strategy->comm_exposed_s;
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
   move_comm(r, PN_PHASE_BACKWARD, before);
-  keep(r, x);
+  if (r->batches.leaves > 0)
+    pn_strategy_keep_leaf(r->strategy, x->leaf, (double)x->share.count / (double)x->share.global);
 done:
   return st;
 }
@@ -80,20 +86,33 @@ static pn_status passes(pn_run *r, int64_t k, int64_t *passed) {
       pn_failure_note(&r->data_lost, st, r->done + 1);
       return PN_OK;
     }
+    PN_TRY(keep_before(r, m));
     PN_TRY(pass(r, plan, &x));
   }
 done:
   return st;
 }
 
+/* How many parts the other ranks wait for; where parts are kept, only for the last one. */
+static int64_t parts_missing(const pn_run *r, int64_t k, int64_t passed) {
+  bool every = r->batches.leaves > 0 || r->strategy->ops->next_pass;
+
+  if (every) return pn_batches_rounds(&r->batches, k) - passed;
+  return passed == 0 || passed < pn_batches_parts(&r->batches, k);
+}
+
 /* The other ranks count on this one where it has no images, or fewer parts. */
 static pn_status skip(pn_run *r, int64_t k, int64_t passed) {
-  bool exact = r->batches.leaves > 0;
-  int64_t n = pn_batches_rounds(&r->batches, k);
+  int64_t n = parts_missing(r, k, passed);
   pn_status st = PN_OK;
 
-  if (!exact && passed > 0 && passed == pn_batches_parts(&r->batches, k)) return PN_OK;
-  for (int64_t m = exact ? passed : 0; m < n; m++) PN_TRY(pn_strategy_skip(r->strategy));
+  for (int64_t m = 0; m < n; m++) {
+    PN_TRY(keep_before(r, passed + m));
+    pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
+    double before = r->strategy->comm_exposed_s;
+    PN_TRY(pn_strategy_skip(r->strategy));
+    move_comm(r, PN_PHASE_BACKWARD, before);
+  }
 done:
   return st;
 }

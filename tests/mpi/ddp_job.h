@@ -52,6 +52,7 @@ typedef struct {
   const char *optim;
   double clip, ema;
   bool keep_whole, norm;
+  int parts; /* that a rank's images of a step are computed in; 0: 1 */
 } job_spec;
 
 /* One set of training: a few steps of `batch` images on the ranks of c. */
@@ -72,10 +73,8 @@ typedef struct {
 
 static void start(job *j, const job_spec *x, pn_comm *c) {
   pn_optim_config o;
-  int64_t sizes[PN_MAX_PLANS] = {0};
-  int ranks = pn_comm_size(c);
-
-  int64_t batch = x->batch;
+  int64_t sizes[PN_MAX_PLANS] = {0}, batch = x->batch;
+  int ranks = pn_comm_size(c), parts = x->parts ? x->parts : 1;
 
   *j = (job){.spec = *x, .comm = c, .batch = batch};
   j->graph = make_graph(x->hidden ? x->hidden : 24, x->norm);
@@ -86,8 +85,10 @@ static void start(job *j, const job_spec *x, pn_comm *c) {
   ok(pn_optim_create(&o, &j->optim));
   ok(pn_device_create("ref", 1, &j->device));
   pn_partition(batch, pn_comm_rank(c), ranks, &j->first, &j->mine);
-  sizes[0] = j->mine;
-  ok(pn_plan_set_create(j->graph, j->device, (batch + ranks - 1) / ranks, sizes, &j->plans));
+  sizes[0] = (j->mine + parts - 1) / parts;
+  sizes[1] = j->mine / parts;
+  ok(pn_plan_set_create(j->graph, j->device, ((batch + ranks - 1) / ranks + parts - 1) / parts,
+                        sizes, &j->plans));
   pn_strategy_spec spec = {.graph = j->graph,
                            .map = &j->plans.map,
                            .optim = j->optim,
@@ -96,6 +97,7 @@ static void start(job *j, const job_spec *x, pn_comm *c) {
                            .bucket_bytes = 2048, /* several buckets, dense1.weight in pieces */
                            .seed = 7,
                            .clip_norm = x->clip,
+                           .micro_batches = parts,
                            .keep_whole = x->keep_whole,
                            .ema = x->ema};
   ok(pn_strategy_create(x->strategy, &spec, &j->strategy));
@@ -135,35 +137,54 @@ static void grads_to_logical(const job *j, float *out) {
   }
 }
 
-static void fill(const job *j, pn_plan *plan, int step, uint64_t *id) {
-  for (int64_t i = 0; i < j->mine; i++) {
-    id[i] = (uint64_t)(step * 1000 + j->first + i);
+/* Images [first, first + count) of a step. */
+static void fill(pn_plan *plan, int step, int64_t first, int64_t count, uint64_t *id) {
+  for (int64_t i = 0; i < count; i++) {
+    id[i] = (uint64_t)(step * 1000 + first + i);
     pn_rng r = pn_rng_make(1, PN_RNG_TEST, id[i], 0);
     for (int p = 0; p < PIXELS; p++) pn_plan_input(plan)[i * PIXELS + p] = pn_rng_uniform(&r);
     pn_plan_labels(plan)[i] = (int32_t)pn_rng_below(&r, 2);
   }
 }
 
-static void step(job *j, int t) {
-  pn_plan *plan = pn_plan_set_get(&j->plans, j->mine);
-  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, true);
+/* One backward pass; without images a rank only takes part in the communication. */
+static void pass(job *j, int t, int64_t first, int64_t count, bool last) {
+  pn_plan *plan = pn_plan_set_get(&j->plans, count);
+  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, last);
   uint64_t id[64];
   float scale[64];
   pn_step_ctx ctx = {.seed = 3, .epoch = 1, .sample_id = id, .sample_scale = scale};
 
   for (int i = 0; i < 64; i++) scale[i] = 1.0f / (float)j->batch;
-  if (plan) {
-    fill(j, plan, t, id);
-    ok(pn_plan_forward(plan, &ctx, &hooks));
-    j->strategy->fed++;
-    for (int64_t i = 0; i < j->mine; i++)
-      j->loss[t] += (double)pn_plan_losses(plan)[i] / (double)j->batch;
-    ok(pn_plan_backward(plan, &ctx, &hooks));
-  } else {
+  if (!plan) {
     ok(pn_strategy_skip(j->strategy));
+    return;
+  }
+  fill(plan, t, first, count, id);
+  ok(pn_plan_forward(plan, &ctx, &hooks));
+  j->strategy->fed++;
+  for (int64_t i = 0; i < count; i++)
+    j->loss[t] += (double)pn_plan_losses(plan)[i] / (double)j->batch;
+  ok(pn_plan_backward(plan, &ctx, &hooks));
+}
+
+/* As the trainer: no more parts than images; where all parts are shared, as many as any rank. */
+static void step(job *j, int t) {
+  int64_t parts = j->spec.parts ? j->spec.parts : 1, most, own, first, count;
+  int ranks = pn_comm_size(j->comm);
+
+  most = (j->batch + ranks - 1) / ranks < parts ? (j->batch + ranks - 1) / ranks : parts;
+  own = j->mine < parts ? j->mine : parts;
+  if (!j->strategy->ops->next_pass) most = own > 0 ? own : 1;
+  for (int64_t m = 0; m < most; m++) {
+    if (m > 0) ok(pn_strategy_keep_grads(j->strategy));
+    first = count = 0;
+    if (m < own) pn_partition(j->mine, (int)m, (int)own, &first, &count);
+    pass(j, t, j->first + first, count, m == most - 1);
   }
   /* the norm once: both ways through step() are taken */
   ok(j->strategy->ops->step(j->strategy, t + 1, 0.05, t == 0 ? &j->norm : NULL));
+  j->strategy->carrying = false;
 }
 
 static void weights(job *j, bool average, float *out) {

@@ -183,8 +183,55 @@ static void test_like_ddp(void **state) {
     }
 }
 
+/* A step in parts: each is shared by fsdp, the last one only by the others.  13 images: on 4 ranks
+ * some have 4 and some 3, in parts of 2 and 1; 3 images: ranks with one part, or none, beside
+ * others with two. */
+static void test_parts(void **state) {
+  static const int64_t batches[] = {8, 13, 3};
+
+  (void)state;
+  for (int k = 1; k < N_STRATEGIES; k++)
+    for (int c = 0; c < N_COMMS; c++)
+      for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
+        equal_to_ddp(&(job_spec){.strategy = strategies[k],
+                                 .comm = comm_of(c),
+                                 .batch = batches[i],
+                                 .parts = 3,
+                                 .keep_whole = i == 1,
+                                 .clip = i == 2 ? 0.5 : 0});
+}
+
 static size_t about(double x) { /* padding of slices and edges of pages */
   return (size_t)(1.05 * x) + (64 << 10);
+}
+
+/* Bytes with pages: the most of parameters and gradients in any step, and the optimizer's state. */
+static size_t measured(const job *j) {
+  size_t own = j->strategy->bytes_state / 2, sum = 0;
+
+  for (int k = 0; k < 2; k++) sum += pn_pages_resident(j->strategy->state[k], own);
+  return sum + j->strategy->peak_params + j->strategy->peak_grads;
+}
+
+/* Steps in several parts keep no gradients beside the slices. */
+static void test_memory_of_parts(void **state) {
+  const int64_t hidden = 700;
+  job j;
+  double all, units = (double)(2 * hidden * (hidden + 1)) * sizeof(float);
+
+  (void)state;
+  for (int parts = 1; parts <= 2; parts++) {
+    start(&j,
+          &(job_spec){
+              .strategy = "fsdp", .batch = 8, .hidden = hidden, .optim = "adam", .parts = parts},
+          world);
+    all = (double)j.plans.map.total * sizeof(float);
+    for (int t = 0; t < 3; t++) step(&j, t);
+    assert_true(measured(&j) >= (size_t)(4 * all / size));
+    assert_true(measured(&j) <= about(4 * all / size + 2 * units));
+    assert_null(j.strategy->carry);
+    stop(&j);
+  }
 }
 
 /* Planned and resident bytes: state 1/P (zero1), everything 1/P plus two units (fsdp). */
@@ -218,10 +265,11 @@ static void test_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_equal),       cmocka_unit_test(test_like_ddp),
-      cmocka_unit_test(test_divergence),  cmocka_unit_test(test_visit),
-      cmocka_unit_test(test_visit_fails), cmocka_unit_test(test_memory),
-      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_equal),           cmocka_unit_test(test_like_ddp),
+      cmocka_unit_test(test_divergence),      cmocka_unit_test(test_visit),
+      cmocka_unit_test(test_visit_fails),     cmocka_unit_test(test_memory),
+      cmocka_unit_test(test_refusals),        cmocka_unit_test(test_parts),
+      cmocka_unit_test(test_memory_of_parts),
   };
   if (pn_test_start(60) != PN_OK) return 3;
   return pn_test_end(cmocka_run_group_tests(tests, NULL, NULL));
