@@ -139,6 +139,8 @@ pn_status pn_device_alloc(pn_device *d, size_t bytes, void **out);
 const char *pn_device_library(void); /* "oneDNN 2.6.3" or "none": for pneuma info */
 const char *pn_device_isa(void);     /* ISA the library will use, e.g. "avx512_core_amx" */
 
+int pn_device_lanes(void); /* floats in the widest vector of that ISA */
+
 extern const pn_device_ops pn_device_ref_ops; /* the oracle; prepares every op */
 
 #endif

@@ -43,6 +43,14 @@ const char *pn_device_isa(void) {
 #endif
 }
 
+int pn_device_lanes(void) {
+#ifdef PN_WITH_ONEDNN
+  return pn_onednn_lanes();
+#else
+  return 8;
+#endif
+}
+
 static const struct row *find_row(const char *name) {
   bool any = strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0;
 

@@ -121,6 +121,10 @@ pn_status dnn_conv_single_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 /* BACKWARD_POST through ReLU and pool: DDST -> DMID. */
 pn_status dnn_pool_post(pn_device *d, pn_task *t, pn_kernel *out);
 
+/* Backward of conv + ReLU + pool without the zeros of the diff; asked before the passes above. */
+bool dnn_pool_grad_fits(const pn_task *t);
+pn_status dnn_pool_grad_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+
 /* Our own conv + ReLU + pool for a first layer. */
 bool dnn_small_conv_fits(const pn_task *t);
 pn_status dnn_small_conv_prepare(pn_device *d, pn_task *t, pn_kernel *out);

@@ -265,6 +265,7 @@ static pn_status chunked_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
 pn_status dnn_conv_pool_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   *out = (pn_kernel){.run = NULL};
   if (t->pass == PN_FORWARD) return chunked_prepare(d, t, out);
+  if (dnn_pool_grad_fits(t)) return dnn_pool_grad_prepare(d, t, out);
   if (reads_layout(d->impl, t, PN_BACKWARD_WEIGHT) && reads_layout(d->impl, t, PN_BACKWARD_DATA))
     return t->pass == PN_BACKWARD_POST ? PN_OK : chunked_prepare(d, t, out);
   return t->pass == PN_BACKWARD_POST ? dnn_pool_post(d, t, out)

@@ -64,6 +64,10 @@ int dnn_lanes(void) {
   return (isa & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? 8 : 4;
 }
 
+int pn_onednn_lanes(void) {
+  return dnn_lanes();
+}
+
 static void onednn_destroy(pn_device *d) {
   struct dnn_device *m = d->impl;
   if (!m) return;

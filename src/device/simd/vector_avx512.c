@@ -6,6 +6,7 @@
 
 #include <immintrin.h>
 #include <math.h>
+#include <string.h>
 
 enum { LANES = 16 };
 typedef float vec __attribute__((vector_size(64), may_alias));
@@ -23,8 +24,10 @@ static inline vec vec_pass(vec d, vec y) {
 }
 
 #include "device/simd/norm_body.h"
+#include "device/simd/peak_body.h"
 #include "device/simd/pool2_body.h"
 #include "device/simd/pool_body.h"
+#include "device/simd/pool_grad_body.h"
 #include "device/simd/small_conv_body.h"
 
 const pn_vector_code pn_vector_avx512 = {.lanes = LANES,
@@ -34,5 +37,8 @@ const pn_vector_code pn_vector_avx512 = {.lanes = LANES,
                                          .pool_backward = pool_backward,
                                          .pool_any_forward = pool_any_forward,
                                          .pool_any_backward = pool_any_backward,
+                                         .grad_weight = grad_weight,
+                                         .grad_data = grad_data,
+                                         .peak_chains = peak_chains,
                                          .norm = NORM_CODE};
 #endif
