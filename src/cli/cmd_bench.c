@@ -1,81 +1,50 @@
-/* cmd_bench.c -- `pneuma bench WHAT`: measurements of the program's parts beside their peers. */
-#include "cli/cli.h"
-#include "cli/units.h"
-#include "report/bench_comm.h"
+/* cmd_bench.c -- `pneuma bench WHAT`: measurements of the program's parts. */
+#include "cli/bench.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-
-static void print_row(void *ctx, const pn_comm_row *r) {
-  const pn_cli *x = ctx;
-
-  if (!pn_cli_speaks(x)) return;
-  printf("%-16s %10s %12.1f %12.1f %7.2f %9.2f %9.2f  %s\n", r->op,
-         pn_text_bytes((double)r->bytes).s, r->us, r->mpi_us, r->mpi_us / r->us, r->algbw_GBps,
-         r->busbw_GBps, r->correct ? "yes" : "NO");
-  fflush(stdout);
-}
-
-static json_t *rows_json(const pn_comm_row *rows, int n, int ranks) {
-  json_t *list = json_array();
-
-  for (int i = 0; i < n; i++) {
-    const pn_comm_row *r = &rows[i];
-    json_array_append_new(list, json_pack("{s:s, s:I, s:i, s:f, s:f, s:f, s:f, s:f, s:b}", "op",
-                                          r->op, "bytes", (json_int_t)r->bytes, "ranks", ranks,
-                                          "us", r->us, "mpi_us", r->mpi_us, "ratio",
-                                          r->mpi_us / r->us, "algbw_GBps", r->algbw_GBps,
-                                          "busbw_GBps", r->busbw_GBps, "correct", r->correct));
-  }
-  return list;
-}
-
-static pn_status all_correct(const pn_comm_row *rows, int n) {
-  for (int i = 0; i < n; i++)
-    if (!rows[i].correct)
-      return PN_FAIL(PN_ERR_NUMERIC, "%s of %lld bytes gives wrong sums", rows[i].op,
-                     (long long)rows[i].bytes);
-  return PN_OK;
-}
-
-static pn_status bench_comm(pn_cli *x) {
-  pn_comm_bench b = {.world = x->comm, .tell = print_row, .ctx = x};
-  int ranks = pn_comm_size(x->comm), n = 0;
-  pn_comm_row *rows = NULL;
-  pn_status st = PN_OK;
-
-  b.from = pn_options_int(x->opt, "bench.from_kb") << 10;
-  b.to = pn_options_int(x->opt, "bench.to_mb") << 20;
-  b.seconds = pn_options_float(x->opt, "bench.row_s");
-  PN_TRY(pn_comm_data(x->comm, pn_options_text(x->opt, "train.comm"), &b.bulk));
-  if (pn_cli_speaks(x)) {
-    printf("%d ranks, %s against %s's blocking calls; medians of the slowest rank\n", ranks,
-           pn_comm_backend(b.bulk), pn_comm_library());
-    printf("%-16s %10s %12s %12s %7s %9s %9s  %s\n", "operation", "size", "us", "MPI us", "ratio",
-           "alg GB/s", "bus GB/s", "correct");
-  }
-  PN_TRY(pn_comm_bench_run(&b, &rows, &n));
-  PN_TRY(all_correct(rows, n));
-  if (pn_cli_speaks(x) && pn_comm_bench_gain(rows, n) > 0)
-    printf("allreduce of 1, 4, 16, 64 MiB: %.2f times the library's speed (geometric mean)\n",
-           pn_comm_bench_gain(rows, n));
-  x->result = json_pack("{s:o, s:f, s:s, s:s}", "rows", rows_json(rows, n, ranks), "gain",
-                        pn_comm_bench_gain(rows, n), "comm", pn_comm_backend(b.bulk), "mpi",
-                        pn_comm_library());
-done:
-  free(rows);
-  pn_comm_destroy(b.bulk);
-  return st;
-}
 
 static const struct bench {
   const char *name;
   pn_status (*run)(pn_cli *x);
-} benches[] = {{"comm", bench_comm}};
+  const char *takes; /* options, or how they begin, each ended by a blank */
+} benches[] = {
+    {"comm", pn_bench_comm, "bench.from_kb bench.to_mb bench.row_s train.comm run.watchdog_s "},
+    {"roofline", pn_bench_roofline,
+     "model. optim. data.path train.batch train.device train.threads train.precision bench.steps "
+     "run.watchdog_s "}};
 enum { N_BENCHES = sizeof benches / sizeof *benches };
 
+static bool takes(const struct bench *b, const char *key) {
+  for (const char *p = b->takes, *end; (end = strchr(p, ' ')); p = end + 1) {
+    size_t n = (size_t)(end - p);
+    if (strncmp(p, key, n) == 0 && (p[n - 1] == '.' || key[n] == '\0')) return true;
+  }
+  return false;
+}
+
+/* An option that would have no effect is an error. */
+static pn_status check_options(const struct bench *b, const pn_options *o) {
+  int n;
+  const pn_option *row = pn_option_table(&n);
+
+  for (int i = 0; i < n; i++)
+    if (pn_options_given(o, row[i].key) && !takes(b, row[i].key))
+      return PN_FAIL(PN_ERR_ARG, "%s has no effect on bench %s; it takes %s", row[i].key, b->name,
+                     b->takes);
+  return PN_OK;
+}
+
 pn_status pn_cmd_bench(pn_cli *x) {
-  for (int i = 0; i < N_BENCHES; i++)
-    if (strcmp(x->args[0], benches[i].name) == 0) return benches[i].run(x);
-  return pn_agree(x->comm, PN_FAIL(PN_ERR_ARG, "bench %s: expected comm", x->args[0]));
+  char names[128] = "";
+  pn_status st;
+
+  for (int i = 0; i < N_BENCHES; i++) {
+    size_t used = strlen(names);
+    snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", benches[i].name);
+    if (strcmp(x->args[0], benches[i].name) != 0) continue;
+    st = pn_agree(x->comm, check_options(&benches[i], x->opt));
+    return st == PN_OK ? benches[i].run(x) : st;
+  }
+  return pn_agree(x->comm, PN_FAIL(PN_ERR_ARG, "bench %s: expected %s", x->args[0], names));
 }

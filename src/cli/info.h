@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "comm/place.h"
+#include "nn/plan.h"
 
 /* Everything known of a model as it would be trained here.  Rank 0 alone makes and prints it. */
 typedef struct pn_info_model pn_info_model;
@@ -12,6 +13,11 @@ typedef struct pn_info_model pn_info_model;
  * *out owned by the caller.  Errors: ARG, and those of the device and the planner. */
 pn_status pn_info_model_create(const pn_options *o, int ranks, int threads, pn_info_model **out);
 void pn_info_model_destroy(pn_info_model *m);
+/* What it is made of; borrowed. */
+const pn_graph *pn_info_model_graph(const pn_info_model *m);
+pn_device *pn_info_model_device(const pn_info_model *m);
+pn_plan *pn_info_model_plan(const pn_info_model *m); /* for training */
+int64_t pn_info_model_batch(const pn_info_model *m); /* of one rank */
 pn_status pn_info_model_print(const pn_info_model *m);
 /* Adds model, parameters, flop_per_image, batch, plan, memory to `to`. */
 void pn_info_model_json(const pn_info_model *m, json_t *to);

@@ -90,6 +90,22 @@ void pn_info_model_destroy(pn_info_model *m) {
   free(m);
 }
 
+const pn_graph *pn_info_model_graph(const pn_info_model *m) {
+  return m->graph;
+}
+
+pn_device *pn_info_model_device(const pn_info_model *m) {
+  return m->device;
+}
+
+pn_plan *pn_info_model_plan(const pn_info_model *m) {
+  return m->plan;
+}
+
+int64_t pn_info_model_batch(const pn_info_model *m) {
+  return m->batch;
+}
+
 static int64_t node_params(const pn_graph *g, const pn_node *n) {
   const int param[] = {n->weight, n->bias, n->gamma, n->beta, n->mean, n->var};
   int64_t count = 0;

@@ -65,13 +65,17 @@ pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hook
  */
 pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks);
 
+/* Step i of pn_plan_n_steps alone, for measurements; all of them in order are forward and backward.
+ */
+pn_status pn_plan_run_step(pn_plan *p, int i, const pn_step_ctx *ctx);
+
 /* What `pneuma info` prints: one row per step. */
 typedef struct {
   char name[PN_NAME_BYTES];          /* "conv1+relu1" or "reorder" */
   const char *pass;                  /* "forward", "backward" */
   const char *device, *impl;         /* borrowed from the plan */
   char layout[2 * PN_TAG_BYTES + 8]; /* "abcd -> aBcd16b" */
-  size_t bytes;                      /* operands read and written */
+  size_t bytes;                      /* operands read and written, SCRATCH left out */
   int64_t flop;
 } pn_step_info;
 int pn_plan_n_steps(const pn_plan *p);

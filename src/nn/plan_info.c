@@ -44,7 +44,7 @@ void pn_plan_step_info(const pn_plan *p, int i, pn_step_info *out) {
   out->flop = s->flop;
   layout_text(s, out->layout, sizeof out->layout);
   for (int r = 0; r < PN_ROLE_COUNT; r++)
-    if (uses(s, r)) out->bytes += operand_bytes(p, &s->operand[r]);
+    if (uses(s, r) && r != PN_SCRATCH) out->bytes += operand_bytes(p, &s->operand[r]);
 }
 
 pn_plan_memory pn_plan_memory_use(const pn_plan *p) {

@@ -89,6 +89,11 @@ done:
   return st;
 }
 
+pn_status pn_plan_run_step(pn_plan *p, int i, const pn_step_ctx *ctx) {
+  pn_status st = check_bound(p, i >= p->n_forward);
+  return st == PN_OK ? run_step(p, i, ctx) : st;
+}
+
 /* Gradients that are final after step i; next: the highest parameter not yet reported. */
 static pn_status report_ready(const pn_plan *p, int i, int *next, const pn_plan_hooks *h) {
   for (; *next >= 0; --*next) {
