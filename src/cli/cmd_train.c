@@ -45,6 +45,7 @@ static void print_phases(const pn_train_result *r) {
                 {"forward", r->forward_ms},
                 {"backward", r->backward_ms},
                 {"communication, exposed", r->comm_exposed_ms},
+                {"  of it for a late rank", r->comm_late_ms},
                 {"communication, hidden", r->comm_hidden_ms},
                 {"update", r->update_ms}};
 

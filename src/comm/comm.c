@@ -330,3 +330,8 @@ pn_status pn_request_wait(pn_request *r) {
 double pn_comm_late_s(const pn_comm *c) {
   return c->late_s;
 }
+
+/* a + b == b + a: two ranks need no order. */
+bool pn_comm_order_fixed(const pn_comm *c) {
+  return c->order_fixed || c->size <= 2;
+}

@@ -110,6 +110,9 @@ pn_status pn_comm_library_call(pn_comm *c, pn_transfer_kind kind, float *in, flo
                                int64_t count);
 pn_status pn_request_test(pn_request *r, bool *done); /* moves data on, also of other requests */
 pn_status pn_request_wait(pn_request *r);             /* r is invalid afterwards */
+/* Has the sum of an element the same order of summation wherever the element lies in the buffer?
+ * Then the bits do not depend on how data are cut into transfers. */
+bool pn_comm_order_fixed(const pn_comm *c);
 /* Seconds that this rank has spent in pn_request_wait until the last rank of its host had started
  * the same transfer: imbalance, not transfer.  `shm` only; 0 with MPI, which does not tell. */
 double pn_comm_late_s(const pn_comm *c);

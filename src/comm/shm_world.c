@@ -92,6 +92,7 @@ static void fill(pn_comm *c, struct shm_comm *m, pn_comm *own) {
   own->size = c->size;
   own->world_rank = c->world_rank;
   own->chunk = INT_MAX;
+  own->order_fixed = m->hosts <= 2; /* in rank order on a host; MPI between more may cut its ring */
   own->impl = m;
   own->ctl = m->mpi->ctl; /* shared with m->mpi, owned by the whole */
   m->own.comm = own;

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { ALIGN = 16, FIRST_BUCKET_BYTES = 1 << 20, DEFAULT_BUCKET_BYTES = 4 << 20 };
+enum { ALIGN = 16, FIRST_BUCKET_BYTES = 1 << 20 };
 
 /* Upper bound of the number of buckets: one per parameter, and the pieces of large ones. */
 static int64_t most_buckets(const pn_param_map *map, int64_t limit) {
@@ -46,7 +46,7 @@ pn_status pn_buckets_make(const pn_param_map *map, int64_t first_bytes, int64_t 
 }
 
 pn_status pn_buckets_of(const pn_strategy_spec *spec, pn_bucket_plan *out) {
-  int64_t bytes = spec->bucket_bytes > 0 ? spec->bucket_bytes : DEFAULT_BUCKET_BYTES;
+  int64_t bytes = spec->bucket_bytes;
   int64_t first = bytes < FIRST_BUCKET_BYTES ? bytes : FIRST_BUCKET_BYTES;
   return pn_buckets_make(spec->map, first, bytes, out);
 }

@@ -25,7 +25,7 @@ typedef struct {
  * Errors: ARG (sizes below 1), NOMEM. */
 pn_status pn_buckets_make(const pn_param_map *map, int64_t first_bytes, int64_t bucket_bytes,
                           pn_bucket_plan *out);
-/* With the sizes of a strategy: spec->bucket_bytes, or the default; the first is at most 1 MiB. */
+/* With the size of a strategy, spec->bucket_bytes; the first is at most 1 MiB. */
 pn_status pn_buckets_of(const pn_strategy_spec *spec, pn_bucket_plan *out);
 void pn_buckets_free(pn_bucket_plan *b);
 

@@ -89,6 +89,7 @@ static void ddp_destroy(pn_strategy *s) {
 const pn_strategy_ops pn_strategy_ddp_ops = {
     .name = "ddp",
     .help = "every rank has all parameters; gradients are summed in buckets during backward",
+    .by_buckets = true,
     .plan = ddp_plan,
     .setup = pn_replica_alloc,
     .hooks = {.grad_ready = ddp_grad_ready, .tick = ddp_tick},

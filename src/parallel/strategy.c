@@ -76,6 +76,28 @@ static void tell_plan(const pn_strategy *s) {
       pn_comm_backend(s->spec.data));
 }
 
+/* Norms of tensors that are cut at buckets are summed in an order that depends on them. */
+static const char *why_fixed(const pn_strategy *s) {
+  bool norms = s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim);
+
+  if (s->spec.leaves > 0) return "exact sums have none of their own";
+  return norms ? "clipping and LARS sum norms bucket by bucket: not measured" : NULL;
+}
+
+static pn_status choose_buckets(pn_strategy *s) {
+  pn_bucket_question q = {.wanted = s->spec.bucket_bytes,
+                          .gradient = s->spec.map->trainable * (int64_t)sizeof(float),
+                          .fixed = why_fixed(s)};
+  const pn_bucket_choice *x = &s->buckets;
+  pn_status st;
+
+  if (!s->ops->by_buckets) return PN_OK;
+  if ((st = pn_buckets_choose(s->spec.data, &q, &s->buckets)) != PN_OK) return st;
+  s->spec.bucket_bytes = x->bytes;
+  pn_info("%-12s %.4g MiB (%s): %s", "buckets", mib((size_t)x->bytes), x->origin, x->why);
+  return PN_OK;
+}
+
 pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_strategy **out) {
   const pn_strategy_ops *ops = NULL;
   pn_strategy *s = calloc(1, sizeof *s);
@@ -86,6 +108,7 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   PN_TRY(check_map(spec->map, spec->data));
   s->ops = ops;
   s->spec = *spec;
+  PN_TRY(choose_buckets(s));
   PN_TRY(pn_agree(spec->data, ops->plan(s)));
   tell_plan(s);
   PN_TRY(pn_agree(spec->data, ops->setup(s)));

@@ -7,6 +7,7 @@
 #include "nn/plan.h"
 #include "optim/groups.h"
 #include "optim/optim.h"
+#include "parallel/bucket_choice.h"
 
 typedef struct pn_strategy pn_strategy;
 
@@ -33,7 +34,7 @@ typedef struct {
   pn_optim *optim;                  /* borrowed */
   pn_comm *data;                    /* borrowed */
   pn_device *device;                /* borrowed: allocates the arenas */
-  int64_t bucket_bytes;             /* ddp; 0 = default (see bucket.c) */
+  int64_t bucket_bytes;             /* ddp, zero1; 0 = pn_buckets_choose */
   uint64_t seed;                    /* initial values */
   const pn_initial_source *initial; /* NULL: all random; borrowed during creation */
   const pn_group *groups; /* [parameters]; NULL: all alike, decay as the graph says; borrowed */
@@ -58,6 +59,7 @@ typedef struct {
 
 typedef struct {
   const char *name, *help; /* "single", "ddp" */
+  bool by_buckets;         /* sends gradients in buckets */
   bool by_units; /* parameters are there only inside the hooks, or between gather and release */
   /* Decides who has what: fills bytes_*, which are told before anything is allocated.  Not
    * collective. */
@@ -92,6 +94,7 @@ struct pn_strategy {
    * map->trainable elements. state: as many, or this rank's slices (see `own`).  Owned. */
   float *params, *grads, *state[2];
   pn_pieces own;
+  pn_bucket_choice buckets;
   float *carry; /* gradients of the step's backward passes so far; owned */
   bool carrying;
   struct pn_exact *exact; /* NULL: ordinary sums; owned */

@@ -197,6 +197,7 @@ static void zero1_destroy(pn_strategy *s) {
 const pn_strategy_ops pn_strategy_zero1_ops = {
     .name = "zero1",
     .help = "as ddp, but each rank updates its slice and has the optimizer state of that only",
+    .by_buckets = true,
     .plan = zero1_plan,
     .setup = zero1_setup,
     .hooks = {.grad_ready = zero1_grad_ready, .tick = zero1_tick},

@@ -23,6 +23,7 @@ static void fill_columns(pn_run *r, int64_t n) {
   }
   for (int64_t k = 0; k < n; k++) {
     r->columns[k * PN_COL_COUNT + PN_COL_COMM_HIDDEN] = r->hidden[k];
+    r->columns[k * PN_COL_COUNT + PN_COL_COMM_LATE] = r->late[k];
     r->columns[k * PN_COL_COUNT + PN_COL_STEP] = pn_phases_step_seconds(r->phases)[k];
   }
 }

@@ -77,11 +77,11 @@ static pn_status open_files(pn_record *r, const pn_record_spec *spec) {
   PN_TRY(open_csv(r->folder, "epochs.csv",
                   "epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,"
                   "images_per_s,seconds,data_s,forward_s,backward_s,comm_exposed_s,comm_hidden_s,"
-                  "update_s,peak_bytes",
+                  "comm_late_s,update_s,peak_bytes",
                   spec->step > 0 ? spec->epoch : 0, &r->epochs_csv));
   PN_TRY(open_csv(r->folder, "steps.csv",
                   "step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,"
-                  "comm_hidden_ms,update_ms,step_ms,lr",
+                  "comm_hidden_ms,comm_late_ms,update_ms,step_ms,lr",
                   spec->step, &r->steps_csv));
   PN_TRY(pn_events_open(r->folder, spec->step, &r->events));
 done:

@@ -3,6 +3,7 @@
 #ifndef PN_TRAIN_RECORD_H
 #define PN_TRAIN_RECORD_H
 
+#include "parallel/bucket_choice.h"
 #include "train/events.h"
 #include "train/trainer.h"
 
@@ -14,6 +15,7 @@ typedef enum {
   PN_COL_BACKWARD,
   PN_COL_COMM_EXPOSED,
   PN_COL_COMM_HIDDEN,
+  PN_COL_COMM_LATE, /* of the exposed: until the last rank had come */
   PN_COL_UPDATE,
   PN_COL_STEP,
   PN_COL_COUNT
@@ -63,6 +65,7 @@ typedef struct {
   const char *device;
   int ranks;
   size_t bytes_arena;
+  const pn_bucket_choice *buckets;
   int64_t steps_per_epoch;
   int64_t best_step, best_epoch; /* -1: none */
   double best_value;

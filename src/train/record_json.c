@@ -6,9 +6,26 @@
 #include <string.h>
 
 static json_t *phases_json(const pn_train_result *r) {
-  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "data", r->data_ms, "forward", r->forward_ms,
-                   "backward", r->backward_ms, "comm_exposed", r->comm_exposed_ms, "comm_hidden",
-                   r->comm_hidden_ms, "update", r->update_ms);
+  return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "data", r->data_ms, "forward",
+                   r->forward_ms, "backward", r->backward_ms, "comm_exposed", r->comm_exposed_ms,
+                   "comm_hidden", r->comm_hidden_ms, "comm_late", r->comm_late_ms, "update",
+                   r->update_ms);
+}
+
+/* NULL: there are none. */
+static json_t *buckets_json(const pn_bucket_choice *x) {
+  json_t *sweep = json_array();
+
+  if (x->bytes == 0) {
+    json_decref(sweep);
+    return NULL;
+  }
+  for (int i = 0; i < x->n_tried; i++)
+    json_array_append_new(sweep,
+                          json_pack("{s:f, s:f}", "mb", (double)x->tried[i].bytes / (1 << 20), "ms",
+                                    1e3 * x->tried[i].seconds));
+  return json_pack("{s:f, s:s, s:s, s:o}", "mb", (double)x->bytes / (1 << 20), "origin", x->origin,
+                   "why", x->why, "sweep", sweep);
 }
 
 static json_t *peak_json(const pn_train_result *r, const pn_run_facts *f) {
@@ -46,11 +63,12 @@ static json_t *best_json(const pn_run_facts *f) {
 
 static json_t *how_well(const pn_record *r, const pn_run_facts *f, const pn_train_result *o) {
   json_t *test = o->test.n > 0 ? pn_metrics_json(&o->test, r->data) : json_null();
-  return json_pack("{s:o, s:f, s:o, s:o, s:s, s:o, s:O?, s:O?, s:O?, s:o?}", "step_ms",
+  return json_pack("{s:o, s:f, s:o, s:o, s:s, s:o, s:O?, s:O?, s:O?, s:o?, s:o?}", "step_ms",
                    step_json(&o->step_ms), "images_per_s", o->images_per_s, "phases_ms",
                    phases_json(o), "peak_bytes", peak_json(o, f), "weights_sha256",
                    o->weights_sha256, "test", test, "options", f->cfg->options, "versions",
-                   f->cfg->versions, "machine", f->cfg->machine, "best", best_json(f));
+                   f->cfg->versions, "machine", f->cfg->machine, "best", best_json(f), "buckets",
+                   buckets_json(f->buckets));
 }
 
 static pn_status write_run(const pn_record *r, const json_t *record) {

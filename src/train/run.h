@@ -55,6 +55,7 @@ typedef struct {
   /* Of the pending steps; [steps per epoch]. */
   pn_phases *phases;
   double *hidden;    /* seconds of communication that the rank did not wait for */
+  double *late;      /* seconds of waiting for a rank that had not come yet */
   double *loss;      /* this rank's part of the step's mean loss */
   double *leaf_loss; /* [steps][batches.leaves]: the same of each leaf; 0 for those of others */
   double *rate;      /* learning rate */

@@ -113,11 +113,12 @@ static pn_status make_buffers(pn_run *r) {
 
   r->order = malloc((size_t)r->batches.n * sizeof *r->order);
   r->hidden = calloc(steps, sizeof *r->hidden);
+  r->late = calloc(steps, sizeof *r->late);
   r->loss = calloc(steps, sizeof *r->loss);
   r->rate = calloc(steps, sizeof *r->rate);
   r->columns = calloc(steps * PN_COL_COUNT, sizeof *r->columns);
   r->leaf_loss = calloc(steps * (size_t)r->batches.leaves + 1, sizeof *r->leaf_loss);
-  if (!r->leaf_loss || !r->order || !r->hidden || !r->loss || !r->rate || !r->columns)
+  if (!r->leaf_loss || !r->order || !r->hidden || !r->late || !r->loss || !r->rate || !r->columns)
     return PN_FAIL(PN_ERR_NOMEM, "training of %lld images: out of memory", (long long)r->batches.n);
   return pn_phases_create(r->batches.steps, &r->phases);
 }
@@ -207,6 +208,7 @@ void pn_run_destroy(pn_run *r) {
   free(r->weight);
   free(r->order);
   free(r->hidden);
+  free(r->late);
   free(r->loss);
   free(r->leaf_loss);
   free(r->rate);

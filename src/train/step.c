@@ -132,6 +132,7 @@ static pn_status update(pn_run *r) {
 
 pn_status pn_run_step(pn_run *r, int64_t k) {
   int64_t passed = 0;
+  double late = pn_comm_late_s(r->bulk);
   pn_status st = PN_OK;
 
   r->loss[r->pending] = 0;
@@ -145,6 +146,7 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
   PN_TRY(skip(r, k, passed));
   PN_TRY(update(r));
   pn_phases_end(r->phases);
+  r->late[r->pending] = pn_comm_late_s(r->bulk) - late;
   r->hidden[r->pending++] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);
   r->done++;
 done:

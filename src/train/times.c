@@ -38,7 +38,8 @@ static pn_status column_ms(const pn_step_row *rows, const int64_t *index, int64_
 
 pn_status pn_record_times(const pn_step_row *rows, int64_t n, pn_train_result *r) {
   double *const phase[] = {&r->data_ms,         &r->forward_ms,     &r->backward_ms,
-                           &r->comm_exposed_ms, &r->comm_hidden_ms, &r->update_ms};
+                           &r->comm_exposed_ms, &r->comm_hidden_ms, &r->comm_late_ms,
+                           &r->update_ms};
   int64_t *index, chosen;
   pn_stats s;
   pn_status st = PN_OK;

@@ -230,6 +230,7 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
   pn_run_facts facts = {.cfg = r->cfg,
                         .device = r->device->ops->name,
                         .ranks = pn_comm_size(r->comm),
+                        .buckets = &r->strategy->buckets,
                         .steps_per_epoch = r->batches.steps,
                         .best_step = r->best.step,
                         .best_epoch = r->best.epoch,

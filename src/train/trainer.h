@@ -46,9 +46,9 @@ typedef struct {
   bool restore_best;  /* the result is that of the best epoch; needs out_path */
   int threads;        /* per rank, >= 1 (resolved) */
   uint64_t seed;
-  double bucket_mb;
-  bool reshard; /* fsdp: drop a unit's parameters between its forward and its backward */
-  char comm[8]; /* "auto", "mpi", "shm"; "" = auto */
+  double bucket_mb; /* 0: auto */
+  bool reshard;     /* fsdp: drop a unit's parameters between its forward and its backward */
+  char comm[8];     /* "auto", "mpi", "shm"; "" = auto */
   pn_augment_config augment; /* of the training images; all 0 = none */
   pn_check check;
   int prefetch, data_threads; /* batches read ahead (0: in the step), and by how many threads */
@@ -74,7 +74,7 @@ typedef struct {
 
 typedef struct {
   pn_step_time step_ms;
-  double data_ms, forward_ms, backward_ms, comm_exposed_ms, comm_hidden_ms,
+  double data_ms, forward_ms, backward_ms, comm_exposed_ms, comm_hidden_ms, comm_late_ms,
       update_ms;       /* medians, max over ranks */
   double images_per_s; /* global batch / median step time */
   double seconds, final_loss;

@@ -13,14 +13,14 @@ must "$PNEUMA" ingest phantom shards --size 24
 printf 'model: {filters1: 3, filters2: 4, hidden: 8}\ntrain: {batch: 8, epochs: 3, threads: 1}\nschedule: {name: cosine}\ndata: {path: shards}\n' > run.yaml
 must "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" train run.yaml out.path=run-1
 
-has run-1/epochs.csv '^epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,images_per_s,seconds,data_s,forward_s,backward_s,comm_exposed_s,comm_hidden_s,update_s,peak_bytes$'
-has run-1/steps.csv '^step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,comm_hidden_ms,update_ms,step_ms,lr$'
-awk -F, 'NF != 18 { exit 1 } NR > 1 && !($18 > 1e6 && $11 > 0) { exit 1 }' run-1/epochs.csv || say "epochs.csv: $(cat run-1/epochs.csv)"
-awk -F, 'NF != 12 { exit 1 }' run-1/steps.csv || say "steps.csv: $(head -n 3 run-1/steps.csv)"
+has run-1/epochs.csv '^epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,images_per_s,seconds,data_s,forward_s,backward_s,comm_exposed_s,comm_hidden_s,comm_late_s,update_s,peak_bytes$'
+has run-1/steps.csv '^step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,comm_hidden_ms,comm_late_ms,update_ms,step_ms,lr$'
+awk -F, 'NF != 19 { exit 1 } NR > 1 && !($19 > 1e6 && $11 > 0) { exit 1 }' run-1/epochs.csv || say "epochs.csv: $(cat run-1/epochs.csv)"
+awk -F, 'NF != 13 { exit 1 }' run-1/steps.csv || say "steps.csv: $(head -n 3 run-1/steps.csv)"
 # the phases of an epoch are the sums of its steps
 awk -F, 'NR == FNR { if (FNR > 1) s[$2] += $6 / 1000; next } FNR > 1 { d = $13 - s[$1]; if (d > 1e-5 || d < -1e-5) exit 1 }' run-1/steps.csv run-1/epochs.csv ||
   say 'forward_s of an epoch is not the sum of its steps'
-awk -F, 'NR == 2 { first = $12 } END { exit !(first == 0.001 && $12 < 0.0002) }' run-1/steps.csv || say "cosine, but lr: $(cut -d, -f12 run-1/steps.csv | tr '\n' ' ')"
+awk -F, 'NR == 2 { first = $13 } END { exit !(first == 0.001 && $13 < 0.0002) }' run-1/steps.csv || say "cosine, but lr: $(cut -d, -f13 run-1/steps.csv | tr '\n' ' ')"
 for field in data_digest versions commit machine host best monitor test confusion weights_sha256; do has run-1/run.json "\"$field\":"; done
 has run-1/log.txt '^20[0-9-]+T[0-9:]+Z epoch 3: loss [0-9.]+; val: loss'
 has run-1/log.txt 'Z strategy +ddp on 2 ranks'

@@ -18,7 +18,7 @@ enum { SIDE = 12, PIXELS = SIDE * SIDE, STEPS = 50 };
 
 /* conv, relu, pool, dense, dropout, dense, loss: every kind of parameter, and randomness that must
  * not depend on the rank. */
-static pn_graph *make_graph(int64_t hidden, bool norm) {
+static inline pn_graph *make_graph(int64_t hidden, bool norm) {
   pn_window conv = {{3, 3}, {1, 1}, {1, 1}, {1, 1}}, pool = {{2, 2}, {2, 2}, {0, 0}, {0, 0}};
   pn_graph *g = NULL;
   int n;
@@ -52,7 +52,8 @@ typedef struct {
   const char *optim;
   double clip, ema;
   bool keep_whole, norm;
-  int parts; /* that a rank's images of a step are computed in; 0: 1 */
+  int64_t bucket_bytes; /* 0: several buckets, dense1.weight in pieces; -1: auto */
+  int parts;            /* that a rank's images of a step are computed in; 0: 1 */
 } job_spec;
 
 /* One set of training: a few steps of `batch` images on the ranks of c. */
@@ -71,7 +72,7 @@ typedef struct {
   int64_t count;
 } job;
 
-static void start(job *j, const job_spec *x, pn_comm *c) {
+static inline void start(job *j, const job_spec *x, pn_comm *c) {
   pn_optim_config o;
   int64_t sizes[PN_MAX_PLANS] = {0}, batch = x->batch;
   int ranks = pn_comm_size(c), parts = x->parts ? x->parts : 1;
@@ -94,7 +95,9 @@ static void start(job *j, const job_spec *x, pn_comm *c) {
                            .optim = j->optim,
                            .data = j->bulk,
                            .device = j->device,
-                           .bucket_bytes = 2048, /* several buckets, dense1.weight in pieces */
+                           .bucket_bytes = x->bucket_bytes < 0   ? 0
+                                           : x->bucket_bytes > 0 ? x->bucket_bytes
+                                                                 : 2048,
                            .seed = 7,
                            .clip_norm = x->clip,
                            .micro_batches = parts,
@@ -109,7 +112,7 @@ static void start(job *j, const job_spec *x, pn_comm *c) {
   j->param = calloc((size_t)j->count, sizeof *j->param);
 }
 
-static void stop(job *j) {
+static inline void stop(job *j) {
   pn_plan_set_free(&j->plans);
   pn_strategy_destroy(j->strategy);
   pn_comm_destroy(j->bulk);
@@ -121,7 +124,7 @@ static void stop(job *j) {
   free(j->param);
 }
 
-static void to_logical(const job *j, const float *arena, float *out) {
+static inline void to_logical(const job *j, const float *arena, float *out) {
   for (int i = 0; i < j->plans.map.n; i++) {
     const struct pn_slot *s = &j->plans.map.slot[i];
     ok(pn_layout_unpack(&s->layout, arena + s->offset, out));
@@ -129,7 +132,7 @@ static void to_logical(const job *j, const float *arena, float *out) {
   }
 }
 
-static void grads_to_logical(const job *j, float *out) {
+static inline void grads_to_logical(const job *j, float *out) {
   for (int i = 0; i < j->plans.map.n; i++) {
     const struct pn_slot *s = &j->plans.map.slot[i];
     if (s->trainable) ok(pn_layout_unpack(&s->layout, j->strategy->grads + s->offset, out));
@@ -138,7 +141,7 @@ static void grads_to_logical(const job *j, float *out) {
 }
 
 /* Images [first, first + count) of a step. */
-static void fill(pn_plan *plan, int step, int64_t first, int64_t count, uint64_t *id) {
+static inline void fill(pn_plan *plan, int step, int64_t first, int64_t count, uint64_t *id) {
   for (int64_t i = 0; i < count; i++) {
     id[i] = (uint64_t)(step * 1000 + first + i);
     pn_rng r = pn_rng_make(1, PN_RNG_TEST, id[i], 0);
@@ -148,7 +151,7 @@ static void fill(pn_plan *plan, int step, int64_t first, int64_t count, uint64_t
 }
 
 /* One backward pass; without images a rank only takes part in the communication. */
-static void pass(job *j, int t, int64_t first, int64_t count, bool last) {
+static inline void pass(job *j, int t, int64_t first, int64_t count, bool last) {
   pn_plan *plan = pn_plan_set_get(&j->plans, count);
   pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, last);
   uint64_t id[64];
@@ -169,7 +172,7 @@ static void pass(job *j, int t, int64_t first, int64_t count, bool last) {
 }
 
 /* As the trainer: no more parts than images; where all parts are shared, as many as any rank. */
-static void step(job *j, int t) {
+static inline void step(job *j, int t) {
   int64_t parts = j->spec.parts ? j->spec.parts : 1, most, own, first, count;
   int ranks = pn_comm_size(j->comm);
 
@@ -187,7 +190,7 @@ static void step(job *j, int t) {
   j->strategy->carrying = false;
 }
 
-static void weights(job *j, bool average, float *out) {
+static inline void weights(job *j, bool average, float *out) {
   float *arena = NULL;
   ok(pn_strategy_sync_buffers(j->strategy));
   ok(pn_strategy_gather(j->strategy, average, &arena));
@@ -195,7 +198,7 @@ static void weights(job *j, bool average, float *out) {
   pn_strategy_release(j->strategy);
 }
 
-static void run(job *j, int steps) {
+static inline void run(job *j, int steps) {
   for (int t = 0; t < steps; t++) {
     step(j, t);
     if (t > 0) continue;
