@@ -6,7 +6,7 @@ set -u
 cd "$WORK_DIR" || exit 1
 host=$(hostname) run=run out=out.txt
 say() { echo "FAILED: $*" | tee -a failed.txt; sed 's/^/    /' $out | head -n 20; }
-train() { timeout -k 5 30 "$MPIEXEC" -n 3 --bind-to none "$PNEUMA" train run.yaml --quiet "$@" >$out 2>&1; }
+train() { "$SOURCE_DIR/tests/launch.py" 30 "$MPIEXEC" -n 3 --bind-to none "$PNEUMA" train run.yaml --quiet "$@" >$out 2>&1; }
 sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
 
 rm -rf phantom shards ref case.* failed.txt
@@ -93,7 +93,7 @@ run=. out=out.txt
 # A collective of ingest fails on one rank: no other collective may follow, the job ends.
 for when in 1 4 7; do
   rm -rf never-shards
-  PN_FAULT=1:collective:error:$when timeout -k 5 30 "$MPIEXEC" -n 3 --bind-to none "$PNEUMA" ingest phantom never-shards --size 32 --quiet >out.txt 2>&1
+  PN_FAULT=1:collective:error:$when "$SOURCE_DIR/tests/launch.py" 30 "$MPIEXEC" -n 3 --bind-to none "$PNEUMA" ingest phantom never-shards --size 32 --quiet >out.txt 2>&1
   [ $? -eq 1 ] && grep -qE "^pneuma: rank 1 on $host: .*error at site collective, visit $when;" out.txt || say "ingest, collective $when"
 done
 

@@ -6,7 +6,7 @@ set -u
 cd "$WORK_DIR" || exit 1
 say() { echo "FAILED: $*" | tee -a failed; }
 sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json" 2>/dev/null; }
-train() { timeout -k 5 60 "$MPIEXEC" -n 2 --bind-to none env "${set[@]}" "$PNEUMA" train run.yaml --quiet "$@"; }
+train() { "$SOURCE_DIR/tests/launch.py" 60 "$MPIEXEC" -n 2 --bind-to none env "${set[@]}" "$PNEUMA" train run.yaml --quiet "$@"; }
 within() { for _ in $(seq 400); do "$@" && return 0; sleep 0.05; done; return 1; }
 locked() { [ -s "$1/.run.lock" ]; }
 # What counts of a run; log.txt may tell of a former start.

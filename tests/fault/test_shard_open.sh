@@ -25,7 +25,7 @@ train() { # train [key=value...]
   local args=(train data.path=shards "out.path=$WORK_DIR/run" train.epochs=2 train.batch=6
     train.device=ref model.filters1=2 model.filters2=2 model.hidden=4 train.threads=1 --quiet "$@")
   # a shell per rank picks the folder: two app contexts with --wdir crash Open MPI 5.0.7's mpirun
-  timeout -k 5 60 "$MPIEXEC" -n 3 --bind-to none bash -c '
+  "$SOURCE_DIR/tests/launch.py" 60 "$MPIEXEC" -n 3 --bind-to none bash -c '
     if [ "$OMPI_COMM_WORLD_RANK" = 2 ]; then cd "$1/bad"; else cd "$1/good"; fi
     shift
     exec "$@"' rank "$WORK_DIR" "$PNEUMA" "${args[@]}" >"out.$mode" 2>&1

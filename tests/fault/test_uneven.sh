@@ -7,7 +7,7 @@ cd "$WORK_DIR" || exit 1
 bad=0
 say() { echo "FAILED: $*"; sed 's/^/    /' err.txt | tail -n 8; bad=1; }
 # on RANKS ARGS...: in time, or it is a failure
-on() { timeout -k 2 30 "$MPIEXEC" -n "$1" --bind-to none "$PNEUMA" "${@:2}" >out.txt 2>err.txt; code=$?; [ $code -lt 124 ] || say "$*: hangs"; }
+on() { "$SOURCE_DIR/tests/launch.py" 30 "$MPIEXEC" -n "$1" --bind-to none "$PNEUMA" "${@:2}" >out.txt 2>err.txt; code=$?; [ $code -lt 124 ] || say "$*: hangs"; }
 refuses() { # refuses CODE TEXT ON_ARGS...
   on "${@:3}"
   [ $code -eq "$1" ] || say "${*:3}: exit code $code, expected $1"

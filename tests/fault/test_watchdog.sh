@@ -9,7 +9,7 @@ bad=0
 # run MODE RANKS: output in out.MODE, exit code in $code, whole seconds in $took
 run() {
   local start=$SECONDS
-  timeout -k 5 60 "$MPIEXEC" -n "$2" --bind-to none "$program" "$1" >"out.$1" 2>&1
+  "$SOURCE_DIR/tests/launch.py" 60 "$MPIEXEC" -n "$2" --bind-to none "$program" "$1" >"out.$1" 2>&1
   code=$?
   took=$((SECONDS - start))
   echo "$1 with $2 ranks: exit code $code after $took s"
