@@ -100,8 +100,9 @@ static const pn_option table[] = {
     {"train.reshard", PN_T_BOOL, 0, 1, "true", NULL, "",
      "fsdp: drop a unit's parameters after its forward pass, gather them again for its backward",
      T},
-    {"train.comm", PN_T_CHOICE, WORD, "auto", "auto|mpi|shm", "",
-     "how gradients travel; shm: shared memory on each host; auto: shm where ranks share hosts",
+    {"train.comm", PN_T_CHOICE, WORD, "auto", "auto|mpi|shm|nccl", "",
+     "how gradients travel; shm: shared memory on each host; nccl: between GPUs, one per rank; "
+     "auto: shm where ranks share hosts",
      T | B},
     {"train.weights", PN_T_TEXT, PATH, "", NULL, "",
      "to start from: folder of a run, or file: safetensors (torchvision's names), Keras HDF5", R},

@@ -30,8 +30,11 @@ pn_status pn_comm_self(pn_comm **out); /* one rank, no MPI call at all */
 pn_status pn_comm_split(pn_comm *c, int color, int key, pn_comm **out);
 /* Communicator of the same ranks for bulk data (gradients, parameters).  kind: "mpi"; "shm": the
  * ranks of a host sum through shared memory, hosts exchange slices over MPI; "auto": shm where
- * several ranks share each host and their number is the same on all, else mpi.  Collective, agreed.
- * Errors: ARG (unknown kind; shm where the hosts have unequal numbers of ranks). */
+ * several ranks share each host and their number is the same on all, else mpi; "nccl": between the
+ * GPUs of the ranks' CUDA contexts, one GPU each (docs/gpu.md); "gpu": nccl where it can be used,
+ * else as auto.  Collective, agreed.
+ * Errors: ARG (unknown kind; shm where the hosts have unequal numbers of ranks; nccl without a GPU
+ * for each rank), UNSUPPORTED (nccl: a library is missing). */
 pn_status pn_comm_data(pn_comm *c, const char *kind, pn_comm **out);
 void pn_comm_destroy(pn_comm *c); /* calls no collective; NULL is allowed */
 /* A communicator was destroyed with sums still in flight (a rank failed between start and wait):
@@ -44,8 +47,11 @@ void pn_comm_leave(int code);
 
 int pn_comm_rank(const pn_comm *c);
 int pn_comm_size(const pn_comm *c);
-const char *pn_comm_backend(const pn_comm *c); /* "self", "mpi" or "shm" */
-const char *pn_comm_library(void);             /* "Open MPI v4.1.4" */
+const char *pn_comm_backend(const pn_comm *c); /* "self", "mpi", "shm" or "nccl" */
+/* nccl: transfers of device memory start after what is queued on this CUDA stream; NULL: at once.
+ * Other communicators take no notice. */
+void pn_comm_follow(pn_comm *c, void *stream);
+const char *pn_comm_library(void); /* "Open MPI v4.1.4" */
 
 /* Collective, blocking.  allreduce is in place; its order of summation is fixed for a given size,
  * so repeated calls give the same bits. */

@@ -1,18 +1,23 @@
 /* data.c -- communicators for bulk data, and the memory that they move. */
 #include "base/pages.h"
 #include "comm/comm_backend.h"
+#include "comm/nccl_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 static pn_status make(pn_comm *c, const char *kind, pn_comm **out) {
-  bool is_auto = strcmp(kind, "auto") == 0;
+  bool is_auto = strcmp(kind, "auto") == 0, gpu = strcmp(kind, "gpu") == 0;
+  bool nccl = strcmp(kind, "nccl") == 0;
   pn_status st = PN_OK;
 
   *out = NULL;
-  if (!is_auto && strcmp(kind, "shm") != 0 && strcmp(kind, "mpi") != 0)
-    return PN_FAIL(PN_ERR_ARG, "unknown communicator '%s'; there are: auto, mpi, shm", kind);
-  if (c->size > 1 && strcmp(kind, "mpi") != 0) st = pn_comm_shm_make(c, !is_auto, out);
+  if (!is_auto && !gpu && !nccl && strcmp(kind, "shm") != 0 && strcmp(kind, "mpi") != 0)
+    return PN_FAIL(PN_ERR_ARG, "unknown communicator '%s'; there are: auto, mpi, shm, nccl", kind);
+  if (c->size > 1 && (gpu || nccl)) st = pn_comm_nccl_make(c, NULL, nccl, out);
+  if (st != PN_OK || *out) return st;
+  if (c->size > 1 && strcmp(kind, "mpi") != 0)
+    st = pn_comm_shm_make(c, strcmp(kind, "shm") == 0, out);
   if (st != PN_OK || *out) return st;
   return pn_comm_split(c, 0, c->rank, out);
 }

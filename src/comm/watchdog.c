@@ -292,6 +292,15 @@ pn_status pn_watchdog_start(double limit_s, int world_rank) {
   return PN_FAIL(PN_ERR_NOMEM, "cannot start the watchdog thread: %s", strerror(rc));
 }
 
+double pn_watchdog_limit(void) {
+  double limit_s;
+
+  pthread_mutex_lock(&dog.lock);
+  limit_s = dog.users > 0 ? dog.limit_s : 0;
+  pthread_mutex_unlock(&dog.lock);
+  return limit_s;
+}
+
 void pn_watchdog_stop(void) {
   pthread_mutex_lock(&dog.lock);
   bool last = --dog.users == 0 && dog.running;

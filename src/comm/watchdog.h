@@ -20,6 +20,7 @@ typedef struct {
  * holds.  limit_s = 0: nothing is watched. */
 pn_status pn_watchdog_start(double limit_s, int world_rank);
 void pn_watchdog_stop(void);
+double pn_watchdog_limit(void); /* seconds; 0: nothing is watched */
 
 /* Arm for one operation; nested up to a fixed depth, only the innermost one is timed.  No system
  * call, about 0.1 us. */
