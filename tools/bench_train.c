@@ -16,11 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { MAX_REPS = 101, N_MODES = 2 };
-
-static const struct mode {
-  const char *key, *text;
-} modes[N_MODES] = {{"nchw", "NCHW"}, {"channels_last", "channels-last"}};
+enum { MAX_REPS = 101, MAX_MODES = 6, MODE_BYTES = 24 };
 
 /* As peer_train.py's table; the batches of the issue that sets the goals. */
 static const struct network {
@@ -186,20 +182,41 @@ static pn_status run_ours(const struct options *o, struct job *j, double *second
 struct peer {
   peer_process process;
   char version[32];
+  char mode[MAX_MODES][MODE_BYTES]; /* ways of doing it: "channels-last"; the script says which */
+  int n_modes;
   int64_t parameters;
   int64_t peak; /* bytes */
 };
 
+/* "ready VERSION PARAMETERS MODE..." */
+static bool parse_ready(const char *line, struct peer *p) {
+  int at = 0, n = 0;
+  if (sscanf(line, "ready %31s %" SCNd64 "%n", p->version, &p->parameters, &at) != 2) return false;
+  for (line += at; p->n_modes < MAX_MODES; line += n, p->n_modes++)
+    if (sscanf(line, " %23s%n", p->mode[p->n_modes], &n) != 1) break;
+  return p->n_modes > 0;
+}
+
 /* False where there is no PyTorch: the reason is on stderr, from the child. */
 static bool start_pytorch(const struct options *o, struct peer *p) {
-  char batch[16], threads[16], line[128];
-  char *argv[] = {(char *)o->python, (char *)o->script,    "--batch", batch, "--threads", threads,
-                  "--model",         (char *)o->net->name, NULL};
+  char batch[16], threads[16], line[256];
+  bool gpu = strcmp(o->device, "cuda") == 0;
+  char *argv[] = {(char *)o->python,
+                  (char *)o->script,
+                  "--batch",
+                  batch,
+                  "--threads",
+                  threads,
+                  "--model",
+                  (char *)o->net->name,
+                  gpu ? "--device" : NULL,
+                  "cuda",
+                  NULL};
   snprintf(batch, sizeof batch, "%d", o->batch);
   snprintf(threads, sizeof threads, "%d", o->threads);
   setenv("OMP_NUM_THREADS", threads, 1);
   if (!peer_start(argv, &p->process, line, sizeof line)) return false;
-  if (sscanf(line, "ready %31s %" SCNd64, p->version, &p->parameters) == 2) return true;
+  if (parse_ready(line, p)) return true;
   peer_end(&p->process);
   return false;
 }
@@ -217,17 +234,17 @@ static pn_status run_peer(const struct options *o, struct peer *p, const char *m
 
 /* One warm-up repetition, then `reps`, both sides in turn. */
 static pn_status measure(const struct options *o, struct job *j, struct peer *p,
-                         struct series *ours, struct series peers[N_MODES]) {
+                         struct series *ours, struct series peers[MAX_MODES]) {
   char line[64];
   pn_status st = PN_OK;
   for (int r = -1; r < o->reps; r++) {
-    double seconds[1 + N_MODES] = {0};
+    double seconds[1 + MAX_MODES] = {0};
     PN_TRY(run_ours(o, j, &seconds[0]));
-    for (int m = 0; p->process.pid && m < N_MODES; m++)
-      PN_TRY(run_peer(o, p, modes[m].key, &seconds[1 + m]));
+    for (int m = 0; p->process.pid && m < p->n_modes; m++)
+      PN_TRY(run_peer(o, p, p->mode[m], &seconds[1 + m]));
     if (r < 0) continue;
     ours->s[ours->n++] = seconds[0];
-    for (int m = 0; m < N_MODES; m++) peers[m].s[peers[m].n++] = seconds[1 + m];
+    for (int m = 0; m < p->n_modes; m++) peers[m].s[peers[m].n++] = seconds[1 + m];
   }
   if (p->process.pid && peer_ask(&p->process, "peak", line, sizeof line))
     p->peak = strtoll(line, NULL, 10);
@@ -235,8 +252,11 @@ done:
   return st;
 }
 
-static int best_mode(const struct series peers[N_MODES]) {
-  return quantile(&peers[0], 0.5) <= quantile(&peers[1], 0.5) ? 0 : 1;
+static int best_mode(const struct peer *p, const struct series peers[MAX_MODES]) {
+  int best = 0;
+  for (int m = 1; m < p->n_modes; m++)
+    if (quantile(&peers[m], 0.5) < quantile(&peers[best], 0.5)) best = m;
+  return best;
 }
 
 static void print_row(const struct options *o, const char *name, const struct series *t) {
@@ -245,30 +265,30 @@ static void print_row(const struct options *o, const char *name, const struct se
 }
 
 static void print_text(const struct options *o, const struct peer *p, const struct series *ours,
-                       const struct series peers[N_MODES]) {
+                       const struct series peers[MAX_MODES]) {
   char name[64];
   print_row(o, "pneuma " PN_VERSION, ours);
   if (!p->process.pid) return;
-  for (int m = 0; m < N_MODES; m++) {
-    snprintf(name, sizeof name, "PyTorch %s %s", p->version, modes[m].text);
+  for (int m = 0; m < p->n_modes; m++) {
+    snprintf(name, sizeof name, "PyTorch %s %s", p->version, p->mode[m]);
     print_row(o, name, &peers[m]);
   }
-  printf("ratio to the better one: %.2f\n",
-         quantile(&peers[best_mode(peers)], 0.5) / quantile(ours, 0.5));
+  printf("ratio to the best of them: %.2f\n",
+         quantile(&peers[best_mode(p, peers)], 0.5) / quantile(ours, 0.5));
 }
 
 static json_t *peer_json(const struct options *o, const struct peer *p,
-                         const struct series peers[N_MODES]) {
+                         const struct series peers[MAX_MODES]) {
   char name[64];
-  int m = best_mode(peers);
+  int m = best_mode(p, peers);
   if (!p->process.pid) return json_null();
-  snprintf(name, sizeof name, "PyTorch %s %s", p->version, modes[m].text);
+  snprintf(name, sizeof name, "PyTorch %s %s", p->version, p->mode[m]);
   return json_pack("{s:s, s:f, s:I}", "name", name, "images_per_s",
                    rate(o, quantile(&peers[m], 0.5)), "peak_bytes", (json_int_t)p->peak);
 }
 
 static void print_json(const struct options *o, const struct peer *p, const struct series *ours,
-                       const struct series peers[N_MODES]) {
+                       const struct series peers[MAX_MODES]) {
   struct rusage usage;
   double speed = rate(o, quantile(ours, 0.5));
   json_t *row, *root;
@@ -277,10 +297,10 @@ static void print_json(const struct options *o, const struct peer *p, const stru
   row = json_pack("{s:s, s:s, s:i, s:I, s:f, s:I, s:o}", "model", o->net->name, "precision", "f32",
                   "threads", o->threads, "batch", (json_int_t)o->batch, "images_per_s", speed,
                   "peak_bytes", (json_int_t)usage.ru_maxrss * 1024, "peer", peer_json(o, p, peers));
-  json_object_set_new(row, "ratio",
-                      p->process.pid
-                          ? json_real(quantile(&peers[best_mode(peers)], 0.5) / quantile(ours, 0.5))
-                          : json_null());
+  json_object_set_new(
+      row, "ratio",
+      p->process.pid ? json_real(quantile(&peers[best_mode(p, peers)], 0.5) / quantile(ours, 0.5))
+                     : json_null());
   root = json_pack("{s:[o], s:s, s:s}", "rows", row, "library", pn_device_library(), "isa",
                    pn_device_isa());
   json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
@@ -314,7 +334,7 @@ static pn_status bind_cores(int threads, char *text, size_t bytes) {
 static pn_status bench(const struct options *o) {
   struct job job = {.step = 0};
   struct peer peer = {.peak = 0};
-  struct series ours = {.n = 0}, peers[N_MODES] = {{.n = 0}};
+  struct series ours = {.n = 0}, peers[MAX_MODES] = {{.n = 0}};
   char cores[256];
   pn_status st = PN_OK;
 

@@ -2,12 +2,17 @@
 """The PyTorch side of bench_train: the same network, batch and optimizer, driven over stdin.
 
 Answers one line to each command:
-  (start)         ready VERSION PARAMETERS
-  run MODE STEPS  seconds        MODE: nchw or channels_last
-  peak            bytes of the largest resident set so far
+  (start)         ready VERSION PARAMETERS MODE...
+  run MODE STEPS  seconds
+  peak            bytes: of the largest resident set so far; on a GPU, of what PyTorch allocated there
   quit            (ends)
+
+Modes on the CPU: nchw, channels-last.  On a GPU, all channels-last: eager, compiled (torch.compile),
+graphed (forward, backward and update as one CUDA graph), compiled-graphed.  A mode that this PyTorch
+cannot do is left out, with the reason on stderr.
 """
 import argparse
+import contextlib
 import resource
 import sys
 import time
@@ -37,9 +42,11 @@ class FastNorm(nn.modules.batchnorm._BatchNorm):
         pass
 
 
-def make_optimizer(model, job):
-    """Fused where this PyTorch has it on the CPU: its fastest."""
+def make_optimizer(model, job, capturable):
+    """Fused where this PyTorch has it: its fastest.  capturable: can be part of a CUDA graph."""
     make, options = torch.optim.Adam, {"lr": 1e-3}
+    if capturable:
+        options["capturable"] = True
     if job.get("sgd"):
         make, options = torch.optim.SGD, {"lr": 1e-3, "momentum": 0.9}
     try:
@@ -49,28 +56,83 @@ def make_optimizer(model, job):
 
 
 class Job:
-    """One memory format: model, optimizer and a batch in memory."""
+    """One way of training: model, optimizer and a batch in memory.  Weights stay f32."""
 
-    def __init__(self, args, memory_format):
+    def __init__(self, args, mode):
         job = JOBS[args.model]
+        memory_format = torch.contiguous_format if mode == "nchw" else torch.channels_last
         torch.manual_seed(1)
         make_oracle.KerasNorm = FastNorm
-        self.model = make_oracle.BUILDERS[args.model](job).to(memory_format=memory_format)
-        self.optimizer = make_optimizer(self.model, job)
-        self.x = torch.rand(args.batch, job["channels"], *job["size"])
+        self.device, self.precision = args.device, args.precision
+        self.model = make_oracle.BUILDERS[args.model](job).to(args.device, memory_format=memory_format)
+        self.optimizer = make_optimizer(self.model, job, "graphed" in mode)
+        self.x = torch.rand(args.batch, job["channels"], *job["size"], device=args.device)
         self.x = self.x.to(memory_format=memory_format)
-        self.y = torch.arange(args.batch) % 2
+        self.y = torch.arange(args.batch, device=args.device) % 2
         self.loss = nn.CrossEntropyLoss()
         if not job["softmax"]:
             self.y, self.loss = self.y.float().unsqueeze(1), nn.BCEWithLogitsLoss()
+        self.forward = torch.compile(self.model) if "compiled" in mode else self.model
+        self.graph = None
+        if "graphed" in mode:
+            self.capture()
+        elif mode != "nchw" and mode != "channels-last":
+            self.run(1)  # a mode that does not work is noticed here
+
+    def arithmetic(self):
+        if self.precision == "f32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, dtype=torch.bfloat16)
+
+    def step(self):
+        self.optimizer.zero_grad(set_to_none=True)
+        with self.arithmetic():
+            loss = self.loss(self.forward(self.x), self.y)
+        loss.backward()
+        self.optimizer.step()
+
+    def capture(self):
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # warm-up, as the capture of a graph wants it
+            for _ in range(3):
+                self.step()
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(self.graph):
+            self.step()
+
+    def settle(self):
+        if self.device == "cuda":
+            torch.cuda.synchronize()
 
     def run(self, steps):
+        self.settle()
         start = time.perf_counter()
         for _ in range(steps):
-            self.optimizer.zero_grad(set_to_none=True)
-            self.loss(self.model(self.x), self.y).backward()
-            self.optimizer.step()
+            if self.graph:
+                self.graph.replay()
+            else:
+                self.step()
+        self.settle()
         return time.perf_counter() - start
+
+
+def make_jobs(args):
+    jobs = {}
+    for mode in args.modes.split(","):
+        try:
+            jobs[mode] = Job(args, mode)
+        except Exception as error:  # whatever this PyTorch or its compiler says
+            print(f"peer_train.py: no mode {mode}: {str(error).strip().splitlines()[:1]}", file=sys.stderr)
+    return jobs
+
+
+def peak(args):
+    if args.device == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def main():
@@ -78,18 +140,28 @@ def main():
     parser.add_argument("--model", choices=list(JOBS), default="custom_cnn")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--modes", help="comma-separated; default: all of the device")
     args = parser.parse_args()
+    gpu = args.device == "cuda"
+    if not args.modes:
+        args.modes = "eager,compiled,graphed,compiled-graphed" if gpu else "nchw,channels-last"
+    if gpu and not torch.cuda.is_available():
+        sys.exit("peer_train.py: this PyTorch sees no GPU")
     torch.set_num_threads(args.threads)
-    jobs = {"nchw": Job(args, torch.contiguous_format),
-            "channels_last": Job(args, torch.channels_last)}
-    parameters = sum(p.numel() for p in jobs["nchw"].model.parameters())  # trainable
-    print("ready", torch.__version__, parameters, flush=True)
+    torch.backends.cudnn.benchmark = True
+    jobs = make_jobs(args)
+    if not jobs:
+        sys.exit("peer_train.py: no mode works")
+    parameters = sum(p.numel() for p in next(iter(jobs.values())).model.parameters())  # trainable
+    print("ready", torch.__version__, parameters, *jobs, flush=True)
     for line in sys.stdin:
         word = line.split()
         if word[0] == "quit":
             return
         if word[0] == "peak":
-            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
+            print(peak(args), flush=True)
         else:
             print(jobs[word[1]].run(int(word[2])), flush=True)
 

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# gpu_check.sh -- one call on a GPU machine: tests with label gpu, then training speed beside the PyTorch found there; one
+# table.  Exit status: 0 all ran and reached the goals, 1 a piece failed, 2 usage, 3 all ran, a goal was missed.
+#   gpu_check.sh [options]       in an unpacked bundle, or in the source tree (builds in build/ when there is no program)
+#     -a FILE     archive of tools/bundle.sh: unpacked first            -d DEVICE  cuda (default), cpu: a dry run
+#     -p TYPE     bf16 (default) or f32                                 -t S       seconds for everything (default 570)
+#     -m 'M ...'  networks (default: the four)                          -k N       batches smaller by N (default 1)
+#     -r N        repetitions after a warm-up (default 7)               -y FILE    python3 with PyTorch
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+archive="" device=cuda type=bf16 limit=570 networks="custom_cnn cifar_cnn resnet18 resnet50v2" shrink=1 reps=7
+python=$(command -v /opt/peer/bin/python python3 2> /dev/null | head -n 1)
+while getopts a:d:p:t:m:k:r:y: option; do
+  case $option in
+    a) archive=$OPTARG ;; d) device=$OPTARG ;; p) type=$OPTARG ;; t) limit=$OPTARG ;; m) networks=$OPTARG ;;
+    k) shrink=$OPTARG ;; r) reps=$OPTARG ;; y) python=$OPTARG ;; *) exit 2 ;;
+  esac
+done
+failed=0 missed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+left() { echo $((limit - SECONDS)); }
+bad() { echo "gpu_check: $*"; failed=1; }
+
+# ---- the program
+if [ -n "$archive" ]; then
+  tar -xzf "$archive" -C "$work" || exit 1
+  here=$work/pneuma
+fi
+if [ -x "$here/bin/run_tests" ]; then
+  [ -d "$here/lib" ] || sh "$here/unpack" || exit 1
+  pneuma=$here/bin/pneuma bench=$here/bin/bench_train
+else
+  . "$here/tools/env.sh"
+  [ -x "$build/pneuma" ] || build_all || exit 1
+  pneuma=$build/pneuma bench=$build/bench_train
+fi
+echo "== $("$pneuma" info 2> /dev/null | head -n 1)"
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2> /dev/null || echo "no nvidia-smi on this machine"
+
+# ---- tests
+echo "== tests with label gpu"
+if [ -x "$here/bin/run_tests" ]; then
+  if grep -q '^gpu ' "$here/tests.list"; then
+    timeout -k 5 $(($(left) / 2)) "$here/bin/run_tests" gpu || bad "tests: exit status $?"
+  else
+    bad "the bundle holds no test with label gpu (made by a build without CUDA?)"
+  fi
+else
+  timeout -k 5 $(($(left) / 2)) ctest --test-dir "$build" -L '^gpu$' --no-tests=error --output-on-failure || bad "tests: exit status $?"
+fi
+
+# ---- what the chip can do: a bf16 matrix product and a copy, by PyTorch
+cat > "$work/peaks.py" << 'END'
+import sys, torch
+def best(f, n):
+    times = []
+    for _ in range(n):
+        a, b = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        a.record(); f(); b.record(); torch.cuda.synchronize()
+        times.append(a.elapsed_time(b) * 1e-3)
+    return sorted(times)[n // 2]
+if not torch.cuda.is_available():
+    sys.exit("PyTorch %s sees no GPU" % torch.__version__)
+x, y = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+c = torch.randn(1 << 28, device="cuda"); d = torch.empty_like(c)
+for _ in range(3): x @ y; d.copy_(c)
+print("%.1f %.2f %s" % (2 * 8192**3 / best(lambda: x @ y, 15) / 1e12, 2 * c.nbytes / best(lambda: d.copy_(c), 15) / 1e12, torch.__version__))
+END
+peak=""
+if [ "$device" = cuda ]; then
+  if timeout -k 5 60 "$python" "$work/peaks.py" > "$work/peaks" 2> "$work/peaks.err"; then
+    read -r peak copy torch < "$work/peaks"
+    echo "== PyTorch $torch: bf16 matrix product $peak TFLOP/s, copy $copy TB/s (read and written); medians of 15"
+  else
+    bad "peaks: $(tail -n 1 "$work/peaks.err")"
+  fi
+fi
+
+# ---- training speed: goals are pneuma / PyTorch's best, for bf16 on an H100 or H200
+batch_of() { case $1 in cifar_cnn) echo 512 ;; *) echo 256 ;; esac; }
+goal_of() { case $1 in custom_cnn | cifar_cnn) echo 1.5 ;; *) echo 1.2 ;; esac; }
+precision=()
+if "$bench" --help | grep -q -- --precision; then
+  precision=(--precision "$type")
+elif [ "$type" != f32 ]; then
+  bad "this bench_train knows no --precision: f32 is measured, not $type"
+  type=f32
+fi
+share() { # of what is left, for this network: the later ones take longer to compile
+  local n=0 after=0 at
+  for at in $networks; do
+    [ "$n" = 0 ] || after=$((after + 1))
+    [ "$at" = "$1" ] && n=1
+  done
+  echo $(($(left) / (after + 1)))
+}
+for network in $networks; do
+  batch=$(($(batch_of "$network") / shrink))
+  seconds=$(share "$network")
+  code=1
+  [ "$seconds" -lt 5 ] || {
+    code=0
+    timeout -k 5 "$seconds" "$bench" --model "$network" --batch $((batch > 0 ? batch : 1)) --device "$device" ${precision[@]+"${precision[@]}"} \
+      --reps "$reps" --python "$python" --script "$here/tools/peer_train.py" --json > "$work/$network.json" 2> "$work/$network.err" || code=$?
+  }
+  [ $code -eq 0 ] && continue
+  rm -f "$work/$network.json"
+  case $code in 124 | 137) why="more than $seconds s" ;; *) why=$(grep -v '^$' "$work/$network.err" 2> /dev/null | tail -n 1) ;; esac
+  echo "${why:-no time left}" > "$work/$network.why"
+  bad "$network: ${why:-no time left}"
+done
+
+# ---- the table
+flop_of() { "$pneuma" info "$1" --json 2> /dev/null | sed -n 's/.*"flop_per_image": *\([0-9.e+]*\).*/\1/p' | head -n 1; }
+value() { sed -n "s/^ *\"$2\": \"\{0,1\}\([^\",]*\)\"\{0,1\},\{0,1\}\$/\1/p" "$work/$1.json" | sed -n "${3:-1}p"; }
+printf '\n%-11s %5s %-4s %12s %12s %-34s %6s %6s\n' network batch type "img/s" "PyTorch" "at its best" ratio goal
+for network in $networks; do
+  goal=$(goal_of "$network")
+  if [ ! -s "$work/$network.json" ]; then
+    printf '%-11s %s\n' "$network" "no figure: $(cat "$work/$network.why")"
+    continue
+  fi
+  ratio=$(value "$network" ratio)
+  note=""
+  case $ratio in
+    null | "") note="no PyTorch: $(tail -n 1 "$work/$network.err")" failed=1 ;;
+    *)
+      note="$goal missed"
+      if awk "BEGIN { exit !($ratio >= $goal) }"; then note="$goal yes"; else missed=1; fi
+      ;;
+  esac
+  printf '%-11s %5s %-4s %12.1f %12.1f %-34s %6.2f %s\n' "$network" "$(value "$network" batch)" "$type" "$(value "$network" images_per_s)" \
+    "$(value "$network" images_per_s 2)" "$(value "$network" name)" "${ratio/null/0}" "$note"
+done
+flop=$(flop_of resnet50v2)
+if [ -n "$peak" ] && [ -n "$flop" ] && [ -s "$work/resnet50v2.json" ]; then
+  awk -v f="$flop" -v r="$(value resnet50v2 images_per_s)" -v p="$peak" 'BEGIN {
+    printf "resnet50v2: %.1f TFLOP/s in training, counting 3 times the forward pass: %.1f %% of the matrix product (goal 25 %%)\n", 3 * f * r / 1e12, 3e-10 * f * r / p }'
+fi
+[ "$device" = cuda ] || echo "a dry run on '$device' with batches / $shrink: no figure here says anything about a GPU"
+echo "gpu_check: $SECONDS s"
+[ $failed -eq 0 ] || exit 1
+[ $missed -eq 0 ] || exit 3
