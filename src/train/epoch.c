@@ -43,6 +43,8 @@ static void append_rows(pn_run *r, int64_t epoch, int64_t n) {
       row->seconds[c] = r->columns[k * PN_COL_COUNT + c];
       r->part.phase[c] += row->seconds[c];
     }
+    if (r->gpu) pn_gpu_columns_row(r->gpu, k, row->gpu);
+    if (r->gpu) pn_gpu_part_add(&r->part.gpu, row->gpu, row->seconds[PN_COL_STEP]);
     r->part.loss_sum += row->loss * (double)row->images;
     r->part.images += row->images;
   }
@@ -82,6 +84,7 @@ pn_status pn_run_reduce(pn_run *r, int64_t epoch) {
   PN_TRY(pn_agree(c, grow_rows(r)));
   fill_columns(r, n);
   PN_TRY(pn_allreduce(c, "times of the epoch", r->columns, n * PN_COL_COUNT, PN_F64, PN_MAX));
+  if (r->gpu) PN_TRY(pn_gpu_columns_reduce(r->gpu, c, n));
   PN_TRY(reduce_losses(r, epoch, n));
   append_rows(r, epoch, n);
   r->pending = 0;

@@ -69,20 +69,29 @@ static pn_status check_free(const char *folder) {
   return PN_OK;
 }
 
+static const char epoch_columns[] =
+    "epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,"
+    "images_per_s,seconds,data_s,forward_s,backward_s,comm_exposed_s,comm_hidden_s,"
+    "comm_late_s,update_s,peak_bytes";
+static const char step_columns[] =
+    "step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,"
+    "comm_hidden_ms,comm_late_ms,update_ms,step_ms,lr";
+/* In the order of pn_gpu_figure. */
+static const char gpu_columns[] =
+    ",gpu_utilization_percent,gpu_memory_bytes,gpu_power_w,gpu_clock_mhz,gpu_energy_j";
+
 static pn_status open_files(pn_record *r, const pn_record_spec *spec) {
+  char epochs[sizeof epoch_columns + sizeof gpu_columns];
+  char steps[sizeof step_columns + sizeof gpu_columns];
   pn_status st = PN_OK;
 
   if (!spec->resume) PN_TRY(check_free(r->folder));
+  snprintf(epochs, sizeof epochs, "%s%s", epoch_columns, spec->gpu ? gpu_columns : "");
+  snprintf(steps, sizeof steps, "%s%s", step_columns, spec->gpu ? gpu_columns : "");
   PN_TRY(pn_make_dirs(r->folder));
-  PN_TRY(open_csv(r->folder, "epochs.csv",
-                  "epoch,loss,val_loss,val_accuracy,val_precision,val_recall,val_f1,val_auc,lr,"
-                  "images_per_s,seconds,data_s,forward_s,backward_s,comm_exposed_s,comm_hidden_s,"
-                  "comm_late_s,update_s,peak_bytes",
-                  spec->step > 0 ? spec->epoch : 0, &r->epochs_csv));
-  PN_TRY(open_csv(r->folder, "steps.csv",
-                  "step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,"
-                  "comm_hidden_ms,comm_late_ms,update_ms,step_ms,lr",
-                  spec->step, &r->steps_csv));
+  PN_TRY(
+      open_csv(r->folder, "epochs.csv", epochs, spec->step > 0 ? spec->epoch : 0, &r->epochs_csv));
+  PN_TRY(open_csv(r->folder, "steps.csv", steps, spec->step, &r->steps_csv));
   PN_TRY(pn_events_open(r->folder, spec->step, &r->events));
 done:
   return st;
@@ -105,7 +114,7 @@ static pn_status take_epochs(pn_record *r, const pn_record_spec *spec) {
 pn_status pn_record_open(const pn_record_spec *spec, pn_record *out) {
   pn_status st = PN_OK;
 
-  *out = (pn_record){.data = spec->data};
+  *out = (pn_record){.data = spec->data, .gpu = spec->gpu};
   PN_TRY(take_epochs(out, spec));
   if (!spec->folder) return PN_OK;
   if ((size_t)snprintf(out->folder, sizeof out->folder, "%s", spec->folder) >= sizeof out->folder)
@@ -129,6 +138,21 @@ static pn_status flush(FILE *f, const char *folder, const char *name) {
   return PN_FAIL(PN_ERR_IO, "cannot write %s/%s: %s", folder, name, strerror(errno));
 }
 
+/* An empty cell where there is no number. */
+static void cell(FILE *f, double x) {
+  if (isfinite(x))
+    fprintf(f, ",%.9g", x);
+  else
+    fputc(',', f);
+}
+
+/* The end of a line. */
+static void gpu_cells(const pn_record *r, FILE *f, const double gpu[PN_GPU_FIGURES]) {
+  for (int i = 0; r->gpu && i < PN_GPU_FIGURES; i++)
+    fprintf(f, isfinite(gpu[i]) ? ",%.12g" : ",", gpu[i]);
+  fputc('\n', f);
+}
+
 pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n) {
   pn_status st;
 
@@ -138,7 +162,8 @@ pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n) {
     fprintf(r->steps_csv, "%lld,%lld,%lld,%.9g", (long long)s->step, (long long)s->epoch,
             (long long)s->images, s->loss);
     for (int c = 0; c < PN_COL_COUNT; c++) fprintf(r->steps_csv, ",%.6g", 1e3 * s->seconds[c]);
-    fprintf(r->steps_csv, ",%.9g\n", s->lr);
+    fprintf(r->steps_csv, ",%.9g", s->lr);
+    gpu_cells(r, r->steps_csv, s->gpu);
     pn_events_scalar(r->events, "loss/step", s->step, s->loss);
     pn_events_scalar(r->events, "lr", s->step, s->lr);
   }
@@ -146,15 +171,8 @@ pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n) {
   return st == PN_OK ? flush(r->steps_csv, r->folder, "steps.csv") : st;
 }
 
-/* An empty cell where there is no number. */
-static void cell(FILE *f, double x) {
-  if (isfinite(x))
-    fprintf(f, ",%.9g", x);
-  else
-    fputc(',', f);
-}
-
-static void epoch_line(FILE *f, const pn_epoch_row *e) {
+static void epoch_line(const pn_record *r, const pn_epoch_row *e) {
+  FILE *f = r->epochs_csv;
   const pn_metrics none = {
       .loss = NAN, .accuracy = NAN, .precision = NAN, .recall = NAN, .f1 = NAN, .auc = NAN};
   const pn_metrics *v = e->val ? e->val : &none;
@@ -171,7 +189,19 @@ static void epoch_line(FILE *f, const pn_epoch_row *e) {
   cell(f, e->images_per_s);
   cell(f, e->seconds);
   for (int c = 0; c < PN_COL_STEP; c++) cell(f, e->phase[c]);
-  fprintf(f, ",%lld\n", (long long)e->peak_bytes);
+  fprintf(f, ",%lld", (long long)e->peak_bytes);
+  gpu_cells(r, f, e->gpu);
+}
+
+/* Figures that are not told are left out. */
+static json_t *gpu_json(const double gpu[PN_GPU_FIGURES]) {
+  static const char *const key[] = {"utilization_percent", "memory_bytes", "power_w", "clock_mhz",
+                                    "energy_j"};
+  json_t *o = json_object();
+
+  for (int i = 0; i < PN_GPU_FIGURES; i++)
+    if (isfinite(gpu[i])) json_object_set_new(o, key[i], json_real(gpu[i]));
+  return o;
 }
 
 static void epoch_events(pn_events *to, const pn_epoch_row *e) {
@@ -195,10 +225,11 @@ pn_status pn_record_epoch(pn_record *r, const pn_epoch_row *e) {
                 e->images_per_s, "seconds", e->seconds, "peak_bytes", (json_int_t)e->peak_bytes);
   pn_status st;
 
+  if (row && r->gpu) json_object_set_new(row, "gpu", gpu_json(e->gpu));
   if (!row || json_array_append_new(r->epochs, row) != 0)
     return PN_FAIL(PN_ERR_NOMEM, "record of epoch %lld: out of memory", (long long)e->epoch);
   if (!r->epochs_csv) return PN_OK;
-  epoch_line(r->epochs_csv, e);
+  epoch_line(r, e);
   epoch_events(r->events, e);
   if ((st = pn_events_flush(r->events)) != PN_OK) return st;
   return flush(r->epochs_csv, r->folder, "epochs.csv");

@@ -4,6 +4,7 @@
 #define PN_TRAIN_RECORD_H
 
 #include "parallel/bucket_choice.h"
+#include "prof/nvml.h"
 #include "train/events.h"
 #include "train/trainer.h"
 
@@ -26,6 +27,7 @@ typedef struct {
   int64_t step, epoch, images; /* step and epoch count from 1; images over all ranks */
   double loss, lr;             /* loss: mean over the step's images */
   double seconds[PN_COL_COUNT];
+  double gpu[PN_GPU_FIGURES]; /* written where the record has GPUs */
 } pn_step_row;
 
 typedef struct {
@@ -34,6 +36,7 @@ typedef struct {
   double phase[PN_COL_COUNT];             /* seconds, sums over its steps */
   int64_t peak_bytes;                     /* of memory, largest rank, so far */
   const pn_metrics *val;                  /* NULL: not evaluated; borrowed */
+  double gpu[PN_GPU_FIGURES];             /* written where the record has GPUs */
 } pn_epoch_row;
 
 typedef struct {
@@ -42,11 +45,13 @@ typedef struct {
   json_t *epochs;               /* owned */
   pn_events *events;            /* owned; NULL where nothing is written */
   const pn_dataset *data;       /* borrowed: names of the classes */
+  bool gpu;                     /* GPUs are used, and watched: five more columns */
 } pn_record;
 
 typedef struct {
   const char *folder; /* NULL on ranks that do not write; borrowed, like the others */
   const pn_dataset *data;
+  bool gpu;
   bool resume;         /* the folder may hold a run: go on after `step` and `epoch` */
   int64_t step, epoch; /* 0: from the beginning */
   json_t *epochs;      /* rows of the epochs so far; NULL: none */

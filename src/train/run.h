@@ -8,6 +8,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/feed.h"
+#include "train/gpu_columns.h"
 #include "train/plan_set.h"
 #include "train/record.h"
 
@@ -40,7 +41,8 @@ typedef struct {
   struct {
     double loss_sum, phase[PN_COL_COUNT];
     int64_t images;
-  } part; /* of the epoch that runs: what is reduced */
+    pn_gpu_part gpu; /* since this process began */
+  } part;            /* of the epoch that runs: what is reduced */
   struct {
     int64_t step, epoch; /* -1: none yet */
     double value;
@@ -54,12 +56,13 @@ typedef struct {
 
   /* Of the pending steps; [steps per epoch]. */
   pn_phases *phases;
-  double *hidden;    /* seconds of communication that the rank did not wait for */
-  double *late;      /* seconds of waiting for a rank that had not come yet */
-  double *loss;      /* this rank's part of the step's mean loss */
-  double *leaf_loss; /* [steps][batches.leaves]: the same of each leaf; 0 for those of others */
-  double *rate;      /* learning rate */
-  int64_t bad_step;  /* first step with a loss that is not finite, INT64_MAX: none */
+  double *hidden;      /* seconds of communication that the rank did not wait for */
+  double *late;        /* seconds of waiting for a rank that had not come yet */
+  double *loss;        /* this rank's part of the step's mean loss */
+  double *leaf_loss;   /* [steps][batches.leaves]: the same of each leaf; 0 for those of others */
+  double *rate;        /* learning rate */
+  pn_gpu_columns *gpu; /* NULL: no GPU is used, or watched; owned */
+  int64_t bad_step;    /* first step with a loss that is not finite, INT64_MAX: none */
   char bad_where[PN_WHERE_BYTES];
 
   /* Reduced over the ranks. */

@@ -126,6 +126,7 @@ static pn_status make_buffers(pn_run *r) {
 static pn_status open_record(pn_run *r) {
   pn_record_spec spec = {.folder = pn_comm_rank(r->comm) == 0 ? r->cfg->out_path : NULL,
                          .data = r->data,
+                         .gpu = r->gpu != NULL,
                          .resume = r->cfg->resume,
                          .step = r->done,
                          .epoch = r->epoch,
@@ -165,6 +166,12 @@ done:
   return st;
 }
 
+/* PN_WATCH_GPU: this GPU is watched, whatever device is used; for tests. */
+static pn_status watch_gpus(pn_run *r) {
+  const char *bus = getenv("PN_WATCH_GPU");
+  return pn_gpu_columns_create(r->comm, bus ? bus : "", r->batches.steps, &r->gpu);
+}
+
 pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data, pn_run **out) {
   pn_run *r = calloc(1, sizeof *r);
   pn_status st = PN_OK;
@@ -182,6 +189,7 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
   PN_TRY(pn_agree(c, setup_engine(r)));
   PN_TRY(make_strategy(r));
   if (cfg->resume && cfg->out_path) PN_TRY(pn_run_resume(r));
+  PN_TRY(watch_gpus(r));
   PN_TRY(pn_agree(c, setup_local(r)));
   *out = r;
   r = NULL;
@@ -203,6 +211,7 @@ void pn_run_destroy(pn_run *r) {
   pn_graph_destroy(r->graph);
   pn_phases_destroy(r->phases);
   json_decref(r->epochs_before);
+  pn_gpu_columns_destroy(r->gpu);
   free(r->groups);
   free(r->label);
   free(r->weight);

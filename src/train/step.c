@@ -137,6 +137,7 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
 
   r->loss[r->pending] = 0;
   pn_watchdog_step(r->done + 1);
+  pn_gpu_columns_begin(r->gpu);
   pn_phases_begin(r->phases);
   r->strategy->comm_total_s = r->strategy->comm_exposed_s = 0;
   pn_phases_enter(r->phases, PN_PHASE_DATA);
@@ -146,6 +147,7 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
   PN_TRY(skip(r, k, passed));
   PN_TRY(update(r));
   pn_phases_end(r->phases);
+  pn_gpu_columns_end(r->gpu, r->pending);
   r->late[r->pending] = pn_comm_late_s(r->bulk) - late;
   r->hidden[r->pending++] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);
   r->done++;

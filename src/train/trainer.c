@@ -115,6 +115,7 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   memcpy(row.phase, r->part.phase, sizeof row.phase);
   row.step = r->done;
   row.seconds = row.phase[PN_COL_STEP];
+  pn_gpu_part_figures(&r->part.gpu, row.gpu);
   row.peak_bytes = pn_memory_peak();
   PN_TRY(pn_allreduce(r->comm, "memory of the epoch", &row.peak_bytes, 1, PN_I64, PN_MAX));
   row.loss = r->final_loss = r->part.images > 0 ? r->part.loss_sum / (double)r->part.images : 0;
