@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "comm/place.h"
+#include "device/device.h"
 #include "prof/stats.h"
 
 #include <math.h>
@@ -220,11 +221,33 @@ static pn_status run_row(const task *t) {
 
 /* Rows that this launch cannot hold say what they need. */
 static bool runnable(pn_study_row *row, int launched) {
+  if (strncmp(row->status, "not run", 7) == 0) return false;
   if (row->ranks <= launched) return true;
   snprintf(row->status, sizeof row->status,
            "not run: needs %d ranks, launched %d (mpirun -n %d pneuma study ...)", row->ranks,
            launched, row->ranks);
   return false;
+}
+
+/* A device that this build or machine has not got: the row says so, the others go on. */
+static pn_status find_devices(pn_study *s, pn_comm *world) {
+  int32_t absent[PN_STUDY_MAX_ROWS] = {0};
+  pn_status st = PN_OK;
+
+  for (int i = 0; i < s->n; i++) {
+    pn_study_row *row = &s->rows[i];
+    pn_device *d = NULL;
+    pn_status mine = pn_device_create(row->train.device, 1, &d);
+    pn_device_destroy(d);
+    absent[i] = mine == PN_ERR_UNSUPPORTED || mine == PN_ERR_DEVICE;
+    if (absent[i]) snprintf(row->status, sizeof row->status, "not run: %.200s", last_message());
+  }
+  st = pn_allreduce(world, "devices of the rows", absent, s->n, PN_I32, PN_MAX);
+  for (int i = 0; i < s->n; i++)
+    if (absent[i] && !s->rows[i].status[0])
+      snprintf(s->rows[i].status, sizeof s->rows[i].status,
+               "not run: another rank has no device '%.15s'", s->rows[i].train.device);
+  return st;
 }
 
 /* File order in the first pass, another order in each later one: drift does not favour a row. */
@@ -267,6 +290,7 @@ pn_status pn_study_run(pn_study *s, pn_comm *world, pn_dataset *d, const char *r
   if (s->n < 1 || s->n > PN_STUDY_MAX_ROWS || s->repeats < 1 || s->repeats > PN_STUDY_MAX_REPEATS)
     return PN_FAIL(PN_ERR_ARG, "study of %d rows, %d runs each: at most %d and %d", s->n,
                    s->repeats, PN_STUDY_MAX_ROWS, PN_STUDY_MAX_REPEATS);
+  PN_TRY(find_devices(s, world));
   for (t.pass = 0; t.pass < s->repeats; t.pass++) {
     int pass = t.pass;
     order_of_pass(s, pass, order);

@@ -1,6 +1,8 @@
 /* study_json.c -- study.json: the fields of specs/outputs.md, all digits, null where undefined. */
 #include "report/study.h"
 
+#include "report/study_gpu.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -32,6 +34,9 @@ static json_t *val_json(const pn_study_row *r) {
 }
 
 static void add_measured(json_t *o, const pn_study_row *r) {
+  json_t *gpu = pn_study_gpu_json(r);
+
+  if (gpu) json_object_set_new(o, "gpu", gpu);
   json_object_set_new(o, "seconds", number(r->seconds));
   json_object_set_new(o, "loss", number(r->loss));
   json_object_set_new(o, "step_ms", step_json(r));

@@ -2,6 +2,7 @@
 #include "report/study.h"
 
 #include "report/cells.h"
+#include "report/study_gpu.h"
 #include "report/tables.h"
 
 #include <math.h>
@@ -133,6 +134,15 @@ static void say_columns(const notes *n, const pn_study *s) {
          "acc, prec, recall: val split after the last epoch.");
 }
 
+static void say_gpus(const notes *n, const pn_study *s) {
+  char text[256];
+
+  for (int i = 0; i < s->n; i++) {
+    pn_study_gpu_text(&s->rows[i], text, sizeof text);
+    if (text[0]) say(n, "%s: GPU %s.", s->rows[i].name, text);
+  }
+}
+
 static void say_marks(const notes *n, const pn_study *s) {
   bool over = false, other = false;
 
@@ -191,6 +201,7 @@ static void say_all(const notes *n, const pn_study *s) {
   say_base(n, s);
   say_load(n, s);
   say_columns(n, s);
+  say_gpus(n, s);
   say_marks(n, s);
   say_fraction(n, s, "Amdahl (strong)", &s->amdahl, &s->strong);
   say_fraction(n, s, "Gustafson (weak)", &s->gustafson, &s->weak);
