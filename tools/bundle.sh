@@ -42,16 +42,17 @@ cp "$build/pneuma" "$build"/bench_train "$data/exe"
 cp -L "$(command -v mpirun)" "$data/exe/mpirun"
 cp -L "$(command -v orted)" "$data/exe/orted"
 
-# Lines "label program ranks" from ctest's own list: programs of the wanted labels, not scripts.
+# Lines "label program ranks arguments" from ctest's own list: programs of the wanted labels, not scripts.
 ctest --test-dir "$build" --show-only=json-v1 | python3 -c '
 import json, os, sys
 labels, folder = sys.argv[1].split(), os.path.realpath(sys.argv[2])
 for test in json.load(sys.stdin)["tests"]:
     of = [p["value"] for p in test["properties"] if p["name"] == "LABELS"]
     label, command = (of or [["none"]])[0][0], test.get("command", [""])
-    program = os.path.realpath(command[-1])
-    if label in labels and os.path.dirname(program) == folder:
-        print(label, os.path.basename(program), command[command.index("-n") + 1] if "-n" in command else "-")
+    at = [i for i, word in enumerate(command) if os.path.dirname(os.path.realpath(word)) == folder]
+    if label in labels and at and os.access(command[at[0]], os.X_OK):
+        ranks = command[command.index("-n") + 1] if "-n" in command[:at[0]] else "-"
+        print(label, os.path.basename(command[at[0]]), ranks, *command[at[0] + 1:])
 ' "$labels" "$build/tests" > "$data/tests.list"
 [ -s "$data/tests.list" ] || die "no test program with a label of: $labels"
 cut -d' ' -f2 "$data/tests.list" | sort -u | while read -r program; do cp "$build/tests/$program" "$data/exe"; done

@@ -21,7 +21,7 @@ trap 'rm -rf "$WORK_DIR/root" "$WORK_DIR/bundle.tar.gz"' EXIT
 
 # A root with tools and their libraries, and all of the C library; nothing more.
 root=$WORK_DIR/root
-mkdir -p "$root"/{bin,lib64,proc,dev/shm,sys,tmp,etc,home}
+mkdir -p "$root"/{bin,lib64,proc,dev,sys,tmp,etc,home}
 for tool in sh tar gzip cat sed dirname readlink mkdir mv rm mktemp timeout tail ls grep; do
   cp -L "$(command -v $tool)" "$root/bin"
   ldd "$root/bin/$tool" | awk '$2 == "=>" {print $3} /^[^=]*ld-linux/ {print $1}'
@@ -41,8 +41,9 @@ export OMPI_MCA_mpi_yield_when_idle=1 OMP_WAIT_POLICY=passive
 p=/home/pneuma/bin
 rm -rf s d r
 $p/pneuma info | sed -n '1p;/^Libraries/,/^$/p'
-$p/pneuma synth s synth.images=60 > /dev/null 2>&1
-$p/mpirun -n 2 --bind-to none $p/pneuma ingest s d --size 32 > /dev/null 2>&1
+quietly() { "$@" > out.txt 2>&1 || { cat out.txt; echo "failed: $*"; exit 1; }; }
+quietly $p/pneuma synth s synth.images=60
+quietly $p/mpirun -n 2 --bind-to none $p/pneuma ingest s d --size 32
 $p/mpirun -n 2 --bind-to none $p/pneuma train data.path=d model.name=custom_cnn train.epochs=1 train.batch=8 \
   out.path=r --json 2> train.err > train.json || { cat train.err; exit 1; }
 grep -E '"(ranks|weights_sha256)"' train.json
@@ -51,7 +52,9 @@ END
 in_root() { # shell script's VARIABLE=VALUE...
   "${as_root[@]}" /bin/sh -c '
     r=$1; shift
-    mount --rbind /proc "$r/proc"; mount --rbind /dev "$r/dev"; mount --rbind /sys "$r/sys"
+    mount --rbind /proc "$r/proc"; mount --rbind /sys "$r/sys"
+    mount -t tmpfs tmpfs "$r/dev"; mkdir "$r/dev/shm" # of its own: Open MPI names files there by process id
+    for d in null zero random urandom; do : > "$r/dev/$d"; mount --bind "/dev/$d" "$r/dev/$d"; done
     exec chroot "$r" /bin/sh -c "$* exec /bin/sh /home/try.sh"' in_root "$root" "$@"
 }
 

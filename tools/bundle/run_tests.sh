@@ -10,11 +10,11 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
 passed=0 failed=0 skipped=0
-while read -r label name ranks; do
+while read -r label name ranks arguments; do
   [ $# -eq 0 ] || case " $* " in *" $label "*) ;; *) continue ;; esac
   set_ranks="" && [ "$ranks" = - ] || set_ranks="$root/bin/mpirun -n $ranks --bind-to none"
   code=0
-  $set_ranks timeout -k 5 "${PN_TEST_TIMEOUT:-300}" "$root/bin/$name" > log 2>&1 < /dev/null || code=$?
+  $set_ranks timeout -k 5 "${PN_TEST_TIMEOUT:-300}" "$root/bin/$name" $arguments > log 2>&1 < /dev/null || code=$?
   case $code in
     0) passed=$((passed + 1)) word=passed ;;
     77) skipped=$((skipped + 1)) word=SKIPPED ;;
