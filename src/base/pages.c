@@ -44,6 +44,13 @@ pn_status pn_pages_take(void *p, size_t bytes) {
   return PN_FAIL(PN_ERR_NOMEM, "no memory for %zu bytes: %s", bytes, strerror(errno));
 }
 
+void pn_pages_prefer_large(void *p, size_t bytes) {
+  uintptr_t lo = up((uintptr_t)p, PN_LARGE_PAGE);
+  uintptr_t hi = ((uintptr_t)p + bytes) / PN_LARGE_PAGE * PN_LARGE_PAGE;
+
+  if (hi > lo) madvise((void *)lo, hi - lo, MADV_HUGEPAGE);
+}
+
 void pn_pages_drop(void *p, size_t bytes, bool shared) {
   size_t page = pn_page_bytes();
   uintptr_t lo = up((uintptr_t)p, page), hi = ((uintptr_t)p + bytes) / page * page;

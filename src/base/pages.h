@@ -17,6 +17,11 @@ void pn_pages_release(void *p, size_t bytes);
  * Errors: NOMEM. */
 pn_status pn_pages_take(void *p, size_t bytes);
 
+/* Where the system has larger pages (2 MiB on x86), take those that lie wholly in [p, p + bytes):
+ * they come hundreds of times faster.  Private memory; a wish. */
+enum { PN_LARGE_PAGE = 2 << 20 };
+void pn_pages_prefer_large(void *p, size_t bytes);
+
 /* Give back the pages that lie wholly in [p, p + bytes): they read as zero afterwards.  shared:
  * memory of several processes (tmpfs), which all lose it. */
 void pn_pages_drop(void *p, size_t bytes, bool shared);

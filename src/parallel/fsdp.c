@@ -72,6 +72,7 @@ done:
 static pn_status fsdp_before_forward(void *ctx, int u) {
   pn_strategy *s = ctx;
   struct pn_fsdp *f = s->impl;
+  f->backward = false;
   return need(s, f, u, pn_fsdp_neighbour(f, u, 1));
 }
 
@@ -123,6 +124,7 @@ static pn_status fsdp_before_backward(void *ctx, int u) {
   struct pn_fsdp *f = s->impl;
   pn_status st = PN_OK;
 
+  f->backward = true;
   for (int above = u + 1; above < f->n; above++) drop_params(f, above);
   PN_TRY(fsdp_tick(s));
   for (int above = f->n - 1; above > pn_fsdp_neighbour(f, u, 1); above--)

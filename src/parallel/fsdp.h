@@ -9,10 +9,10 @@ enum { PN_UNIT_PARAMS, PN_UNIT_GRADS, PN_UNIT_KINDS };
 struct pn_unit {
   enum { ABSENT, COMING, PRESENT } params;
   pn_request *gather, *reduce;
-  bool gathering, reducing; /* not known to be complete */
-  int first_param;          /* its gradient comes last */
-  bool busy[PN_UNIT_KINDS]; /* needed now: its pages stay */
-  bool paged[PN_UNIT_KINDS];
+  bool gathering, reducing;    /* not known to be complete */
+  int first_param;             /* its gradient comes last */
+  bool busy[PN_UNIT_KINDS];    /* needed now: its pages stay */
+  size_t paged[PN_UNIT_KINDS]; /* bytes from the unit's start on that have pages */
 };
 
 struct pn_fsdp {
@@ -24,6 +24,7 @@ struct pn_fsdp {
   int pass;              /* backward pass of the step, from 0 */
   double t_open;
   int64_t steps;
+  bool backward;                                   /* direction of the pass that runs */
   size_t room[PN_UNIT_KINDS], used[PN_UNIT_KINDS]; /* bytes of pages: allowed, taken */
 };
 
@@ -33,8 +34,8 @@ int pn_fsdp_neighbour(const struct pn_fsdp *f, int u, int step);
 size_t pn_fsdp_all_units(const pn_strategy *s); /* bytes of the trainable parameters */
 size_t pn_fsdp_rest(const pn_strategy *s);      /* bytes of running statistics */
 
-/* fsdp_pages.c: pages for a unit.  Those of units that are not busy go when the room is short, and
- * not before: a page that comes back costs more than its transfer. */
+/* fsdp_pages.c: pages for a unit.  Those of units that are not busy go when the room is short, not
+ * before and no more than needed: a page that comes back costs more than its transfer. */
 pn_status pn_fsdp_take(pn_strategy *s, struct pn_fsdp *f, int kind, int u);
 /* The parameters' pages are gone (pn_shards_release). */
 void pn_fsdp_forget_params(struct pn_fsdp *f);

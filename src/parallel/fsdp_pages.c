@@ -2,6 +2,8 @@
 #include "base/pages.h"
 #include "parallel/fsdp.h"
 
+#include <stdint.h>
+
 static size_t bytes_of(const struct pn_fsdp *f, int u) {
   return (size_t)f->shards.block[u].count * sizeof(float);
 }
@@ -10,42 +12,57 @@ static float *start_of(const pn_strategy *s, const struct pn_fsdp *f, int kind, 
   return (kind == PN_UNIT_PARAMS ? s->params : s->grads) + f->shards.block[u].first;
 }
 
-static void drop(pn_strategy *s, struct pn_fsdp *f, int kind, int u) {
+/* At least `need` bytes, from the end; large pages stay whole. */
+static void drop(pn_strategy *s, struct pn_fsdp *f, int kind, int u, size_t need) {
   bool shared = kind == PN_UNIT_GRADS && pn_comm_shares_memory(s->spec.data);
+  char *start = (char *)start_of(s, f, kind, u);
+  size_t have = f->unit[u].paged[kind], keep = have > need ? have - need : 0;
+  uintptr_t cut = ((uintptr_t)start + keep) / PN_LARGE_PAGE * PN_LARGE_PAGE;
 
-  pn_pages_drop(start_of(s, f, kind, u), bytes_of(f, u), shared);
-  f->unit[u].paged[kind] = false;
-  f->used[kind] -= bytes_of(f, u);
+  keep = cut > (uintptr_t)start ? cut - (uintptr_t)start : 0;
+  pn_pages_drop(start + keep, have - keep, shared);
+  f->unit[u].paged[kind] = keep;
+  f->used[kind] -= have - keep;
 }
 
-/* The smallest one that nobody needs; -1: there is none. */
-static int find_idle(const struct pn_fsdp *f, int kind) {
+/* Units until v is needed again, seen from u: forward and backward passes alternate, gradients are
+ * there in the backward ones only. */
+static int next_use(const struct pn_fsdp *f, int kind, int u, int v) {
+  if (kind == PN_UNIT_GRADS) return v < u ? u - v : u + f->n - v;
+  if (f->backward) return v < u ? u - v : u + v;
+  return v > u ? v - u : 2 * f->n - u - v;
+}
+
+/* The one that is needed last of those that nobody needs now; -1: there is none. */
+static int find_idle(const struct pn_fsdp *f, int kind, int u) {
   int found = -1;
 
-  for (int u = 0; u < f->n; u++) {
-    if (!f->unit[u].paged[kind] || f->unit[u].busy[kind]) continue;
-    if (found < 0 || bytes_of(f, u) < bytes_of(f, found)) found = u;
+  for (int v = 0; v < f->n; v++) {
+    if (f->unit[v].paged[kind] == 0 || f->unit[v].busy[kind]) continue;
+    if (found < 0 || next_use(f, kind, u, v) > next_use(f, kind, u, found)) found = v;
   }
   return found;
 }
 
 pn_status pn_fsdp_take(pn_strategy *s, struct pn_fsdp *f, int kind, int u) {
-  size_t bytes = bytes_of(f, u);
+  struct pn_unit *x = &f->unit[u];
+  size_t missing = bytes_of(f, u) - x->paged[kind];
+  char *from = (char *)start_of(s, f, kind, u) + x->paged[kind];
   int idle;
   pn_status st;
 
-  f->unit[u].busy[kind] = true;
-  if (f->unit[u].paged[kind]) return PN_OK;
-  while (f->used[kind] + bytes > f->room[kind] && (idle = find_idle(f, kind)) >= 0)
-    drop(s, f, kind, idle);
-  if ((st = pn_pages_take(start_of(s, f, kind, u), bytes)) != PN_OK) return st;
-  f->unit[u].paged[kind] = true;
-  f->used[kind] += bytes;
+  x->busy[kind] = true;
+  if (missing == 0) return PN_OK;
+  while (f->used[kind] + missing > f->room[kind] && (idle = find_idle(f, kind, u)) >= 0)
+    drop(s, f, kind, idle, f->used[kind] + missing - f->room[kind]);
+  if ((st = pn_pages_take(from, missing)) != PN_OK) return st;
+  x->paged[kind] += missing;
+  f->used[kind] += missing;
   return PN_OK;
 }
 
 void pn_fsdp_forget_params(struct pn_fsdp *f) {
-  for (int u = 0; u < f->n; u++) f->unit[u].paged[PN_UNIT_PARAMS] = false;
+  for (int u = 0; u < f->n; u++) f->unit[u].paged[PN_UNIT_PARAMS] = 0;
   f->used[PN_UNIT_PARAMS] = 0;
 }
 

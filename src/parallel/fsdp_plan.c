@@ -133,6 +133,9 @@ pn_status pn_fsdp_setup(pn_strategy *s) {
   PN_TRY(pn_comm_reserve(s->spec.data, pn_fsdp_all_units(s), &p));
   s->grads = p;
   s->params = f->shards.whole;
+  for (int u = 0; u < f->n; u++)
+    pn_pages_prefer_large(s->params + f->shards.block[u].first,
+                          (size_t)f->shards.block[u].count * sizeof(float));
   place_pieces(s, f);
   PN_TRY(pn_pieces_init(s));
 done:
