@@ -5,27 +5,37 @@
 #include "pn_version.h"
 #include "scaling_report.h"
 
+#include <sys/stat.h>
+
 /* ---- the measurement ---- */
 
-static bool start_worker(const struct options *o, int core, peer_process *p) {
-  char line[LINE], at[16], both[32];
-  char *alone[] = {(char *)o->self, "--worker", "--core", at, NULL};
-  char *ranks[] = {(char *)o->mpiexec,
-                   "-n",
-                   "2",
-                   "--oversubscribe",
-                   "--bind-to",
-                   "none",
-                   (char *)o->self,
-                   "--worker",
-                   "--cores",
-                   both,
-                   NULL};
+static bool start_worker(char *const argv[], peer_process *p) {
+  char line[LINE];
+  return peer_start(argv, p, line, sizeof line) && strncmp(line, "ready", 5) == 0;
+}
+
+static bool start_alone(const struct options *o, int core, peer_process *p) {
+  char at[16];
+  char *argv[] = {(char *)o->self, "--worker", "--core", at, NULL};
 
   snprintf(at, sizeof at, "%d", core);
-  snprintf(both, sizeof both, "%d,%d", o->cores[0], o->cores[1]);
-  return peer_start(core >= 0 ? alone : ranks, p, line, sizeof line) &&
-         strncmp(line, "ready", 5) == 0;
+  return start_worker(argv, p);
+}
+
+/* Both have opened the FIFO when the first one is ready. */
+static bool start_ranks(const struct options *o, peer_process *p) {
+  char folder[] = "/tmp/bench_scaling.XXXXXX", fifo[64], cores[32];
+  char *argv[] = {
+      (char *)o->mpiexec, "-n",      "2",   "--oversubscribe", "--bind-to", "none", (char *)o->self,
+      "--worker",         "--cores", cores, "--fifo",          fifo,        NULL};
+  bool good = mkdtemp(folder) != NULL;
+
+  snprintf(fifo, sizeof fifo, "%s/lines", folder);
+  snprintf(cores, sizeof cores, "%d,%d", o->cores[0], o->cores[1]);
+  good = good && mkfifo(fifo, 0600) == 0 && start_worker(argv, p);
+  unlink(fifo);
+  rmdir(folder);
+  return good;
 }
 
 static bool start_torch(const struct options *o, int ranks, peer_process *p, char version[32]) {
@@ -43,8 +53,8 @@ static bool start_torch(const struct options *o, int ranks, peer_process *p, cha
 static pn_status start_all(struct bench *b) {
   const struct options *o = b->o;
 
-  if (!start_worker(o, o->cores[0], &b->side[ALONE]) ||
-      !start_worker(o, o->cores[1], &b->side[BESIDE]) || !start_worker(o, -1, &b->side[RANKS]))
+  if (!start_alone(o, o->cores[0], &b->side[ALONE]) ||
+      !start_alone(o, o->cores[1], &b->side[BESIDE]) || !start_ranks(o, &b->side[RANKS]))
     return PN_FAIL(PN_ERR_PEER,
                    "the ranks do not start: see above; `%s -n 2` must work (as root: "
                    ". tools/env.sh)",
@@ -222,10 +232,11 @@ static int parse(int argc, char **argv, struct options *o) {
   } table[] = {{"--batch", &o->batch, NULL, NULL},     {"--reps", &o->reps, NULL, NULL},
                {"--steps", &o->steps, NULL, NULL},     {"--limit", &o->limit, NULL, NULL},
                {"--core", &o->core, NULL, NULL},       {"--cores", NULL, &cores, NULL},
-               {"--model", NULL, &o->model, NULL},     {"--mpiexec", NULL, &o->mpiexec, NULL},
-               {"--python", NULL, &o->python, NULL},   {"--script", NULL, &o->script, NULL},
-               {"--no-peer", NULL, NULL, &o->no_peer}, {"--json", NULL, NULL, &o->json},
-               {"--worker", NULL, NULL, &o->worker},   {"--help", NULL, NULL, &o->help}};
+               {"--model", NULL, &o->model, NULL},     {"--fifo", NULL, &o->fifo, NULL},
+               {"--mpiexec", NULL, &o->mpiexec, NULL}, {"--python", NULL, &o->python, NULL},
+               {"--script", NULL, &o->script, NULL},   {"--no-peer", NULL, NULL, &o->no_peer},
+               {"--json", NULL, NULL, &o->json},       {"--worker", NULL, NULL, &o->worker},
+               {"--help", NULL, NULL, &o->help}};
   bool good = true;
 
   for (int i = 1; i < argc && good; i++) {
@@ -237,8 +248,8 @@ static int parse(int argc, char **argv, struct options *o) {
     if (table[k].number) *table[k].number = atoi(argv[++i]);
     if (table[k].text) *table[k].text = argv[++i];
   }
-  good = good && (!o->model || find_network(o->model)) && o->batch >= 0 && o->reps >= 0 &&
-         o->reps <= MAX_REPS && o->steps >= 0 && o->limit > 0 &&
+  good = good && (!o->worker || o->core >= 0 || o->fifo) && (!o->model || find_network(o->model)) &&
+         o->batch >= 0 && o->reps >= 0 && o->reps <= MAX_REPS && o->steps >= 0 && o->limit > 0 &&
          (!cores || parse_cores(cores, o->cores));
   if (good && !o->help && !o->worker && !cores && !find_cores(o->cores)) {
     fprintf(stderr, "bench_scaling: this process may use fewer than two cores\n");
@@ -256,7 +267,7 @@ int main(int argc, char **argv) {
   o.python = access("/opt/peer/bin/python", X_OK) == 0 ? "/opt/peer/bin/python" : "python3";
   o.script = "tools/peer_ddp.py";
   if ((rc = parse(argc, argv, &o)) >= 0) return rc;
-  if (o.worker) return worker_main(o.core, o.cores);
+  if (o.worker) return worker_main(o.core, o.cores, o.fifo);
   if (bench_all(&o) == PN_OK) return 0;
   fprintf(stderr, "bench_scaling: %s\n", pn_last_error());
   return 1;

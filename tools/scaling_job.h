@@ -51,6 +51,7 @@ struct job {
 
 struct worker {
   pn_comm *world, *bulk;
+  FILE *lines; /* the first rank's way to the second, which sleeps in it; NULL: alone */
   struct job job[MAX_JOBS];
   int n;
 };
@@ -196,16 +197,13 @@ static inline pn_status worker_bind(int core) {
   return PN_FAIL(PN_ERR_IO, "cannot bind to core %d", core);
 }
 
-/* The first rank's next line, on all; they sleep while there is none. */
-static inline pn_status worker_line(struct worker *w, char line[LINE]) {
-  pn_status st = PN_OK;
+/* The next line, on both ranks.  No MPI: a rank that waits must not take time of its core. */
+static inline void worker_line(struct worker *w, char line[LINE]) {
+  bool first = pn_comm_rank(w->world) == 0;
 
-  if (pn_comm_rank(w->world) == 0 && !fgets(line, LINE, stdin)) strcpy(line, "quit");
-  if (pn_comm_size(w->world) == 1) return PN_OK;
-  PN_TRY(pn_barrier_idle(w->world, "next line"));
-  PN_TRY(pn_bcast(w->world, "next line", line, LINE, PN_U8, 0));
-done:
-  return st;
+  if (!fgets(line, LINE, first ? stdin : w->lines)) strcpy(line, "quit\n");
+  if (first && w->lines && (fputs(line, w->lines) < 0 || fflush(w->lines) != 0))
+    strcpy(line, "quit\n");
 }
 
 static inline pn_status worker_answer(struct worker *w, const char *line) {
@@ -241,7 +239,7 @@ static inline pn_status worker_serve(struct worker *w) {
   if (pn_comm_rank(w->world) == 0) printf("ready %d\n", pn_comm_size(w->world));
   fflush(stdout);
   for (;;) {
-    PN_TRY(worker_line(w, line));
+    worker_line(w, line);
     if (strncmp(line, "quit", 4) == 0) break;
     PN_TRY(worker_answer(w, line));
   }
@@ -251,9 +249,17 @@ done:
   return st;
 }
 
-/* core >= 0: alone, no MPI at all; else one of the ranks.  The cores are chosen before MPI starts,
- * which looks at them. */
-static inline int worker_main(int core, const int cores[N_CORES]) {
+static inline pn_status worker_open(struct worker *w, int core, const char *fifo) {
+  if (core >= 0) return pn_comm_self(&w->world);
+  pn_status st = pn_comm_world(60, &w->world);
+  if (st != PN_OK) return st;
+  w->lines = fopen(fifo, pn_comm_rank(w->world) == 0 ? "w" : "r");
+  return w->lines ? PN_OK : PN_FAIL(PN_ERR_IO, "cannot open %s", fifo);
+}
+
+/* core >= 0: alone, no MPI at all; else one of the ranks, with a FIFO between them.  The cores are
+ * chosen before MPI starts, which looks at them. */
+static inline int worker_main(int core, const int cores[N_CORES], const char *fifo) {
   const char *rank = getenv("OMPI_COMM_WORLD_RANK");
   struct worker w = {.n = 0};
   int level;
@@ -264,9 +270,10 @@ static inline int worker_main(int core, const int cores[N_CORES]) {
   if (st == PN_OK && core < 0 &&
       MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
     return 3;
-  if (st == PN_OK) st = core >= 0 ? pn_comm_self(&w.world) : pn_comm_world(60, &w.world);
+  if (st == PN_OK) st = worker_open(&w, core, fifo);
   if (st == PN_OK) st = worker_serve(&w);
   if (st != PN_OK) fprintf(stderr, "bench_scaling, a rank: %s\n", pn_last_error());
+  if (w.lines) fclose(w.lines);
   pn_comm_destroy(w.world);
   if (core < 0 && st != PN_OK) pn_comm_abort(1);
   if (core < 0) pn_comm_leave(0);

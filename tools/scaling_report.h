@@ -15,7 +15,7 @@ struct options {
   int batch, reps, steps, limit;
   bool no_peer, json, help, worker;
   int core; /* of a worker alone; -1: by rank */
-  const char *self;
+  const char *self, *fifo;
   int cores[N_CORES];
 };
 
