@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum { MIB = 1 << 20, SMALLEST = MIB, LARGEST = 32 * MIB, DEFAULT = 4 * MIB, SIZES = 6 };
-enum { ROUNDS = 5, MIN_ROUNDS = 2, MAX_REQUESTS = LARGEST / SMALLEST };
+enum { PROBES = 3, ROUNDS = 5, MIN_ROUNDS = 2, MAX_REQUESTS = LARGEST / SMALLEST };
 
 static const double budget_s = 1, close_enough = 1.1;
 
@@ -32,17 +32,31 @@ done:
   return st;
 }
 
-/* Rounds over all sizes, the best of each; *rounds: whole ones within the budget. */
-static pn_status sweep(pn_comm *c, float *buf, int64_t total, pn_bucket_choice *x, int *rounds) {
-  double spent = 0, t;
+/* Rounds that the budget allows, told by one small bucket; 0: fewer than it takes. */
+static pn_status plan_rounds(pn_comm *c, float *buf, int64_t total, int sizes, int *rounds) {
+  double t, best = 0, one;
   pn_status st = PN_OK;
 
-  for (*rounds = 0; *rounds < ROUNDS; (*rounds)++)
+  for (int i = 0; i < PROBES; i++) { /* connections are made in the first one */
+    PN_TRY(time_once(c, buf, SMALLEST, SMALLEST, &t));
+    if (i == 0 || t < best) best = t;
+  }
+  one = best * (double)total / SMALLEST * sizes;
+  *rounds = one * ROUNDS < budget_s ? ROUNDS : (int)(budget_s / one);
+  if (*rounds < MIN_ROUNDS) *rounds = 0;
+done:
+  return st;
+}
+
+/* The best of all rounds. */
+static pn_status sweep(pn_comm *c, float *buf, int64_t total, int rounds, pn_bucket_choice *x) {
+  double t;
+  pn_status st = PN_OK;
+
+  for (int r = 0; r < rounds; r++)
     for (int i = 0; i < x->n_tried; i++) {
-      if (spent > budget_s) return PN_OK;
       PN_TRY(time_once(c, buf, total, x->tried[i].bytes, &t));
-      if (x->tried[i].seconds == 0 || t < x->tried[i].seconds) x->tried[i].seconds = t;
-      spent += t;
+      if (r == 0 || t < x->tried[i].seconds) x->tried[i].seconds = t;
     }
 done:
   return st;
@@ -71,14 +85,15 @@ static pn_status measure(pn_comm *c, int64_t total, pn_bucket_choice *x) {
   for (int64_t b = SMALLEST; x->n_tried < SIZES && (b == SMALLEST || b / 2 < total); b *= 2)
     x->tried[x->n_tried++].bytes = b;
   PN_TRY(pn_comm_alloc(c, (size_t)total, &buf));
-  PN_TRY(sweep(c, buf, total, x, &rounds));
-  if (rounds >= MIN_ROUNDS) {
+  PN_TRY(plan_rounds(c, buf, total, x->n_tried, &rounds));
+  PN_TRY(sweep(c, buf, total, rounds, x));
+  if (rounds > 0) {
     pick(x);
     goto done;
   }
+  snprintf(x->why, sizeof x->why, "to try out %d sizes would take more than %g s on this network",
+           x->n_tried, budget_s);
   x->n_tried = 0;
-  snprintf(x->why, sizeof x->why, "%d sizes take more than %g s to try out on this network", SIZES,
-           budget_s);
 done:
   pn_comm_free(c, buf);
   return st;

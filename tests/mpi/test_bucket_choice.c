@@ -88,8 +88,8 @@ static void test_sweep(void **state) {
       b = &j.strategy->buckets;
       same_everywhere(b->bytes);
       assert_true(strlen(b->why) > 0);
-      if (size > 1 && pn_comm_order_fixed(j.bulk)) {
-        check_sweep(b);
+      if (size > 1 && pn_comm_order_fixed(j.bulk) && !strstr(b->why, "would take more than")) {
+        check_sweep(b); /* but for a machine so busy that there is no time for it */
       } else {
         assert_string_equal(b->origin, "default");
         assert_true(b->n_tried == 0 && b->bytes == 4 * MIB);
