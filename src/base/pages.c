@@ -16,23 +16,29 @@ size_t pn_page_bytes(void) {
   return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+static uintptr_t up(uintptr_t x, size_t page) {
+  return (x + page - 1) / page * page;
+}
+
+/* A little more, and both ends that are too much go back. */
 pn_status pn_pages_reserve(size_t bytes, void **out) {
-  void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+  size_t page = pn_page_bytes(), whole = up(bytes ? bytes : 1, page);
+  char *p = mmap(NULL, whole + PN_LARGE_PAGE, PROT_READ | PROT_WRITE,
                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  size_t before;
 
   *out = NULL;
   if (p == MAP_FAILED)
     return PN_FAIL(PN_ERR_NOMEM, "no address space for %zu bytes: %s", bytes, strerror(errno));
-  *out = p;
+  before = up((uintptr_t)p, PN_LARGE_PAGE) - (uintptr_t)p;
+  if (before > 0) munmap(p, before);
+  if (before < PN_LARGE_PAGE) munmap(p + before + whole, PN_LARGE_PAGE - before);
+  *out = p + before;
   return PN_OK;
 }
 
 void pn_pages_release(void *p, size_t bytes) {
   if (p) munmap(p, bytes ? bytes : 1);
-}
-
-static uintptr_t up(uintptr_t x, size_t page) {
-  return (x + page - 1) / page * page;
 }
 
 pn_status pn_pages_take(void *p, size_t bytes) {

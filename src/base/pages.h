@@ -7,9 +7,10 @@
 #include <stddef.h>
 
 size_t pn_page_bytes(void);
+enum { PN_LARGE_PAGE = 2 << 20 };
 
-/* Address space without pages, private to this process; they appear, zeroed, when touched.
- * *out: owned, pn_pages_release.  Errors: NOMEM. */
+/* Address space without pages, from a multiple of PN_LARGE_PAGE on, private to this process; they
+ * appear, zeroed, when touched. *out: owned, pn_pages_release.  Errors: NOMEM. */
 pn_status pn_pages_reserve(size_t bytes, void **out);
 void pn_pages_release(void *p, size_t bytes);
 
@@ -19,7 +20,6 @@ pn_status pn_pages_take(void *p, size_t bytes);
 
 /* Where the system has larger pages (2 MiB on x86), take those that lie wholly in [p, p + bytes):
  * they come hundreds of times faster.  Private memory; a wish. */
-enum { PN_LARGE_PAGE = 2 << 20 };
 void pn_pages_prefer_large(void *p, size_t bytes);
 
 /* Give back the pages that lie wholly in [p, p + bytes): they read as zero afterwards.  shared:

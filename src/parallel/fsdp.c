@@ -25,7 +25,13 @@ static pn_status start_gather(pn_strategy *s, struct pn_fsdp *f, int u) {
   double t0 = pn_now();
   pn_status st = PN_OK;
 
-  if (pn_fsdp_empty(f, u) || f->unit[u].params != ABSENT) return PN_OK;
+  if (pn_fsdp_empty(f, u) || f->unit[u].params == COMING || f->unit[u].params == PRESENT)
+    return PN_OK;
+  if (pn_fsdp_still_there(f, u)) {
+    f->unit[u].params = PRESENT;
+    f->unit[u].busy[PN_UNIT_PARAMS] = true;
+    return PN_OK;
+  }
   PN_TRY(pn_fsdp_take(s, f, PN_UNIT_PARAMS, u));
   PN_TRY(pn_iallgather_slices(s->spec.data, "parameters of a unit", f->params + b->at,
                               s->params + b->first, b->count, &f->unit[u].gather));
@@ -53,8 +59,16 @@ static pn_status wait_gather(pn_strategy *s, struct pn_fsdp *f, int u) {
 
 static void drop_params(struct pn_fsdp *f, int u) {
   if (f->unit[u].params != PRESENT) return;
-  f->unit[u].params = ABSENT;
+  f->unit[u].params = KEPT;
   f->unit[u].busy[PN_UNIT_PARAMS] = false;
+}
+
+/* The rank's slices are about to change: what was gathered is old. */
+static void outdate_params(struct pn_fsdp *f) {
+  for (int u = 0; u < f->n; u++) {
+    drop_params(f, u);
+    if (f->unit[u].params == KEPT) f->unit[u].params = ABSENT;
+  }
 }
 
 /* Unit u now, its neighbour in the direction of the pass while it computes. */
@@ -213,11 +227,11 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
   pn_status st = check_units(f);
 
   if (st != PN_OK) return st;
+  outdate_params(f);
   for (int u = f->n - 1; u >= 0; u--) {
     const pn_block *b = &f->shards.block[u];
     if (pn_fsdp_empty(f, u)) continue;
     PN_TRY(wait_reduce(s, f, u));
-    drop_params(f, u);
     if (!all) pn_pieces_update(s, b->first, b->first + b->count, t, lr);
     PN_TRY(fsdp_tick(s));
   }
@@ -233,7 +247,7 @@ static pn_status fsdp_apply(pn_strategy *s, int64_t t, double lr, double *grad_n
   struct pn_fsdp *f = s->impl;
   pn_status st = PN_OK;
 
-  for (int u = 0; u < f->n; u++) drop_params(f, u);
+  outdate_params(f);
   PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
   f->steps++;
 done:
@@ -249,6 +263,7 @@ static pn_status fsdp_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
 
 static pn_status fsdp_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   pn_status st = pn_rest_visit(s, "param", s->params, fn, ctx);
+  outdate_params(s->impl);
   for (int kind = 0; kind < pn_n_kinds(s) && st == PN_OK; kind++)
     st = pn_pieces_visit(s, kind, fn, ctx);
   return st;

@@ -7,7 +7,8 @@
 enum { PN_UNIT_PARAMS, PN_UNIT_GRADS, PN_UNIT_KINDS };
 
 struct pn_unit {
-  enum { ABSENT, COMING, PRESENT } params;
+  /* KEPT: given up, but the same values are still there while all its pages are. */
+  enum { ABSENT, COMING, PRESENT, KEPT } params;
   pn_request *gather, *reduce;
   bool gathering, reducing;    /* not known to be complete */
   int first_param;             /* its gradient comes last */
@@ -37,6 +38,9 @@ size_t pn_fsdp_rest(const pn_strategy *s);      /* bytes of running statistics *
 /* fsdp_pages.c: pages for a unit.  Those of units that are not busy go when the room is short, not
  * before and no more than needed: a page that comes back costs more than its transfer. */
 pn_status pn_fsdp_take(pn_strategy *s, struct pn_fsdp *f, int kind, int u);
+/* Parameters that were given up and have all their pages.  The same answer on all ranks: it depends
+ * on the order of the hooks and on places in the arena, which starts at a large page. */
+bool pn_fsdp_still_there(const struct pn_fsdp *f, int u);
 /* The parameters' pages are gone (pn_shards_release). */
 void pn_fsdp_forget_params(struct pn_fsdp *f);
 /* Look up how much is resident, for s->peak_*. */

@@ -61,6 +61,10 @@ pn_status pn_fsdp_take(pn_strategy *s, struct pn_fsdp *f, int kind, int u) {
   return PN_OK;
 }
 
+bool pn_fsdp_still_there(const struct pn_fsdp *f, int u) {
+  return f->unit[u].params == KEPT && f->unit[u].paged[PN_UNIT_PARAMS] == bytes_of(f, u);
+}
+
 void pn_fsdp_forget_params(struct pn_fsdp *f) {
   for (int u = 0; u < f->n; u++) f->unit[u].paged[PN_UNIT_PARAMS] = 0;
   f->used[PN_UNIT_PARAMS] = 0;
