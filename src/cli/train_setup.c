@@ -88,6 +88,7 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   cfg->batch_global = strcmp(pn_options_text(o, "train.batch_rule"), "global") == 0;
   cfg->threads = 1;
   cfg->seed = (uint64_t)pn_options_int(o, "train.seed");
+  cfg->blocking = !pn_options_bool(o, "train.overlap");
   cfg->bucket_mb = pn_options_float(o, "train.bucket_mb");
   cfg->validate = pn_options_bool(o, "train.validate");
   cfg->resume = pn_options_bool(o, "train.resume");

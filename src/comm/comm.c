@@ -258,6 +258,14 @@ pn_slice pn_comm_slice(int64_t count, int rank, int size) {
   return (pn_slice){.first = first, .count = count - first < each ? count - first : each};
 }
 
+static pn_status wait_watched(pn_request *r) {
+  const pn_comm *c = r->comm;
+
+  pn_watchdog_push(&(pn_watch_op){
+      .kind = r->kind, .what = r->what, .number = r->number, .bytes = r->bytes, .size = c->size});
+  return leave(c->ops->wait(r));
+}
+
 static pn_status start(pn_comm *c, const char *kind, const char *what, const pn_transfer *t,
                        pn_request **out) {
   pn_request *r = NULL;
@@ -276,7 +284,11 @@ static pn_status start(pn_comm *c, const char *kind, const char *what, const pn_
   }
   c->in_flight++;
   *out = r;
-  return PN_OK;
+  return c->blocking ? wait_watched(r) : PN_OK;
+}
+
+void pn_comm_overlap(pn_comm *c, bool yes) {
+  c->blocking = !yes;
 }
 
 pn_status pn_iallreduce_sum(pn_comm *c, const char *what, float *buf, int64_t count,
@@ -316,11 +328,8 @@ pn_status pn_request_test(pn_request *r, bool *done) {
 
 pn_status pn_request_wait(pn_request *r) {
   pn_comm *c = r->comm;
-  pn_status st;
+  pn_status st = wait_watched(r);
 
-  pn_watchdog_push(&(pn_watch_op){
-      .kind = r->kind, .what = r->what, .number = r->number, .bytes = r->bytes, .size = c->size});
-  st = leave(c->ops->wait(r));
   if (st != PN_OK) return st; /* still in flight: destroy will say so */
   c->in_flight--;
   put_request(r);

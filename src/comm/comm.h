@@ -108,6 +108,9 @@ pn_status pn_ireduce_scatter_sum(pn_comm *c, const char *what, float *in, float 
                                  pn_request **req);
 pn_status pn_iallgather_slices(pn_comm *c, const char *what, const float *in, float *out,
                                int64_t count, pn_request **req);
+/* yes = false: each of these waits until it is complete, for a comparison; what follows a start
+ * then finds it done.  Collective in that all ranks must give the same; not a call of MPI. */
+void pn_comm_overlap(pn_comm *c, bool yes);
 /* The same by one blocking call of the MPI library's own (MPI_Allreduce, ...): the yardstick of
  * `pneuma bench comm`.  count: a multiple of the number of ranks; in and out as above, and apart
  * for a reduce-scatter.  Collective.  Errors: UNSUPPORTED (more than INT_MAX elements), COMM. */

@@ -53,6 +53,7 @@ struct pn_comm {
   pn_request *idle; /* requests waiting for reuse, owned */
   int in_flight;    /* requests started and not waited for */
   bool whole;       /* all ranks of the job: what they agree on, everyone knows */
+  bool blocking;    /* see pn_comm_overlap */
   bool watched;     /* holds a pn_watchdog_start */
   bool order_fixed; /* see pn_comm_order_fixed; not asked where there are two ranks */
   double late_s;    /* see pn_comm_late_s; counted by the backend */

@@ -15,7 +15,8 @@ static pn_status sum_now(pn_comm *c, float *buf, int64_t count) {
   return st != PN_OK ? st : pn_shm_wait(&m->own);
 }
 
-/* Plain memory goes through the stage, in pieces that stay in the cache. */
+/* Plain memory goes through the stage, in pieces that stay in the cache: each waits for all ranks.
+ */
 static pn_status sum_staged(pn_comm *c, float *buf, int64_t count) {
   const struct shm_comm *m = c->impl;
   float *stage = (float *)(void *)m->window[1].base[m->local_rank];
@@ -30,6 +31,11 @@ static pn_status sum_staged(pn_comm *c, float *buf, int64_t count) {
   return st;
 }
 
+/* Between hosts each piece waits for the network: one call of MPI's for all of them is faster. */
+static bool many_rounds(const struct shm_comm *m, int64_t count) {
+  return m->hosts > 1 && count > SHM_STAGE_FLOATS;
+}
+
 static pn_status shm_allreduce(pn_comm *c, void *buf, int64_t count, pn_dtype t, pn_redop op) {
   int64_t at;
 
@@ -37,6 +43,7 @@ static pn_status shm_allreduce(pn_comm *c, void *buf, int64_t count, pn_dtype t,
     return pn_comm_mpi_ops.allreduce(by_mpi(c), buf, count, t, op);
   if (pn_shm_find(c->impl, buf, count * (int64_t)sizeof(float), &at) >= 0)
     return sum_now(c, buf, count);
+  if (many_rounds(c->impl, count)) return pn_comm_mpi_ops.allreduce(by_mpi(c), buf, count, t, op);
   return sum_staged(c, buf, count);
 }
 

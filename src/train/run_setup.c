@@ -186,6 +186,7 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
   r->t_start_s = r->t_saved_s = pn_now();
   PN_TRY(check_same_data(c, data));
   PN_TRY(pn_comm_data(c, cfg->comm[0] ? cfg->comm : "auto", &r->bulk));
+  pn_comm_overlap(r->bulk, !cfg->blocking);
   PN_TRY(pn_agree(c, setup_engine(r)));
   PN_TRY(make_strategy(r));
   if (cfg->resume && cfg->out_path) PN_TRY(pn_run_resume(r));

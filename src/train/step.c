@@ -149,7 +149,8 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
   pn_phases_end(r->phases);
   pn_gpu_columns_end(r->gpu, r->pending);
   r->late[r->pending] = pn_comm_late_s(r->bulk) - late;
-  r->hidden[r->pending++] = fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);
+  r->hidden[r->pending++] =
+      r->cfg->blocking ? 0 : fmax(0, r->strategy->comm_total_s - r->strategy->comm_exposed_s);
   r->done++;
 done:
   return st;

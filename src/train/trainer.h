@@ -47,6 +47,7 @@ typedef struct {
   int threads;        /* per rank, >= 1 (resolved) */
   uint64_t seed;
   double bucket_mb; /* 0: auto */
+  bool blocking;    /* communication is waited for as soon as it is started */
   bool reshard;     /* fsdp: drop a unit's parameters between its forward and its backward */
   char comm[8];     /* "auto", "mpi", "shm"; "" = auto */
   pn_augment_config augment; /* of the training images; all 0 = none */

@@ -33,9 +33,10 @@ for n in 2 3; do
   done
 done
 
-# half of the run, then the rest: the same end
+# half of the run, then the rest, without overlap: the same end
 for s in zero1 fsdp; do
-  ranks 2 train run.yaml train.strategy=$s train.epochs=1 out.path=run-half-$s
+  ranks 2 train run.yaml train.strategy=$s train.epochs=1 train.overlap=false out.path=run-half-$s
+  awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "comm_hidden_ms") c = i} NR > 1 && $c != 0 {exit 1}' run-half-$s/steps.csv || say "$s: hidden communication without overlap"
   ranks 2 train run.yaml train.strategy=$s --resume out.path=run-half-$s
   [ "$(sha run-half-$s)" = "$(sha run-ddp-2)" ] || say "$s: another end after a resume"
 done

@@ -205,6 +205,30 @@ static void many_in_flight(void **state) {
   }
 }
 
+/* Without overlap a transfer is complete when its start returns; waiting for it changes nothing. */
+static void without_overlap(void **state) {
+  (void)state;
+  for (int k = 0; k < VARIANTS; k++) {
+    if (!possible(&variants[k])) continue;
+    pn_comm *c = make(&variants[k]);
+    float *x = get(c, &variants[k]);
+    pn_request *q;
+    bool done = false;
+    pn_comm_overlap(c, false);
+    fill(x, 5000);
+    ok(pn_iallreduce_sum(c, "at once", x, 5000, &q));
+    check_sum(x, (pn_slice){0, 5000});
+    ok(pn_request_test(q, &done));
+    assert_true(done);
+    ok(pn_request_wait(q));
+    slices(c, x, 5000, true);
+    slices(c, x, 5000, false);
+    gather_out_of_place(c, x, 5000);
+    put(c, &variants[k], x);
+    pn_comm_destroy(c);
+  }
+}
+
 /* What is not a sum of f32 works as on any communicator; agreement too, with sums in flight. */
 static void the_rest(void **state) {
   (void)state;
@@ -322,6 +346,7 @@ int main(void) {
       cmocka_unit_test(all_transfers),
       cmocka_unit_test(same_bits),
       cmocka_unit_test(many_in_flight),
+      cmocka_unit_test(without_overlap),
       cmocka_unit_test(the_rest),
       cmocka_unit_test(auto_chooses),
       cmocka_unit_test(memory_comes_and_goes),
