@@ -47,7 +47,7 @@ sent() { "$cluster" sh nodeB cat /sys/class/net/eth0/statistics/tx_bytes; }
 for comm in shm mpi; do
   for steps in 2 22; do
     before=$(sent)
-    on_ctl srun -t 2 -N2 -n4 --mpi=pmix "$PNEUMA" train data.path=shards train.batch=4 train.threads=1 train.steps=$steps train.validate=false out.plots=false model.hidden=16 \
+    on_ctl srun -t 2 -N2 -n4 --mpi=pmix "$PNEUMA" train data.path=shards train.batch=4 train.threads=1 train.steps=$steps train.bucket_mb=1 train.validate=false out.plots=false model.hidden=16 \
       train.comm=$comm out.path=run-$comm-$steps > log.wire 2>&1 || say "wire: $(tail -n 3 log.wire)"
     echo $(($(sent) - before)) > sent.$comm.$steps
   done

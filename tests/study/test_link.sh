@@ -13,7 +13,7 @@ sent() { "$cluster" sh nodeB cat /sys/class/net/eth0/statistics/tx_bytes; }
 # measure RANKS OVERLAP ROUND: steps of 128 images, the first one left out, go to rows.RANKS.OVERLAP as "exposed backward step" in ms
 measure() {
   local run=run-$1-$2-$3 before=$(sent)
-  on_ctl srun -t 4 -N2 -n "$1" --mpi=pmix "$PNEUMA" train data.path=shards model.name=resnet18 train.batch=128 train.steps=5 train.threads=1 train.validate=false train.checkpoint_steps=5 \
+  on_ctl srun -t 4 -N2 -n "$1" --mpi=pmix "$PNEUMA" train data.path=shards model.name=resnet18 train.batch=128 train.steps=5 train.threads=1 train.bucket_mb=4 train.validate=false train.checkpoint_steps=5 \
     "out.path=$run" out.plots=false "train.overlap=$2" > "log.$run" 2>&1 || { say "$run: $(tail -n 3 "log.$run")"; exit 1; }
   echo $((($(sent) - before) / 5)) >> "bytes.$1"
   awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) at[$i] = i; next} $at["images"] == 128 && NR > 2 {print $at["comm_exposed_ms"], $at["backward_ms"], $at["step_ms"]}' \
