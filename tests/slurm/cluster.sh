@@ -65,8 +65,9 @@ SchedulerParameters=sched_min_interval=0,bf_interval=2,batch_sched_delay=0
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmctldParameters=preempt_send_user_signal
-NodeName=nodeA NodeAddr=${IP[nodeA]} CPUs=2 RealMemory=8000 State=UNKNOWN
-NodeName=nodeB NodeAddr=${IP[nodeB]} CPUs=2 RealMemory=8000 State=UNKNOWN
+GresTypes=gpu
+NodeName=nodeA NodeAddr=${IP[nodeA]} CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
+NodeName=nodeB NodeAddr=${IP[nodeB]} CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN
 PartitionName=main Nodes=nodeA,nodeB Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=${GRACE:-8}
 PartitionName=high Nodes=nodeA,nodeB MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 C
@@ -75,6 +76,7 @@ PMIxCliTmpDirBase=/tmp
 PMIxTimeout=60
 C
   echo 'CgroupPlugin=cgroup/v1' > "$S/etc/cgroup.conf"   # or slurmd's autodetection dies without /sys/fs/cgroup/systemd
+  printf 'Name=gpu File=/dev/%s\n' null zero > "$S/etc/gres.conf" # two GPUs in name only: enough for what a job asks of Slurm
   : > "$S/etc/plugstack.conf"
   cat > "$S/etc/openmpi-mca-params.conf" <<C
 pml = ob1

@@ -79,6 +79,14 @@ on_ctl sbatch -t 2 -N2 -n4 --ntasks-per-node=2 --cpus-per-task=1 -o log.study --
   > /dev/null 2>&1 || say "study: $(tail -n 3 log.study)"
 [ "$(grep -cE '^(serial|ddp-2|ddp-4),ok' study/study.csv)" -eq 3 ] || say "study.csv: $(cat study/study.csv)"
 
+stage "the GPU batch files, on GPUs in name only"
+on_ctl sbatch -t 2 -N2 --ntasks-per-node=2 --cpus-per-task=1 --gpus-per-node=2 -o log.gpu --wait jobs/train_gpu.sbatch run.yaml out.path=run-gpu train.epochs=1 train.device=ref \
+  > /dev/null 2>&1 || say "train_gpu: $(tail -n 3 log.gpu)"
+grep -q '"ranks": *4' run-gpu/run.json || say "train_gpu: $(tail -n 3 log.gpu)"
+on_ctl sbatch -t 2 -N1 --ntasks-per-node=2 --cpus-per-task=1 --gpus-per-node=2 -o log.studygpu --wait jobs/study_gpu.sbatch study.yaml out.path=study-gpu train.device=ref study.repeats=1 \
+  > /dev/null 2>&1 || say "study_gpu: $(tail -n 3 log.studygpu)"
+[ "$(grep -cE '^(serial|ddp-2),ok' study-gpu/study.csv)" -eq 2 ] || say "study_gpu: $(cat study-gpu/study.csv)"
+
 stage "folds: an array, per fold an ingest and a training"
 mkdir csv
 cp phantom/stage_2_train_images/*.dcm csv/
