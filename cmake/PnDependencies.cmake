@@ -140,12 +140,23 @@ if(NOT PN_OPENJPEG STREQUAL "OFF")
 endif()
 pn_optional(OPENJPEG ${PC_openjpeg_FOUND} "${PC_openjpeg_VERSION}" libopenjp2-7-dev)
 
-foreach(part CUDA NCCL)
-  if(PN_${part} STREQUAL "ON")
-    message(FATAL_ERROR "PN_${part}=ON: this version has no GPU device yet; use AUTO or OFF")
+# Without a toolkit the build goes on and says what was not there.
+set(cuda_found OFF)
+set(cuda_missing "")
+set(cuda_detail "")
+if(NOT PN_CUDA STREQUAL "OFF")
+  include(PnCuda)
+  if(PN_CUDA STREQUAL "ON" AND cuda_missing)
+    message(FATAL_ERROR "PN_CUDA=ON: missing:${cuda_missing}. Install the CUDA toolkit (nvcc, cuDNN and cuBLAS headers; "
+      "/usr/local/cuda or CUDA_HOME), or use AUTO or OFF")
   endif()
-  pn_row(${part} "absent " "this version has no GPU device yet" "")
-endforeach()
+endif()
+pn_optional(CUDA ${cuda_found} "${cuda_detail}" "the CUDA toolkit (not there:${cuda_missing})")
+
+if(PN_NCCL STREQUAL "ON")
+  message(FATAL_ERROR "PN_NCCL=ON: this version has no NCCL communicator yet; use AUTO or OFF")
+endif()
+pn_row(NCCL "absent " "this version has no NCCL communicator yet" "")
 
 message(STATUS "pneuma ${PROJECT_VERSION}, ${CMAKE_BUILD_TYPE}, ${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}\n${pn_summary}")
 if(pn_missing)

@@ -1,4 +1,4 @@
-/* device.h -- where and how operations run.  One table per device: ref, onednn, (cuda).
+/* device.h -- where and how operations run.  One table per device: ref, onednn, cuda.
  *
  * The planner (nn/plan.c) cuts the graph into chains (conv, conv+relu+maxpool, norm+add+relu) and
  * asks the device to prepare one kernel per chain and pass.  A device chooses its private layouts;
@@ -98,10 +98,26 @@ typedef struct {
       impl[PN_IMPL_BYTES]; /* "ref", "jit:avx512_core", "gemm:jit+ref_relu": shown by pneuma info */
 } pn_kernel;
 
+/* What a device is made from. */
+typedef struct {
+  const char *name; /* a row of the registry, or "auto"/"cpu": the fastest (CPU) device there is */
+  int threads;      /* >= 1 */
+  int local_rank, local_size; /* of the ranks on this host: which GPU; {0, 0} is {0, 1} */
+  bool tf32; /* cuda: products of f32 numbers on the matrix units, 10-bit mantissas */
+} pn_device_spec;
+
+/* Memory that only the device can touch.  Both calls are done when they return. */
+typedef struct {
+  pn_status (*alloc)(pn_device *d, size_t bytes, void **out); /* 64-byte aligned, zeroed */
+  void (*free)(pn_device *d, void *p);
+  pn_status (*upload)(pn_device *d, void *far, const void *host, size_t bytes);
+  pn_status (*download)(pn_device *d, void *host, const void *far, size_t bytes);
+} pn_far_ops;
+
 typedef struct {
   const char *name; /* "ref", "onednn" */
   const char *help;
-  pn_status (*create)(pn_device *d);
+  pn_status (*create)(pn_device *d, const pn_device_spec *spec);
   void (*destroy)(pn_device *d);
   /* Chains the device would like to fuse, longest first, ended by n == 0.  Single ops need no row.
    */
@@ -117,10 +133,16 @@ typedef struct {
   pn_status (*prepare)(pn_device *d, pn_task *task, pn_kernel *out);
   /* Kernel from PN_SRC (layout `from`) to PN_DST (layout `to`), same logical shape. */
   pn_status (*reorder)(pn_device *d, const pn_layout *from, const pn_layout *to, pn_kernel *out);
-  /* memory */
-  pn_status (*alloc)(pn_device *d, size_t bytes,
-                     void **out); /* 64-byte aligned or better, zeroed */
+  /* Host memory: parameters, gradients, optimizer state.  64-byte aligned or better, zeroed. */
+  pn_status (*alloc)(pn_device *d, size_t bytes, void **out);
   void (*free)(pn_device *d, void *p);
+  /* NULL: kernels work in host memory.  Else all their operands are far, and so are the arrays of
+   * pn_step_ctx that `run` gets; the planner copies (nn/plan_far.c). */
+  const pn_far_ops *far;
+  /* Tells apart the physical devices of a host; 0, and NULL: nothing to share.  May be NULL. */
+  uint64_t (*identity)(pn_device *d);
+  const char *(*describe)(
+      pn_device *d); /* "NVIDIA H100 80GB HBM3, sm_90"; NULL: the name says it */
 } pn_device_ops;
 
 struct pn_device {
@@ -129,10 +151,10 @@ struct pn_device {
   void *impl; /* owned by the backend */
 };
 
-/* name: a row of the registry, or "auto"/"cpu" (the fastest CPU device of this build). threads
- * >= 1. Errors: ARG (unknown name: lists those there are), UNSUPPORTED (known, not built in: says
- * how). */
-pn_status pn_device_create(const char *name, int threads, pn_device **out);
+/* "auto" takes a GPU where there is one that can be used.  Errors: ARG (unknown name: lists those
+ * there are), UNSUPPORTED (known, not built in: says how), DEVICE (no GPU or driver: says what). */
+pn_status pn_device_open(const pn_device_spec *spec, pn_device **out);
+pn_status pn_device_create(const char *name, int threads, pn_device **out); /* on a host alone */
 void pn_device_destroy(pn_device *d);
 /* 64-byte aligned or better, zeroed; d->ops->free gives it back.  Errors: NOMEM. */
 pn_status pn_device_alloc(pn_device *d, size_t bytes, void **out);
@@ -142,5 +164,7 @@ const char *pn_device_isa(void);     /* ISA the library will use, e.g. "avx512_c
 int pn_device_lanes(void); /* floats in the widest vector of that ISA */
 
 extern const pn_device_ops pn_device_ref_ops; /* the oracle; prepares every op */
+/* cuda/: emulated is the device cuda with its kernels run by the CPU, always there. */
+extern const pn_device_ops pn_device_cuda_ops, pn_device_emulated_ops;
 
 #endif

@@ -16,14 +16,22 @@ static const struct row {
   const char *name;
   const pn_device_ops *ops;
   const char *how; /* to get it */
+  enum { BY_NAME = 0, FOR_CPU = 1, FOR_AUTO = 2 } choice;
 } rows[] = {
-    {"cuda", NULL, "this version has no CUDA device yet"},
-#ifdef PN_WITH_ONEDNN
-    {"onednn", &pn_device_onednn_ops, NULL},
+#ifdef PN_WITH_CUDA
+    {"cuda", &pn_device_cuda_ops, NULL, FOR_AUTO},
 #else
-    {"onednn", NULL, "apt install libdnnl-dev and configure with -DPN_ONEDNN=ON"},
+    {"cuda", NULL, "install the CUDA toolkit (nvcc, cuDNN) and configure with -DPN_CUDA=ON",
+     FOR_AUTO},
 #endif
-    {"ref", &pn_device_ref_ops, NULL},
+#ifdef PN_WITH_ONEDNN
+    {"onednn", &pn_device_onednn_ops, NULL, FOR_CPU | FOR_AUTO},
+#else
+    {"onednn", NULL, "apt install libdnnl-dev and configure with -DPN_ONEDNN=ON",
+     FOR_CPU | FOR_AUTO},
+#endif
+    {"ref", &pn_device_ref_ops, NULL, FOR_CPU | FOR_AUTO},
+    {"emulated", &pn_device_emulated_ops, NULL, BY_NAME},
 };
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
@@ -51,14 +59,6 @@ int pn_device_lanes(void) {
 #endif
 }
 
-static const struct row *find_row(const char *name) {
-  bool any = strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0;
-
-  for (int i = 0; i < N_ROWS; i++)
-    if (any ? rows[i].ops != NULL : strcmp(rows[i].name, name) == 0) return &rows[i];
-  return NULL;
-}
-
 static pn_status unknown_device(const char *name) {
   char list[128] = "auto, cpu";
 
@@ -69,26 +69,47 @@ static pn_status unknown_device(const char *name) {
   return PN_FAIL(PN_ERR_ARG, "unknown device '%s': this build has %s", name, list);
 }
 
-pn_status pn_device_create(const char *name, int threads, pn_device **out) {
-  const struct row *row = find_row(name);
+static pn_status open_row(const struct row *row, const pn_device_spec *spec, pn_device **out) {
   pn_device *d;
   pn_status st;
 
-  *out = NULL;
-  if (!row) return unknown_device(name);
   if (!row->ops)
-    return PN_FAIL(PN_ERR_UNSUPPORTED, "device '%s' is not in this build: %s", name, row->how);
-  if (threads < 1)
-    return PN_FAIL(PN_ERR_ARG, "device '%s': %d threads, expected at least 1", name, threads);
-  if (!(d = calloc(1, sizeof *d))) return PN_FAIL(PN_ERR_NOMEM, "device '%s'", name);
+    return PN_FAIL(PN_ERR_UNSUPPORTED, "device '%s' is not in this build: %s", row->name, row->how);
+  if (!(d = calloc(1, sizeof *d))) return PN_FAIL(PN_ERR_NOMEM, "device '%s'", row->name);
   d->ops = row->ops;
-  d->threads = threads;
-  if ((st = d->ops->create(d)) != PN_OK) {
+  d->threads = spec->threads;
+  if ((st = d->ops->create(d, spec)) != PN_OK) {
     free(d);
     return st;
   }
   *out = d;
   return PN_OK;
+}
+
+/* The first of `choice` that opens: a build with CUDA runs on machines without a GPU. */
+static pn_status open_first(int choice, const pn_device_spec *spec, pn_device **out) {
+  pn_status st = PN_ERR_UNSUPPORTED;
+
+  for (int i = 0; i < N_ROWS && st != PN_OK; i++)
+    if (rows[i].ops && (int)rows[i].choice & choice) st = open_row(&rows[i], spec, out);
+  return st;
+}
+
+pn_status pn_device_open(const pn_device_spec *spec, pn_device **out) {
+  *out = NULL;
+  if (spec->threads < 1)
+    return PN_FAIL(PN_ERR_ARG, "device '%s': %d threads, expected at least 1", spec->name,
+                   spec->threads);
+  if (strcmp(spec->name, "auto") == 0) return open_first(FOR_AUTO, spec, out);
+  if (strcmp(spec->name, "cpu") == 0) return open_first(FOR_CPU, spec, out);
+  for (int i = 0; i < N_ROWS; i++)
+    if (strcmp(rows[i].name, spec->name) == 0) return open_row(&rows[i], spec, out);
+  return unknown_device(spec->name);
+}
+
+pn_status pn_device_create(const char *name, int threads, pn_device **out) {
+  pn_device_spec spec = {.name = name, .threads = threads, .local_size = 1};
+  return pn_device_open(&spec, out);
 }
 
 pn_status pn_device_alloc(pn_device *d, size_t bytes, void **out) {

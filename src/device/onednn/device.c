@@ -77,12 +77,12 @@ static void onednn_destroy(pn_device *d) {
   d->impl = NULL;
 }
 
-static pn_status onednn_create(pn_device *d) {
+static pn_status onednn_create(pn_device *d, const pn_device_spec *spec) {
   pn_status st = PN_OK;
   struct dnn_device *m = calloc(1, sizeof *m);
   if (!m) return PN_FAIL(PN_ERR_NOMEM, "onednn: device");
   d->impl = m;
-  m->threads = d->threads;
+  m->threads = spec->threads;
   dnn_use_threads(m);
   PN_TRY(dnn_check(dnnl_engine_create(&m->engine, dnnl_cpu, 0), "engine"));
   PN_TRY(dnn_check(dnnl_stream_create(&m->stream, m->engine, dnnl_stream_default_flags), "stream"));

@@ -25,7 +25,8 @@ static const ref_op *const ops[PN_OP_COUNT] = {
     [PN_OP_SOFTMAX_CE] = &ref_softmax_ce,
 };
 
-static pn_status ref_create(pn_device *d) {
+static pn_status ref_create(pn_device *d, const pn_device_spec *spec) {
+  (void)spec;
   d->impl = NULL;
   return PN_OK;
 }

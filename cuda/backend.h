@@ -1,0 +1,63 @@
+/* backend.h -- what the CUDA device stands on: memory, transfers, kernels, and the libraries.  Two
+ * of them: the GPU (gpu/) and its emulation on the CPU (emulated.c). */
+#ifndef PN_CUDA_BACKEND_H
+#define PN_CUDA_BACKEND_H
+
+#include "device/device.h"
+#include "kernels.h"
+
+/* A convolution for a library: N H W C f32, weight O KH KW I, symmetric padding. */
+typedef struct {
+  pn_pass pass; /* FORWARD, BACKWARD_WEIGHT or BACKWARD_DATA */
+  cu_conv shape;
+} cu_conv_job;
+
+/* A dense layer: x [batch][in], weight [out][in], y [batch][out].  FORWARD: y = x W^T (+ bias)
+ * (ReLU); BACKWARD_DATA: dx = dy W; BACKWARD_WEIGHT: dW = dy^T x. */
+typedef struct {
+  pn_pass pass;
+  int64_t batch, in, out;
+  bool bias, relu;
+} cu_dense_job;
+
+/* x, w, y: input, weight, output of the layer, or their diffs. */
+typedef struct {
+  const void *bias;
+  void *x, *w, *y, *scratch;
+} cu_operands;
+
+/* A prepared call of a library. */
+typedef struct {
+  pn_status (*run)(void *plan, const cu_operands *o);
+  void (*destroy)(void *plan);
+  void *plan; /* owned */
+  size_t scratch_bytes;
+  bool complete; /* FORWARD: bias and ReLU are done too */
+  char impl[PN_IMPL_BYTES];
+} cu_call;
+
+/* All queue work in one order; upload and download are for the host's eyes: the host may reuse or
+ * read its side when they return. */
+typedef struct {
+  const char *name;
+  pn_status (*create)(const pn_device_spec *spec, void **impl);
+  void (*destroy)(void *impl);
+  pn_status (*alloc)(void *impl, size_t bytes, void **out); /* far, 256-byte aligned, zeroed */
+  void (*free)(void *impl, void *p);
+  pn_status (*host_alloc)(void *impl, size_t bytes, void **out); /* for fast transfers, zeroed */
+  void (*host_free)(void *impl, void *p);
+  pn_status (*upload)(void *impl, void *far, const void *host, size_t bytes);
+  pn_status (*download)(void *impl, void *host, const void *far, size_t bytes);
+  /* n groups of elements; wide: of CU_LANES.  args: the kernel's struct, copied. */
+  pn_status (*launch)(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n);
+  /* UNSUPPORTED: use the own kernels.  NULL: no library at all. */
+  pn_status (*conv)(void *impl, const cu_conv_job *job, cu_call *out);
+  pn_status (*dense)(void *impl, const cu_dense_job *job, cu_call *out);
+  uint64_t (*identity)(void *impl);    /* of the physical device; 0: none to share */
+  const char *(*describe)(void *impl); /* NULL: the name says it */
+} cu_backend;
+
+extern const cu_backend cu_emulated;
+extern const cu_backend cu_gpu; /* with PN_WITH_CUDA */
+
+#endif

@@ -1,0 +1,83 @@
+/* cuda_device.h -- inside the CUDA device: what the files that prepare kernels share.  Everything
+ * here is plain C over a backend; the GPU and its emulation run the same code. */
+#ifndef PN_CUDA_DEVICE_H
+#define PN_CUDA_DEVICE_H
+
+#include "backend.h"
+
+typedef struct {
+  const cu_backend *backend;
+  void *impl; /* the backend's, owned */
+} cu_device;
+
+/* State of every prepared kernel. */
+typedef struct {
+  cu_device *device; /* borrowed */
+  pn_pass pass;
+  pn_op_desc op[PN_MAX_CHAIN];
+  int n_ops;
+  bool training;
+  unsigned uses;
+  cu_call call; /* of a library; run NULL: own kernels */
+  size_t sums;  /* where in SCRATCH sums over rows lie */
+  union {
+    cu_norm norm;
+    cu_conv conv;
+    cu_window window;
+    cu_place place;
+    cu_permute permute;
+  } args;
+} cu_state;
+
+typedef pn_status cu_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx);
+
+/* Fills *out, task->uses and the tags of all operands (channels last).  *s stays owned by *out.
+ * Errors: NOMEM, UNSUPPORTED (a tensor of 2^31 elements or more). */
+pn_status cu_answer(pn_device *d, pn_task *t, unsigned uses, cu_run *run, pn_kernel *out,
+                    cu_state **s);
+/* uses, plus DDST1 or DADD where they are offered. */
+unsigned cu_with_offers(const pn_task *t, unsigned uses, unsigned offers);
+
+/* n elements, by CU_LANES where wide. */
+pn_status cu_launch(const cu_state *s, cu_kernel k, bool wide, const void *args, int64_t n);
+bool cu_wide(int64_t channels); /* rows of so many can be taken by CU_LANES */
+
+/* Sums over rows by parts (norm_statistics, norm_diffs): how many, the bytes of SCRATCH, and the
+ * launch: args->partial is the scratch; on return args->partial and ->parts are of the totals that
+ * norm_settle and norm_gradients read. */
+uint32_t cu_sum_parts(uint32_t rows, uint32_t channels);
+size_t cu_sum_bytes(uint32_t rows, uint32_t channels);
+pn_status cu_sum_rows(const cu_state *s, cu_kernel k, cu_norm *args);
+
+/* Rows and channels of a channels-last tensor: N H W and C, or N and F. */
+uint32_t cu_rows(const pn_shape *s);
+uint32_t cu_channels(const pn_shape *s);
+
+pn_status cu_map_prepare(pn_device *d, pn_task *t, pn_kernel *out);  /* elementwise, ADD */
+pn_status cu_join_prepare(pn_device *d, pn_task *t, pn_kernel *out); /* CONCAT */
+pn_status cu_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status cu_window_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+pn_status cu_linear_prepare(pn_device *d, pn_task *t, pn_kernel *out); /* CONV, DENSE */
+pn_status cu_loss_prepare(pn_device *d, pn_task *t, pn_kernel *out);   /* and SOFTMAX */
+pn_status cu_reorder(pn_device *d, const pn_layout *from, const pn_layout *to, pn_kernel *out);
+/* BACKWARD_POST of chains that end in ReLU: DMID = DDST (+ DDST1) where DST > 0. */
+pn_status cu_relu_post(pn_device *d, pn_task *t, pn_kernel *out);
+
+/* The parts of a table of pn_device_ops that do not depend on the backend. */
+pn_status cu_create(pn_device *d, const cu_backend *backend, const pn_device_spec *spec);
+void cu_destroy(pn_device *d);
+pn_status cu_prepare(pn_device *d, pn_task *task, pn_kernel *out);
+pn_status cu_host_alloc(pn_device *d, size_t bytes, void **out);
+void cu_host_free(pn_device *d, void *p);
+uint64_t cu_identity(pn_device *d);
+const char *cu_describe(pn_device *d);
+extern const pn_far_ops cu_far_ops;
+extern const struct pn_chain_pattern cu_patterns[];
+#define CU_DEVICE_TABLE                                                                            \
+  .destroy = cu_destroy, .fuse = cu_patterns, .prepare = cu_prepare, .reorder = cu_reorder,        \
+  .alloc = cu_host_alloc, .free = cu_host_free, .far = &cu_far_ops, .identity = cu_identity,       \
+  .describe = cu_describe
+
+#define CU_BIT(role) (1u << (role))
+
+#endif

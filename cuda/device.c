@@ -1,0 +1,111 @@
+/* device.c -- what the devices cuda and emulated have in common: memory, who prepares which chain.
+ */
+#include "cuda_device.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct pn_chain_pattern cu_patterns[] = {
+    {3, {PN_OP_NORM, PN_OP_ADD, PN_OP_RELU}, false},
+    {2, {PN_OP_NORM, PN_OP_RELU}, false},
+    {2, {PN_OP_CONV, PN_OP_RELU}, false},
+    {2, {PN_OP_DENSE, PN_OP_RELU}, false},
+    {0, {PN_OP_INPUT}, false},
+};
+
+/* By the kind of the chain's first op. */
+static pn_status (*const prepare_row[PN_OP_COUNT])(pn_device *, pn_task *, pn_kernel *) = {
+    [PN_OP_CONV] = cu_linear_prepare,     [PN_OP_DENSE] = cu_linear_prepare,
+    [PN_OP_RELU] = cu_map_prepare,        [PN_OP_SIGMOID] = cu_map_prepare,
+    [PN_OP_SILU] = cu_map_prepare,        [PN_OP_DROPOUT] = cu_map_prepare,
+    [PN_OP_ADD] = cu_map_prepare,         [PN_OP_CONCAT] = cu_join_prepare,
+    [PN_OP_NORM] = cu_norm_prepare,       [PN_OP_MAXPOOL] = cu_window_prepare,
+    [PN_OP_AVGPOOL] = cu_window_prepare,  [PN_OP_GAP] = cu_window_prepare,
+    [PN_OP_ZEROPAD] = cu_window_prepare,  [PN_OP_UPSAMPLE] = cu_window_prepare,
+    [PN_OP_SOFTMAX] = cu_loss_prepare,    [PN_OP_BCE] = cu_loss_prepare,
+    [PN_OP_SOFTMAX_CE] = cu_loss_prepare,
+};
+
+pn_status cu_create(pn_device *d, const cu_backend *backend, const pn_device_spec *spec) {
+  cu_device *c = calloc(1, sizeof *c);
+  pn_status st;
+
+  if (!c) return PN_FAIL(PN_ERR_NOMEM, "%s: device", backend->name);
+  c->backend = backend;
+  if ((st = backend->create(spec, &c->impl)) != PN_OK) {
+    free(c);
+    return st;
+  }
+  d->impl = c;
+  return PN_OK;
+}
+
+void cu_destroy(pn_device *d) {
+  cu_device *c = d->impl;
+  if (!c) return;
+  c->backend->destroy(c->impl);
+  free(c);
+  d->impl = NULL;
+}
+
+pn_status cu_prepare(pn_device *d, pn_task *task, pn_kernel *out) {
+  pn_op_kind kind = task->op[0]->kind;
+  *out = (pn_kernel){.run = NULL};
+  if (kind >= PN_OP_COUNT || !prepare_row[kind])
+    return PN_FAIL(PN_ERR_UNSUPPORTED, "%s: no kernel for %s", d->ops->name, pn_op_name(kind));
+  return prepare_row[kind](d, task, out);
+}
+
+pn_status cu_host_alloc(pn_device *d, size_t bytes, void **out) {
+  cu_device *c = d->impl;
+  return c->backend->host_alloc(c->impl, bytes, out);
+}
+
+void cu_host_free(pn_device *d, void *p) {
+  cu_device *c = d->impl;
+  if (p) c->backend->host_free(c->impl, p);
+}
+
+static pn_status far_alloc(pn_device *d, size_t bytes, void **out) {
+  cu_device *c = d->impl;
+  return c->backend->alloc(c->impl, bytes, out);
+}
+
+static void far_free(pn_device *d, void *p) {
+  cu_device *c = d->impl;
+  if (p) c->backend->free(c->impl, p);
+}
+
+static pn_status far_upload(pn_device *d, void *far, const void *host, size_t bytes) {
+  cu_device *c = d->impl;
+  return bytes ? c->backend->upload(c->impl, far, host, bytes) : PN_OK;
+}
+
+static pn_status far_download(pn_device *d, void *host, const void *far, size_t bytes) {
+  cu_device *c = d->impl;
+  return bytes ? c->backend->download(c->impl, host, far, bytes) : PN_OK;
+}
+
+uint64_t cu_identity(pn_device *d) {
+  cu_device *c = d->impl;
+  return c->backend->identity(c->impl);
+}
+
+const char *cu_describe(pn_device *d) {
+  cu_device *c = d->impl;
+  return c->backend->describe ? c->backend->describe(c->impl) : c->backend->name;
+}
+
+const pn_far_ops cu_far_ops = {far_alloc, far_free, far_upload, far_download};
+
+static pn_status emulated_create(pn_device *d, const pn_device_spec *spec) {
+  return cu_create(d, &cu_emulated, spec);
+}
+
+const pn_device_ops pn_device_emulated_ops = {
+    .name = "emulated",
+    .help = "the device cuda with its kernels run by the CPU: for tests, slow",
+    .create = emulated_create,
+    CU_DEVICE_TABLE,
+};

@@ -1,0 +1,150 @@
+/* emulated.c -- the GPU's part played by the CPU, for tests: every kernel's body in a loop.  Its
+ * memory can be touched only while a kernel or a transfer runs, like a GPU's: host code that reads
+ * a far pointer dies here too. */
+#include "backend.h"
+
+#include "body_conv.h"
+#include "body_loss.h"
+#include "body_map.h"
+#include "body_norm.h"
+#include "body_update.h"
+#include "body_window.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { MAX_BLOCKS = 256 };
+
+struct emulated {
+  int threads;
+  struct {
+    void *at;
+    size_t bytes;
+  } block[MAX_BLOCKS];
+  int n_blocks;
+};
+
+static pn_status emulated_create(const pn_device_spec *spec, void **impl) {
+  struct emulated *e = calloc(1, sizeof *e);
+  if (!e) return PN_FAIL(PN_ERR_NOMEM, "emulated: device");
+  e->threads = spec->threads;
+  *impl = e;
+  return PN_OK;
+}
+
+static void emulated_destroy(void *impl) {
+  struct emulated *e = impl;
+  for (int i = 0; i < e->n_blocks; i++) munmap(e->block[i].at, e->block[i].bytes);
+  free(e);
+}
+
+static pn_status emulated_alloc(void *impl, size_t bytes, void **out) {
+  struct emulated *e = impl;
+  size_t rounded = (bytes + 4095) / 4096 * 4096;
+  void *p;
+
+  *out = NULL;
+  if (rounded == 0) rounded = 4096;
+  if (e->n_blocks == MAX_BLOCKS)
+    return PN_FAIL(PN_ERR_NOMEM, "emulated: over %d blocks", MAX_BLOCKS);
+  p = mmap(NULL, rounded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (p == MAP_FAILED) return PN_FAIL(PN_ERR_NOMEM, "emulated: cannot map %zu bytes", rounded);
+  e->block[e->n_blocks].at = p;
+  e->block[e->n_blocks++].bytes = rounded;
+  *out = p;
+  return PN_OK;
+}
+
+static void emulated_free(void *impl, void *p) {
+  struct emulated *e = impl;
+  for (int i = 0; i < e->n_blocks; i++) {
+    if (e->block[i].at != p) continue;
+    munmap(p, e->block[i].bytes);
+    e->block[i] = e->block[--e->n_blocks];
+    return;
+  }
+}
+
+static pn_status emulated_host_alloc(void *impl, size_t bytes, void **out) {
+  size_t rounded = (bytes + 63) / 64 * 64;
+  (void)impl;
+  *out = aligned_alloc(64, rounded ? rounded : 64);
+  if (!*out) return PN_FAIL(PN_ERR_NOMEM, "emulated: cannot allocate %zu bytes", bytes);
+  memset(*out, 0, rounded ? rounded : 64);
+  return PN_OK;
+}
+
+static void emulated_host_free(void *impl, void *p) {
+  (void)impl;
+  free(p);
+}
+
+static pn_status protect(const struct emulated *e, int how) {
+  for (int i = 0; i < e->n_blocks; i++)
+    if (mprotect(e->block[i].at, e->block[i].bytes, how) != 0)
+      return PN_FAIL(PN_ERR_DEVICE, "emulated: mprotect of %zu bytes", e->block[i].bytes);
+  return PN_OK;
+}
+
+static pn_status transfer(struct emulated *e, void *to, const void *from, size_t bytes) {
+  pn_status st = protect(e, PROT_READ | PROT_WRITE);
+  if (st != PN_OK) return st;
+  if (bytes) memcpy(to, from, bytes);
+  return protect(e, PROT_NONE);
+}
+
+static pn_status emulated_upload(void *impl, void *far, const void *host, size_t bytes) {
+  return transfer(impl, far, host, bytes);
+}
+
+static pn_status emulated_download(void *impl, void *host, const void *far, size_t bytes) {
+  return transfer(impl, host, far, bytes);
+}
+
+/* One loop per kernel and width. */
+#define LOOP(name, body, type, has_wide)                                                           \
+  static void name##_loop(const void *args, uint32_t n, bool wide, int threads) {                  \
+    const type *a = args;                                                                          \
+    if (has_wide && wide) {                                                                        \
+      _Pragma("omp parallel for num_threads(threads) schedule(static)") for (uint32_t i = 0;       \
+                                                                             i < n; i++)           \
+          body(a, i, has_wide ? CU_LANES : 1);                                                     \
+    } else {                                                                                       \
+      _Pragma("omp parallel for num_threads(threads) schedule(static)") for (uint32_t i = 0;       \
+                                                                             i < n; i++)           \
+          body(a, i, 1);                                                                           \
+    }                                                                                              \
+  }
+CU_KERNELS(LOOP)
+
+static void (*const loops[CU_KERNEL_COUNT])(const void *, uint32_t, bool, int) = {
+#define ENTRY(name, body, type, has_wide) name##_loop,
+    CU_KERNELS(ENTRY)};
+
+static pn_status emulated_launch(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n) {
+  struct emulated *e = impl;
+  pn_status st = protect(e, PROT_READ | PROT_WRITE);
+  if (st != PN_OK) return st;
+  loops[k](args, n, wide, e->threads);
+  return protect(e, PROT_NONE);
+}
+
+static uint64_t emulated_identity(void *impl) {
+  (void)impl;
+  return 0;
+}
+
+const cu_backend cu_emulated = {
+    .name = "emulated",
+    .create = emulated_create,
+    .destroy = emulated_destroy,
+    .alloc = emulated_alloc,
+    .free = emulated_free,
+    .host_alloc = emulated_host_alloc,
+    .host_free = emulated_host_free,
+    .upload = emulated_upload,
+    .download = emulated_download,
+    .launch = emulated_launch,
+    .identity = emulated_identity,
+};

@@ -1,0 +1,241 @@
+/* gpu.c -- the GPU behind the device cuda: which one, memory, transfers, launches.
+ *
+ * The CUDA runtime is linked statically and opens the driver when it is first used; cuDNN and
+ * cuBLASLt are opened here.  So the program starts on machines that have none of them. */
+#include "gpu.h"
+#include "../cuda_device.h"
+#include "launch.h"
+
+#include "base/log.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+pn_status cu_check(cudaError_t rc, const char *what) {
+  if (rc == cudaSuccess) return PN_OK;
+  return PN_FAIL(rc == cudaErrorMemoryAllocation ? PN_ERR_NOMEM : PN_ERR_DEVICE,
+                 "CUDA: %s: %s (%s)", what, cudaGetErrorString(rc), cudaGetErrorName(rc));
+}
+
+void *cu_library(const char *const *names) {
+  void *library = NULL;
+  for (; *names && !library; names++) library = dlopen(*names, RTLD_NOW | RTLD_LOCAL);
+  return library;
+}
+
+pn_status cu_symbols(void *library, const cu_symbol *symbols, int n) {
+  for (int i = 0; i < n; i++) {
+    void *f = dlsym(library, symbols[i].name);
+    if (!f) return PN_FAIL(PN_ERR_DEVICE, "library without %s: too old?", symbols[i].name);
+    memcpy(symbols[i].to, &f, sizeof f);
+  }
+  return PN_OK;
+}
+
+/* UNSUPPORTED where there is no GPU to use: `auto` then takes the CPU. */
+static pn_status count_gpus(int *count) {
+  cudaError_t rc = cudaGetDeviceCount(count);
+  const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+  int runtime = 0, driver = 0;
+
+  if (rc == cudaSuccess && *count > 0) return PN_OK;
+  (void)cudaGetLastError();
+  (void)cudaRuntimeGetVersion(&runtime);
+  (void)cudaDriverGetVersion(&driver);
+  if (rc == cudaErrorInsufficientDriver && driver == 0)
+    return PN_FAIL(PN_ERR_UNSUPPORTED,
+                   "device cuda: no NVIDIA driver (libcuda.so.1) on this machine; install one for "
+                   "CUDA %d.%d or use train.device=cpu",
+                   runtime / 1000, runtime % 1000 / 10);
+  if (rc == cudaErrorInsufficientDriver)
+    return PN_FAIL(PN_ERR_UNSUPPORTED,
+                   "device cuda: the NVIDIA driver supports CUDA %d.%d, this build needs %d.%d: "
+                   "update the driver, or use train.device=cpu",
+                   driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+  if (visible)
+    return PN_FAIL(PN_ERR_UNSUPPORTED,
+                   "device cuda: no GPU is visible: CUDA_VISIBLE_DEVICES is '%s' (%s)", visible,
+                   cudaGetErrorString(rc));
+  return PN_FAIL(PN_ERR_UNSUPPORTED,
+                 "device cuda: no GPU on this machine (%s); use train.device=cpu",
+                 cudaGetErrorString(rc));
+}
+
+/* Domain, bus and device of the PCI address, and so unique on a host. */
+static uint64_t address_of(const struct cudaDeviceProp *p) {
+  return (uint64_t)1 << 63 | (uint64_t)(uint32_t)p->pciDomainID << 16 |
+         (uint64_t)(uint32_t)p->pciBusID << 8 | (uint64_t)(uint32_t)p->pciDeviceID;
+}
+
+static pn_status choose(cu_gpu_state *g, const pn_device_spec *spec) {
+  struct cudaDeviceProp p;
+  int count = 0;
+  pn_status st;
+
+  PN_TRY(count_gpus(&count));
+  g->index = spec->local_rank % count;
+  PN_TRY(cu_check(cudaSetDevice(g->index), "cudaSetDevice"));
+  PN_TRY(cu_check(cudaGetDeviceProperties(&p, g->index), "cudaGetDeviceProperties"));
+  if (p.major < 8) {
+    st = PN_FAIL(PN_ERR_UNSUPPORTED, "device cuda: %s has compute capability %d.%d, needed: 8.0",
+                 p.name, p.major, p.minor);
+    goto done;
+  }
+  g->identity = address_of(&p);
+  snprintf(g->name, sizeof g->name, "%.64s, sm_%d%d", p.name, p.major, p.minor);
+done:
+  return st;
+}
+
+static void gpu_destroy(void *impl) {
+  cu_gpu_state *g = impl;
+  if (!g) return;
+  cu_dnn_destroy(g->dnn);
+  cu_blas_destroy(g->blas);
+  if (g->stream) cudaStreamDestroy(g->stream);
+  free(g);
+}
+
+static pn_status gpu_create(const pn_device_spec *spec, void **impl) {
+  cu_gpu_state *g = calloc(1, sizeof *g);
+  pn_status st = PN_OK;
+
+  *impl = NULL;
+  if (!g) return PN_FAIL(PN_ERR_NOMEM, "cuda: device");
+  g->tf32 = spec->tf32;
+  PN_TRY(choose(g, spec));
+  PN_TRY(cu_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), "stream"));
+  PN_TRY(cu_dnn_create(g, &g->dnn));
+  PN_TRY(cu_blas_create(g, &g->blas));
+  pn_info("%-12s GPU %d: %s; cuDNN %s, cuBLASLt %s", "device", g->index, g->name,
+          g->dnn ? "found" : "not found: slow kernels of our own",
+          g->blas ? "found" : "not found: slow kernels of our own");
+  *impl = g;
+  g = NULL;
+done:
+  gpu_destroy(g);
+  return st;
+}
+
+static pn_status no_memory(size_t bytes) {
+  size_t left = 0, all = 0;
+  (void)cudaGetLastError();
+  (void)cudaMemGetInfo(&left, &all);
+  return PN_FAIL(PN_ERR_NOMEM,
+                 "GPU memory: %zu MiB asked, %zu of %zu MiB free: lower train.batch, or raise "
+                 "train.accumulate",
+                 bytes >> 20, left >> 20, all >> 20);
+}
+
+static pn_status gpu_alloc(void *impl, size_t bytes, void **out) {
+  cu_gpu_state *g = impl;
+  cudaError_t rc;
+  pn_status st;
+
+  if (bytes == 0) bytes = 256;
+  *out = NULL;
+  PN_TRY(cu_check(cudaSetDevice(g->index), "cudaSetDevice"));
+  if ((rc = cudaMalloc(out, bytes)) == cudaErrorMemoryAllocation) return no_memory(bytes);
+  PN_TRY(cu_check(rc, "cudaMalloc"));
+  PN_TRY(cu_check(cudaMemsetAsync(*out, 0, bytes, g->stream), "cudaMemset"));
+done:
+  return st;
+}
+
+static void gpu_free(void *impl, void *p) {
+  cu_gpu_state *g = impl;
+  cudaStreamSynchronize(g->stream);
+  cudaFree(p);
+}
+
+/* Pinned, for transfers at full speed. */
+static pn_status gpu_host_alloc(void *impl, size_t bytes, void **out) {
+  cu_gpu_state *g = impl;
+  pn_status st;
+
+  if (bytes == 0) bytes = 64;
+  *out = NULL;
+  PN_TRY(cu_check(cudaSetDevice(g->index), "cudaSetDevice"));
+  PN_TRY(cu_check(cudaMallocHost(out, bytes), "cudaMallocHost"));
+  memset(*out, 0, bytes);
+done:
+  return st;
+}
+
+static void gpu_host_free(void *impl, void *p) {
+  cu_gpu_state *g = impl;
+  cudaStreamSynchronize(g->stream);
+  cudaFreeHost(p);
+}
+
+static pn_status copy(cu_gpu_state *g, void *to, const void *from, size_t bytes,
+                      enum cudaMemcpyKind kind) {
+  pn_status st;
+
+  PN_TRY(cu_check(cudaMemcpyAsync(to, from, bytes, kind, g->stream), "cudaMemcpyAsync"));
+  PN_TRY(cu_check(cudaStreamSynchronize(g->stream), "the kernels before a transfer"));
+done:
+  return st;
+}
+
+static pn_status gpu_upload(void *impl, void *far, const void *host, size_t bytes) {
+  return copy(impl, far, host, bytes, cudaMemcpyHostToDevice);
+}
+
+static pn_status gpu_download(void *impl, void *host, const void *far, size_t bytes) {
+  return copy(impl, host, far, bytes, cudaMemcpyDeviceToHost);
+}
+
+static pn_status gpu_launch(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n) {
+  static const char *const name[CU_KERNEL_COUNT] = {
+#define NAME(kernel, body, type, has_wide) #kernel,
+      CU_KERNELS(NAME)};
+  cu_gpu_state *g = impl;
+  return cu_check(cu_start(k, wide, args, n, g->stream), name[k]);
+}
+
+static uint64_t gpu_identity(void *impl) {
+  return ((cu_gpu_state *)impl)->identity;
+}
+
+static const char *gpu_describe(void *impl) {
+  return ((cu_gpu_state *)impl)->name;
+}
+
+static pn_status gpu_conv(void *impl, const cu_conv_job *job, cu_call *out) {
+  return ((cu_gpu_state *)impl)->dnn ? cu_dnn_conv(impl, job, out) : PN_ERR_UNSUPPORTED;
+}
+
+static pn_status gpu_dense(void *impl, const cu_dense_job *job, cu_call *out) {
+  return ((cu_gpu_state *)impl)->blas ? cu_blas_dense(impl, job, out) : PN_ERR_UNSUPPORTED;
+}
+
+const cu_backend cu_gpu = {
+    .name = "cuda",
+    .create = gpu_create,
+    .destroy = gpu_destroy,
+    .alloc = gpu_alloc,
+    .free = gpu_free,
+    .host_alloc = gpu_host_alloc,
+    .host_free = gpu_host_free,
+    .upload = gpu_upload,
+    .download = gpu_download,
+    .launch = gpu_launch,
+    .conv = gpu_conv,
+    .dense = gpu_dense,
+    .identity = gpu_identity,
+    .describe = gpu_describe,
+};
+
+static pn_status device_create(pn_device *d, const pn_device_spec *spec) {
+  return cu_create(d, &cu_gpu, spec);
+}
+
+const pn_device_ops pn_device_cuda_ops = {
+    .name = "cuda",
+    .help = "NVIDIA GPUs from compute capability 8.0: own kernels, cuDNN, cuBLASLt",
+    .create = device_create,
+    CU_DEVICE_TABLE,
+};

@@ -1,0 +1,178 @@
+/* kernels.h -- the own kernels of the CUDA device: their arguments, and how they are started.
+ *
+ * A kernel is one C function `body(args, i, lanes)` that computes element group i (body_*.h).  On a
+ * GPU one thread runs it for one i (gpu/kernels.cu); the emulated device runs it in a loop
+ * (emulated.c), so every body is tested on machines without a GPU.  Tensors are f32 and channels
+ * last: N H W C, rows are images of one pixel.  Indices are 32-bit: prepare refuses larger tensors.
+ */
+#ifndef PN_CUDA_KERNELS_H
+#define PN_CUDA_KERNELS_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __CUDACC__
+#define CU_HD __host__ __device__ __forceinline__
+#else
+#define CU_HD static inline __attribute__((always_inline, unused))
+#endif
+
+enum { CU_LANES = 4 }; /* floats of one 16-byte access */
+
+/* f of x + bias[c] + z, and its derivative.  Pointers may be NULL where the term is absent. */
+typedef enum { CU_COPY, CU_RELU, CU_SIGMOID, CU_SILU } cu_function;
+typedef struct {
+  cu_function f;
+  const float *x, *bias, *z;     /* forward: out = f(x + bias[c] + z) */
+  const float *y, *d, *d1, *add; /* backward: out = f'(x or y) * (d + d1) + add */
+  float *out;
+  uint32_t channels; /* of bias */
+} cu_map;
+
+/* out = x * factor: 0 or 1 / (1 - rate), the mask of device/dropout.h. */
+typedef struct {
+  const float *x;
+  float *out;
+  const uint64_t *sample_id;
+  uint32_t key[2], stream; /* Philox key, counter[1] */
+  uint32_t per_image, channels, area;
+  float rate, keep;
+} cu_dropout;
+
+/* Sums over rows, per channel, in parts: part p of channel c at partial[(p * 2 + k) * channels +
+ * c], k = 0, 1: x and x^2, or the diff and diff * normalised x. */
+typedef struct {
+  const float *x, *y, *z, *d, *d1, *add; /* y: where the chain's ReLU is undone */
+  float *out;
+  const float *gamma, *beta;
+  float *running_mean, *running_var, *dgamma, *dbeta;
+  float *aux; /* [CU_NORM_ARRAYS][channels] */
+  double *partial;
+  uint32_t rows, channels, parts;
+  float eps, update, unbiased;
+  int32_t relu, batch; /* batch: statistics of the batch, else the running ones */
+} cu_norm;
+enum { CU_NORM_MEAN, CU_NORM_INV, CU_NORM_SUM, CU_NORM_PRODUCT, CU_NORM_ARRAYS };
+
+/* out[q][i] = sum of `group` rows of in[parts][width]. */
+typedef struct {
+  const double *in;
+  double *out;
+  uint32_t width, parts, group;
+} cu_fold;
+
+/* Pools and nearest upsampling.  where: place of the maximum in its window, CU_NOWHERE: padding. */
+enum { CU_NOWHERE = 255 };
+typedef struct {
+  const float *x, *d;
+  float *out;
+  uint8_t *where;
+  uint32_t c, h, w, oh, ow;
+  int32_t kernel[2], stride[2], pad[2];
+  int32_t pad_counts;
+} cu_window;
+
+/* out[n][y][x] = in[n][y - top][x - left], or 0 outside: zero padding, and cropping back. */
+typedef struct {
+  const float *x;
+  float *out;
+  uint32_t c, h, w, oh, ow;
+  int32_t top, left;
+} cu_place;
+
+/* Channels [from, from + channels) of rows of `from_pitch` to [to, ...) of rows of `to_pitch`. */
+typedef struct {
+  const float *x;
+  float *out;
+  uint32_t channels, from, from_pitch, to, to_pitch;
+} cu_slice;
+
+/* out in memory order has dimensions dim; element (i0, i1, i2, i3) is x[sum of i * stride]. */
+typedef struct {
+  const float *x;
+  float *out;
+  uint32_t dim[4], stride[4];
+} cu_permute;
+
+/* One row of classes each. */
+typedef struct {
+  const float *x, *y, *d;
+  float *out;
+  uint32_t classes;
+} cu_softmax;
+
+/* Losses, one sample each; see pn_step_ctx. */
+typedef struct {
+  const float *x;
+  float *out;
+  const int32_t *label, *label2;
+  const float *mix, *scale;
+  uint32_t classes; /* of the row x; 1: binary cross-entropy */
+  float smoothing;
+} cu_loss;
+
+/* Convolution without a library: weight O KH KW I.  A dense layer is one of a 1x1 image. */
+typedef struct {
+  const float *x, *weight, *bias, *d;
+  float *out;
+  uint32_t n, c, h, w, o, oh, ow;
+  int32_t kernel[2], stride[2], pad[2];
+  int32_t relu;
+} cu_conv;
+
+/* Optimizers over flat ranges; the fields are those of src/optim. */
+typedef struct {
+  float *param, *state[2], *average;
+  const float *grad;
+  float lr, momentum, decay, scale, keep, through, ahead, direct; /* SGD, LARS */
+  float step, inverse_root, beta1, rest1, beta2, rest2, eps;      /* Adam */
+} cu_update;
+
+typedef struct {
+  const float *param, *grad;
+  double *partial; /* [parts][2]: param^2, (scale * grad + decay * param)^2 */
+  double scale, decay;
+  uint32_t count, parts;
+} cu_squares;
+
+/* X(kernel, body, argument type, whether there is a form for CU_LANES elements at a time). */
+#define CU_KERNELS(X)                                                                              \
+  X(map_forward, cu_map_forward, cu_map, 1)                                                        \
+  X(map_backward, cu_map_backward, cu_map, 1)                                                      \
+  X(dropout, cu_dropout_body, cu_dropout, 1)                                                       \
+  X(norm_statistics, cu_norm_statistics, cu_norm, 1)                                               \
+  X(norm_settle, cu_norm_settle, cu_norm, 0)                                                       \
+  X(norm_apply, cu_norm_apply, cu_norm, 1)                                                         \
+  X(norm_diffs, cu_norm_diffs, cu_norm, 1)                                                         \
+  X(norm_gradients, cu_norm_gradients, cu_norm, 0)                                                 \
+  X(norm_data, cu_norm_data, cu_norm, 1)                                                           \
+  X(fold, cu_fold_body, cu_fold, 0)                                                                \
+  X(maxpool_forward, cu_maxpool_forward, cu_window, 1)                                             \
+  X(maxpool_backward, cu_maxpool_backward, cu_window, 1)                                           \
+  X(avgpool_forward, cu_avgpool_forward, cu_window, 1)                                             \
+  X(avgpool_backward, cu_avgpool_backward, cu_window, 1)                                           \
+  X(upsample_forward, cu_upsample_forward, cu_window, 1)                                           \
+  X(upsample_backward, cu_upsample_backward, cu_window, 1)                                         \
+  X(place, cu_place_body, cu_place, 1)                                                             \
+  X(slice, cu_slice_body, cu_slice, 1)                                                             \
+  X(permute, cu_permute_body, cu_permute, 0)                                                       \
+  X(softmax_forward, cu_softmax_forward, cu_softmax, 0)                                            \
+  X(softmax_backward, cu_softmax_backward, cu_softmax, 0)                                          \
+  X(loss_forward, cu_loss_forward, cu_loss, 0)                                                     \
+  X(loss_backward, cu_loss_backward, cu_loss, 0)                                                   \
+  X(conv_forward, cu_conv_forward, cu_conv, 0)                                                     \
+  X(conv_data, cu_conv_data, cu_conv, 0)                                                           \
+  X(conv_weight, cu_conv_weight, cu_conv, 0)                                                       \
+  X(sgd, cu_sgd, cu_update, 1)                                                                     \
+  X(adam, cu_adam, cu_update, 1)                                                                   \
+  X(lars, cu_lars, cu_update, 1)                                                                   \
+  X(ema, cu_ema, cu_update, 1)                                                                     \
+  X(squares, cu_squares_body, cu_squares, 0)
+
+#define CU_NAME(name, body, args, wide) CU_K_##name,
+typedef enum { CU_KERNELS(CU_NAME) CU_KERNEL_COUNT } cu_kernel;
+#undef CU_NAME
+
+#endif

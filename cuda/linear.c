@@ -1,0 +1,176 @@
+/* linear.c -- convolution and dense layers: by a library where the backend has one, else by the own
+ * kernels, which treat a dense layer as a convolution of an image of one pixel. */
+#include "cuda_device.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static cu_conv describe(const pn_op_desc *op) {
+  cu_conv a = {.n = (uint32_t)op->in.dim[0], .h = 1, .w = 1, .oh = 1, .ow = 1};
+
+  a.o = (uint32_t)op->weight.dim[0];
+  for (int i = 0; i < 2; i++) {
+    a.kernel[i] = op->kind == PN_OP_CONV ? (int32_t)op->window.kernel[i] : 1;
+    a.stride[i] = op->kind == PN_OP_CONV ? (int32_t)op->window.stride[i] : 1;
+  }
+  if (op->kind == PN_OP_DENSE) {
+    a.c = (uint32_t)op->weight.dim[1];
+    return a;
+  }
+  a.c = (uint32_t)op->in.dim[1];
+  a.h = (uint32_t)op->in.dim[2];
+  a.w = (uint32_t)op->in.dim[3];
+  a.oh = (uint32_t)op->out.dim[2];
+  a.ow = (uint32_t)op->out.dim[3];
+  a.pad[0] = (int32_t)op->window.pad_before[0];
+  a.pad[1] = (int32_t)op->window.pad_before[1];
+  return a;
+}
+
+/* Libraries pad alike before and after: what they would compute beyond the output is no trouble,
+ * what they would not is. */
+static bool symmetric(const pn_window *w) {
+  return w->pad_before[0] == w->pad_after[0] && w->pad_before[1] == w->pad_after[1];
+}
+
+static pn_status find_library(cu_state *s) {
+  const cu_backend *b = s->device->backend;
+  const pn_op_desc *op = &s->op[0];
+  pn_status st = PN_ERR_UNSUPPORTED;
+
+  if (op->kind == PN_OP_CONV && b->conv && symmetric(&op->window)) {
+    cu_conv_job job = {.pass = s->pass, .shape = s->args.conv};
+    st = b->conv(s->device->impl, &job, &s->call);
+  } else if (op->kind == PN_OP_DENSE && b->dense) {
+    cu_dense_job job = {.pass = s->pass,
+                        .batch = op->in.dim[0],
+                        .in = op->weight.dim[1],
+                        .out = op->weight.dim[0],
+                        .bias = op->bias,
+                        .relu = s->n_ops > 1};
+    st = b->dense(s->device->impl, &job, &s->call);
+  }
+  return st == PN_ERR_UNSUPPORTED ? PN_OK : st;
+}
+
+static pn_status call(const cu_state *s, void *x, void *w, void *y,
+                      void *const ptr[PN_ROLE_COUNT]) {
+  cu_operands o = {.x = x, .w = w, .y = y};
+  o.bias = s->uses & CU_BIT(PN_BIAS) ? ptr[PN_BIAS] : NULL;
+  o.scratch = s->uses & CU_BIT(PN_SCRATCH) ? ptr[PN_SCRATCH] : NULL;
+  return s->call.run(s->call.plan, &o);
+}
+
+static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  int64_t n = pn_shape_count(s->op[0].out);
+  cu_conv a = s->args.conv;
+  cu_map post = {.f = s->n_ops > 1 ? CU_RELU : CU_COPY, .x = ptr[PN_DST], .out = ptr[PN_DST]};
+  pn_status st = PN_OK;
+  (void)ctx;
+
+  a.bias = s->op[0].bias ? ptr[PN_BIAS] : NULL;
+  if (!s->call.run) {
+    a.x = ptr[PN_SRC];
+    a.weight = ptr[PN_WEIGHT];
+    a.out = ptr[PN_DST];
+    a.relu = s->n_ops > 1;
+    return cu_launch(s, CU_K_conv_forward, false, &a, n);
+  }
+  PN_TRY(call(s, ptr[PN_SRC], ptr[PN_WEIGHT], ptr[PN_DST], ptr));
+  if (s->call.complete || (!a.bias && post.f == CU_COPY)) return PN_OK;
+  post.bias = a.bias;
+  post.channels = a.o;
+  PN_TRY(cu_launch(s, CU_K_map_forward, cu_wide(a.o), &post, n));
+done:
+  return st;
+}
+
+static pn_status data(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  cu_conv a = s->args.conv;
+  (void)ctx;
+
+  if (s->call.run) return call(s, ptr[PN_DSRC], ptr[PN_WEIGHT], ptr[PN_DDST], ptr);
+  a.d = ptr[PN_DDST];
+  a.weight = ptr[PN_WEIGHT];
+  a.out = ptr[PN_DSRC];
+  return cu_launch(s, CU_K_conv_data, false, &a, pn_shape_count(s->op[0].in));
+}
+
+static pn_status bias_sums(const cu_state *s, void *const ptr[PN_ROLE_COUNT]) {
+  cu_norm a = {.rows = cu_rows(&s->op[0].out), .channels = cu_channels(&s->op[0].out)};
+  pn_status st;
+
+  a.d = ptr[PN_DDST];
+  a.dbeta = ptr[PN_DBIAS];
+  a.partial = (double *)(void *)((char *)ptr[PN_SCRATCH] + s->sums);
+  PN_TRY(cu_sum_rows(s, CU_K_norm_diffs, &a));
+  PN_TRY(cu_launch(s, CU_K_norm_gradients, false, &a, a.channels));
+done:
+  return st;
+}
+
+static pn_status weight(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  cu_conv a = s->args.conv;
+  pn_status st;
+  (void)ctx;
+
+  a.x = ptr[PN_SRC];
+  a.d = ptr[PN_DDST];
+  a.out = ptr[PN_DWEIGHT];
+  if (s->call.run)
+    st = call(s, ptr[PN_SRC], ptr[PN_DWEIGHT], ptr[PN_DDST], ptr);
+  else
+    st = cu_launch(s, CU_K_conv_weight, false, &a, pn_shape_count(s->op[0].weight));
+  return st == PN_OK && s->op[0].bias ? bias_sums(s, ptr) : st;
+}
+
+/* O I of a dense layer of an image is stored as O H W C, like the image. */
+static void split_weight(pn_task *t) {
+  const pn_op_desc *op = t->op[0];
+  if (op->kind != PN_OP_DENSE || op->in.n_dims != 4) return;
+  t->layout[PN_WEIGHT].shape =
+      pn_shape4(op->weight.dim[0], op->in.dim[1], op->in.dim[2], op->in.dim[3]);
+  t->layout[PN_DWEIGHT].shape = t->layout[PN_WEIGHT].shape;
+}
+
+static pn_status answer(pn_device *d, pn_task *t, pn_kernel *out, cu_state **s) {
+  unsigned bias = t->op[0]->bias ? CU_BIT(PN_BIAS) : 0, scratch = CU_BIT(PN_SCRATCH);
+
+  switch (t->pass) {
+  case PN_FORWARD:
+    return cu_answer(d, t, CU_BIT(PN_SRC) | CU_BIT(PN_WEIGHT) | CU_BIT(PN_DST) | bias | scratch,
+                     forward, out, s);
+  case PN_BACKWARD_WEIGHT:
+    if (bias) bias = CU_BIT(PN_DBIAS);
+    return cu_answer(d, t, CU_BIT(PN_SRC) | CU_BIT(PN_DDST) | CU_BIT(PN_DWEIGHT) | bias | scratch,
+                     weight, out, s);
+  default:
+    return cu_answer(d, t, CU_BIT(PN_DDST) | CU_BIT(PN_WEIGHT) | CU_BIT(PN_DSRC) | scratch, data,
+                     out, s);
+  }
+}
+
+pn_status cu_linear_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
+  cu_state *s = NULL;
+  pn_status st;
+
+  if (t->pass == PN_BACKWARD_POST) return cu_relu_post(d, t, out);
+  split_weight(t);
+  if ((st = answer(d, t, out, &s)) != PN_OK) return st;
+  s->args.conv = describe(t->op[0]);
+  if ((st = find_library(s)) != PN_OK) {
+    out->destroy(out->state);
+    *out = (pn_kernel){.run = NULL};
+    return st;
+  }
+  s->sums = (s->call.scratch_bytes + 255) / 256 * 256;
+  t->scratch_bytes = s->sums;
+  if (t->pass == PN_BACKWARD_WEIGHT && t->op[0]->bias)
+    t->scratch_bytes += cu_sum_bytes(cu_rows(&t->op[0]->out), cu_channels(&t->op[0]->out));
+  if (t->scratch_bytes == 0) s->uses = t->uses &= ~CU_BIT(PN_SCRATCH);
+  snprintf(out->impl, sizeof out->impl, "%s", s->call.run ? s->call.impl : "own:direct");
+  return PN_OK;
+}

@@ -1,0 +1,149 @@
+/* map.c -- elementwise ops, dropout, sums, concatenation. */
+#include "cuda_device.h"
+
+#include "base/rng.h"
+
+static cu_function function_of(pn_op_kind k) {
+  return k == PN_OP_RELU      ? CU_RELU
+         : k == PN_OP_SIGMOID ? CU_SIGMOID
+         : k == PN_OP_SILU    ? CU_SILU
+                              : CU_COPY;
+}
+
+static pn_status map_forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  int64_t n = pn_shape_count(s->op[0].out);
+  cu_map a = {.f = function_of(s->op[0].kind), .x = ptr[PN_SRC], .out = ptr[PN_DST]};
+  (void)ctx;
+
+  if (s->op[0].kind == PN_OP_ADD) a.z = ptr[PN_SRC1];
+  return cu_launch(s, CU_K_map_forward, cu_wide(n), &a, n);
+}
+
+static pn_status map_backward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  int64_t n = pn_shape_count(s->op[0].in);
+  cu_map a = {.f = function_of(s->op[0].kind),
+              .x = ptr[PN_SRC],
+              .y = ptr[PN_DST],
+              .d = ptr[PN_DDST],
+              .d1 = s->uses & CU_BIT(PN_DDST1) ? ptr[PN_DDST1] : NULL,
+              .add = s->uses & CU_BIT(PN_DADD) ? ptr[PN_DADD] : NULL,
+              .out = ptr[PN_DSRC]};
+  (void)ctx;
+
+  return cu_launch(s, CU_K_map_backward, cu_wide(n), &a, n);
+}
+
+static pn_status relu_post(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  int64_t n = pn_shape_count(s->op[0].out);
+  cu_map a = {.f = CU_RELU,
+              .y = ptr[PN_DST],
+              .d = ptr[PN_DDST],
+              .d1 = s->uses & CU_BIT(PN_DDST1) ? ptr[PN_DDST1] : NULL,
+              .out = ptr[PN_DMID]};
+  (void)ctx;
+
+  return cu_launch(s, CU_K_map_backward, cu_wide(n), &a, n);
+}
+
+pn_status cu_relu_post(pn_device *d, pn_task *t, pn_kernel *out) {
+  unsigned uses = CU_BIT(PN_DST) | CU_BIT(PN_DDST) | CU_BIT(PN_DMID);
+  cu_state *s;
+
+  return cu_answer(d, t, cu_with_offers(t, uses, CU_BIT(PN_DDST1)), relu_post, out, &s);
+}
+
+/* The mask of pn_dropout_factors: the stream of the sample, the layer and the epoch. */
+static pn_status run_dropout(const cu_state *s, const pn_step_ctx *ctx, const float *x, float *to) {
+  const pn_op_desc *op = &s->op[0];
+  int64_t n = pn_shape_count(op->in);
+  uint32_t channels = cu_channels(&op->in), per_image = (uint32_t)(n / op->in.dim[0]);
+  uint32_t layer;
+  pn_rng r;
+  cu_dropout a;
+
+  if (!ctx || !ctx->sample_id)
+    return PN_FAIL(PN_ERR_ARG, "dropout needs the sample ids of the batch");
+  layer = (ctx->epoch & 0xfffffu) << 8 | ((uint32_t)op->id & 0xffu);
+  r = pn_rng_make(ctx->seed, PN_RNG_DROPOUT, 0, layer);
+  a = (cu_dropout){.x = x,
+                   .out = to,
+                   .sample_id = ctx->sample_id,
+                   .key = {r.key[0], r.key[1]},
+                   .stream = r.counter[1],
+                   .per_image = per_image,
+                   .channels = channels,
+                   .area = per_image / channels,
+                   .rate = op->rate,
+                   .keep = 1.0f / (1.0f - op->rate)};
+  return cu_launch(s, CU_K_dropout, cu_wide(per_image), &a, n);
+}
+
+static pn_status dropout_forward(void *state, void *const ptr[PN_ROLE_COUNT],
+                                 const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  if (s->training) return run_dropout(s, ctx, ptr[PN_SRC], ptr[PN_DST]);
+  return map_forward(state, ptr, ctx);
+}
+
+static pn_status dropout_backward(void *state, void *const ptr[PN_ROLE_COUNT],
+                                  const pn_step_ctx *ctx) {
+  return run_dropout(state, ctx, ptr[PN_DDST], ptr[PN_DSRC]);
+}
+
+pn_status cu_map_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
+  pn_op_kind kind = t->op[0]->kind;
+  bool dropout = kind == PN_OP_DROPOUT;
+  unsigned uses = CU_BIT(PN_SRC) | CU_BIT(PN_DST), offers = CU_BIT(PN_DDST1) | CU_BIT(PN_DADD);
+  cu_state *s;
+
+  if (t->pass == PN_FORWARD) {
+    if (kind == PN_OP_ADD) uses |= CU_BIT(PN_SRC1);
+    return cu_answer(d, t, uses, dropout ? dropout_forward : map_forward, out, &s);
+  }
+  uses = CU_BIT(PN_DDST) | CU_BIT(PN_DSRC);
+  if (dropout) return cu_answer(d, t, uses, dropout_backward, out, &s);
+  uses |= kind == PN_OP_SILU ? CU_BIT(PN_SRC) : CU_BIT(PN_DST);
+  return cu_answer(d, t, cu_with_offers(t, uses, offers), map_backward, out, &s);
+}
+
+static uint32_t input_channels(const pn_op_desc *op, int k) {
+  return cu_channels(k ? &op->more[k - 1] : &op->in);
+}
+
+/* Input k's channels into, or out of, the rows of all. */
+static pn_status join_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  const pn_op_desc *op = &s->op[0];
+  uint32_t rows = cu_rows(&op->out), all = cu_channels(&op->out), at = 0;
+  pn_status st = PN_OK;
+  (void)ctx;
+
+  for (int k = 0; k <= op->n_more && st == PN_OK; k++) {
+    uint32_t n = input_channels(op, k);
+    bool wide = cu_wide(n) && cu_wide(at) && cu_wide(all);
+    cu_slice a = {.channels = n, .from_pitch = n, .to = at, .to_pitch = all};
+    if (s->pass == PN_FORWARD) {
+      a.x = ptr[k ? PN_SRC1 + k - 1 : PN_SRC];
+      a.out = ptr[PN_DST];
+    } else {
+      a = (cu_slice){.channels = n, .from = at, .from_pitch = all, .to_pitch = n};
+      a.x = ptr[PN_DDST];
+      a.out = ptr[k ? PN_DSRC1 + k - 1 : PN_DSRC];
+    }
+    st = cu_launch(s, CU_K_slice, wide, &a, (int64_t)rows * n);
+    at += n;
+  }
+  return st;
+}
+
+pn_status cu_join_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
+  bool forward = t->pass == PN_FORWARD;
+  unsigned uses = forward ? CU_BIT(PN_SRC) | CU_BIT(PN_DST) : CU_BIT(PN_DSRC) | CU_BIT(PN_DDST);
+  cu_state *s;
+
+  for (int k = 0; k < t->op[0]->n_more; k++) uses |= CU_BIT((forward ? PN_SRC1 : PN_DSRC1) + k);
+  return cu_answer(d, t, uses, join_run, out, &s);
+}
