@@ -68,8 +68,11 @@ static const pn_option table[] = {
      "global: the batch is split over the ranks; local: each rank has its own", I | T},
     {"train.strategy", PN_T_CHOICE, WORD, "auto", "@strategies", "",
      "how ranks share work; auto: single on one rank, ddp on several", T},
-    {"train.device", PN_T_CHOICE, WORD, "auto", "auto|cpu|ref|onednn|cuda", "",
-     "auto, cpu: the fastest this build has for the CPU", I | T},
+    {"train.device", PN_T_CHOICE, WORD, "auto", "auto|cpu|ref|onednn|cuda|emulated", "",
+     "auto: a GPU where there is one, else as cpu: the fastest for the CPU; emulated: cuda's code "
+     "on "
+     "the CPU, for tests",
+     I | T},
     {"train.precision", PN_T_CHOICE, WORD, "f32", "f32", "", "arithmetic", T},
     {"train.threads", PN_T_INT, 1, 4096, "auto", NULL, "threads",
      "per rank; auto: the cores the rank may use", I | T | E | X},

@@ -148,6 +148,7 @@ static pn_status build(pn_plan *p) {
   PN_TRY(make_map(p));
   mark_units(p);
   PN_TRY(pn_plan_place(p));
+  if (p->spec.device->ops->far) PN_TRY(pn_plan_far_create(p));
   p->bound = calloc((size_t)p->n_steps, sizeof *p->bound);
   if (!p->bound) st = PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
 done:
@@ -176,7 +177,11 @@ pn_status pn_plan_create(const pn_plan_spec *spec, pn_plan **out) {
 void pn_plan_destroy(pn_plan *p) {
   if (!p) return;
   forget_steps(p);
-  if (p->arena) p->spec.device->ops->free(p->spec.device, p->arena);
+  if (p->arena && p->spec.device->ops->far)
+    p->spec.device->ops->far->free(p->spec.device, p->arena);
+  else if (p->arena)
+    p->spec.device->ops->free(p->spec.device, p->arena);
+  pn_plan_far_destroy(p);
   pn_device_destroy(p->host);
   pn_param_map_free(&p->map);
   void *owned[] = {p->op,      p->source,     p->consumers,   p->needs_grad, p->live,

@@ -6,6 +6,7 @@
  * lowering starts again with a shorter one. */
 static pn_status refuse_chain(pn_plan *p, const pn_chain *c, pn_status st) {
   if (st != PN_ERR_UNSUPPORTED || c->device == p->host) return st;
+  if (c->n == 1 && p->spec.device->ops->far) return st; /* `ref` cannot reach its memory */
   p->longest[c->node[0]] = c->n - 1;
   p->retry = true;
   return st;

@@ -14,7 +14,7 @@ static pn_status prepare_sum(pn_plan *p, pn_step *s, const pn_layout *like) {
   s->task.layout[PN_SRC] = s->task.layout[PN_SRC1] = *like;
   s->task.layout[PN_DST] = pn_layout_any(like->shape);
   st = s->device->ops->prepare(s->device, &s->task, &s->kernel);
-  if (st == PN_ERR_UNSUPPORTED) {
+  if (st == PN_ERR_UNSUPPORTED && !s->device->ops->far) {
     s->device = p->host;
     st = s->device->ops->prepare(s->device, &s->task, &s->kernel);
   }

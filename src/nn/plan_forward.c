@@ -15,6 +15,7 @@ static pn_status prepare_chain(pn_plan *p, int start, pn_chain *c, pn_step *s) {
       s->task.layout[PN_DST] = pn_layout_plain(s->task.layout[PN_DST].shape);
     st = c->device->ops->prepare(c->device, &s->task, &s->kernel);
     if (st != PN_ERR_UNSUPPORTED || p->longest[start] == 0) return st;
+    if (c->n == 1 && c->device->ops->far) return st; /* `ref` cannot reach its memory */
     memset(&s->kernel, 0, sizeof s->kernel);
     p->longest[start] = c->n - 1;
   }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 int pn_plan_n_steps(const pn_plan *p) {
   return p->n_steps;
@@ -61,6 +62,17 @@ static bool all_finite(const float *x, size_t count) {
   return true;
 }
 
+/* An operand that cannot be read counts as finite: the error itself is told elsewhere. */
+static bool peek_finite(const pn_plan *p, const void *at, size_t bytes) {
+  void *host = NULL;
+  bool finite;
+
+  if (!p->far) return all_finite(at, bytes / sizeof(float));
+  finite = pn_plan_peek(p, at, bytes, &host) != PN_OK || all_finite(host, bytes / sizeof(float));
+  free(host);
+  return finite;
+}
+
 static bool result_finite(const pn_plan *p, int i) {
   static const int results[] = {PN_DST,   PN_DMID,    PN_DSRC,  PN_DSRC1,  PN_DSRC2,
                                 PN_DSRC3, PN_DWEIGHT, PN_DBIAS, PN_DGAMMA, PN_DBETA};
@@ -71,7 +83,7 @@ static bool result_finite(const pn_plan *p, int i) {
     size_t bytes = operand_bytes(p, &s->operand[r]);
     if (!uses(s, r) || (r == PN_DST && s->backward && s->operand[PN_DDST].at != AT_NOWHERE))
       continue; /* backward reads DST, but a reorder writes it */
-    if (!all_finite(p->bound[i].ptr[r], bytes / sizeof(float))) return false;
+    if (!peek_finite(p, p->bound[i].ptr[r], bytes)) return false;
   }
   return true;
 }
@@ -80,6 +92,7 @@ static bool result_finite(const pn_plan *p, int i) {
  * by step.  Parameters are looked at first: a NaN there spoils everything after. */
 void pn_plan_find_nonfinite(pn_plan *p, char *out, size_t out_bytes) {
   int end = p->ran_backward ? p->n_steps : p->n_forward;
+  pn_step_ctx far, *ctx = &p->last;
 
   if (out_bytes) out[0] = '\0';
   if (!p->params) return;
@@ -92,9 +105,12 @@ void pn_plan_find_nonfinite(pn_plan *p, char *out, size_t out_bytes) {
     snprintf(out, out_bytes, "input");
     return;
   }
+  if (p->far) {
+    if (pn_plan_far_context(p, ctx, &far) != PN_OK) return;
+    ctx = &far;
+  }
   for (int i = 0; i < end; i++)
-    if (p->bound[i].run(p->bound[i].state, p->bound[i].ptr, &p->last) != PN_OK ||
-        !result_finite(p, i)) {
+    if (p->bound[i].run(p->bound[i].state, p->bound[i].ptr, ctx) != PN_OK || !result_finite(p, i)) {
       snprintf(out, out_bytes, "%s (%s)", p->step[i].name,
                p->step[i].backward ? "backward" : "forward");
       return;

@@ -96,7 +96,8 @@ struct pn_plan {
   int input_buffer, label_buffer, logits_buffer, loss_buffer;
 
   pn_param_map map;
-  char *arena; /* from spec.device; owned */
+  char *arena;             /* from spec.device, far where it has far memory; owned */
+  struct pn_plan_far *far; /* NULL: the device works in host memory; owned */
   size_t arena_bytes;
   pn_bound_step *bound;  /* [n_steps] */
   float *params, *grads; /* borrowed, see pn_plan_bind */
@@ -109,6 +110,22 @@ struct pn_plan {
   float *last_mix;      /* [batch] */
   bool ran_backward;
 };
+
+/* plan_far.c: for devices with memory of their own.  After the arena is placed: */
+pn_status pn_plan_far_create(pn_plan *p);
+void pn_plan_far_destroy(pn_plan *p);
+float *pn_plan_far_params(const pn_plan *p);
+float *pn_plan_far_grads(const pn_plan *p);
+/* The host's side of input, labels, logits or losses. */
+void *pn_plan_far_shadow(const pn_plan *p, int buffer);
+pn_status pn_plan_far_batch(const pn_plan *p); /* input and labels; ARG: a label out of range */
+/* The same context with far arrays. */
+pn_status pn_plan_far_context(const pn_plan *p, const pn_step_ctx *ctx, pn_step_ctx *out);
+pn_status pn_plan_far_unit(const pn_plan *p, int unit); /* its parameters to the device */
+pn_status pn_plan_far_results(const pn_plan *p);        /* logits, losses, running statistics */
+pn_status pn_plan_far_gradient(const pn_plan *p, int param);
+/* A host copy of a kernel's operand; *host owned by the caller, also on error. */
+pn_status pn_plan_peek(const pn_plan *p, const void *at, size_t bytes, void **host);
 
 /* plan_chain.c: aliases, consumers, gradients, chains */
 pn_status pn_plan_analyse(pn_plan *p);

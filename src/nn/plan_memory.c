@@ -69,7 +69,9 @@ pn_status pn_plan_place(pn_plan *p) {
     if (end_of(order[i]) > p->arena_bytes) p->arena_bytes = end_of(order[i]);
   }
   free(order);
-  st = pn_device_alloc(p->spec.device, p->arena_bytes, &arena);
+  st = p->spec.device->ops->far
+           ? p->spec.device->ops->far->alloc(p->spec.device, p->arena_bytes, &arena)
+           : pn_device_alloc(p->spec.device, p->arena_bytes, &arena);
   p->arena = arena;
   return st;
 }

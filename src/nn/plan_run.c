@@ -8,9 +8,11 @@ static void *address(const pn_plan *p, const pn_operand *o) {
   case AT_BUFFER:
     return p->arena + p->buffer[o->index].offset;
   case AT_PARAM:
-    return p->params ? p->params + p->map.slot[o->index].offset : NULL;
+    return p->params ? (p->far ? pn_plan_far_params(p) : p->params) + p->map.slot[o->index].offset
+                     : NULL;
   case AT_GRAD:
-    return p->grads ? p->grads + p->map.slot[o->index].offset : NULL;
+    return p->grads ? (p->far ? pn_plan_far_grads(p) : p->grads) + p->map.slot[o->index].offset
+                    : NULL;
   default:
     return NULL;
   }
@@ -27,20 +29,25 @@ void pn_plan_bind(pn_plan *p, float *params, float *grads) {
   }
 }
 
+/* Where the host finds a buffer that the caller sees. */
+static void *exposed(const pn_plan *p, int buffer) {
+  return p->far ? pn_plan_far_shadow(p, buffer) : p->arena + p->buffer[buffer].offset;
+}
+
 float *pn_plan_input(pn_plan *p) {
-  return (float *)(void *)(p->arena + p->buffer[p->input_buffer].offset);
+  return exposed(p, p->input_buffer);
 }
 
 int32_t *pn_plan_labels(pn_plan *p) {
-  return (int32_t *)(void *)(p->arena + p->buffer[p->label_buffer].offset);
+  return exposed(p, p->label_buffer);
 }
 
 const float *pn_plan_logits(pn_plan *p) {
-  return (const float *)(void *)(p->arena + p->buffer[p->logits_buffer].offset);
+  return exposed(p, p->logits_buffer);
 }
 
 const float *pn_plan_losses(pn_plan *p) {
-  return (const float *)(void *)(p->arena + p->buffer[p->loss_buffer].offset);
+  return exposed(p, p->loss_buffer);
 }
 
 /* For pn_plan_find_nonfinite, which runs the batch again. */
@@ -75,16 +82,24 @@ static pn_status check_bound(const pn_plan *p, bool backward) {
 pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks) {
   static const pn_plan_hooks none = {0};
   const pn_plan_hooks *h = hooks ? hooks : &none;
+  pn_step_ctx far;
   pn_status st;
 
   PN_TRY(check_bound(p, false));
   remember(p, ctx, false);
+  if (p->far) {
+    PN_TRY(pn_plan_far_batch(p));
+    PN_TRY(pn_plan_far_context(p, ctx, &far));
+    ctx = &far;
+  }
   for (int i = 0; i < p->n_forward; i++) {
     const pn_step *s = &p->step[i];
     if (s->enter_unit && h->before_forward) PN_TRY(h->before_forward(h->ctx, s->unit));
+    if (s->enter_unit && p->far) PN_TRY(pn_plan_far_unit(p, s->unit));
     PN_TRY(run_step(p, i, ctx));
     if (s->leave_unit && h->after_forward) PN_TRY(h->after_forward(h->ctx, s->unit));
   }
+  if (p->far) PN_TRY(pn_plan_far_results(p));
 done:
   return st;
 }
@@ -100,6 +115,7 @@ static pn_status report_ready(const pn_plan *p, int i, int *next, const pn_plan_
     pn_status st;
     if (!p->map.slot[*next].trainable) continue;
     if (p->ready[*next] > i) break;
+    if (p->far && (st = pn_plan_far_gradient(p, *next)) != PN_OK) return st;
     if (h->grad_ready && (st = h->grad_ready(h->ctx, *next)) != PN_OK) return st;
   }
   return PN_OK;
@@ -109,14 +125,20 @@ pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hoo
   static const pn_plan_hooks none = {0};
   const pn_plan_hooks *h = hooks ? hooks : &none;
   int next = p->n_params - 1;
+  pn_step_ctx far;
   pn_status st;
 
   PN_TRY(check_bound(p, true));
   remember(p, ctx, true);
+  if (p->far) {
+    PN_TRY(pn_plan_far_context(p, ctx, &far));
+    ctx = &far;
+    for (int i = p->n_forward; i < p->n_steps; i++) PN_TRY(run_step(p, i, ctx)); /* queued */
+  }
   for (int i = p->n_forward; i < p->n_steps; i++) {
     const pn_step *s = &p->step[i];
     if (s->enter_unit && h->before_backward) PN_TRY(h->before_backward(h->ctx, s->unit));
-    PN_TRY(run_step(p, i, ctx));
+    if (!p->far) PN_TRY(run_step(p, i, ctx));
     PN_TRY(report_ready(p, i, &next, h));
     if (h->tick) PN_TRY(h->tick(h->ctx));
   }

@@ -140,7 +140,7 @@ pn_status pn_reorder_add(pn_plan *p, const pn_step *like, const pn_layout *from,
   s.operand[PN_SRC] = src;
   s.operand[PN_DST] = dst;
   st = s.device->ops->reorder(s.device, from, to, &s.kernel);
-  if (st == PN_ERR_UNSUPPORTED) {
+  if (st == PN_ERR_UNSUPPORTED && !s.device->ops->far) {
     s.device = p->host;
     st = s.device->ops->reorder(s.device, from, to, &s.kernel);
   }

@@ -140,38 +140,93 @@ static inline pn_task op_task(const pn_op_desc *op, int n, pn_pass pass, const c
   return t;
 }
 
-static inline float *packed(pn_device *d, const pn_layout *l, const float *plain) {
+/* `bytes` of the device's memory with a copy of `host` (NULL: zeros). */
+static inline void *operand(pn_device *d, size_t bytes, const void *host) {
+  const pn_far_ops *far = d->ops->far;
   void *p = NULL;
+
+  assert_int_equal(far ? far->alloc(d, bytes, &p) : d->ops->alloc(d, bytes, &p), PN_OK);
+  if (host && far) assert_int_equal(far->upload(d, p, host, bytes), PN_OK);
+  if (host && !far) memcpy(p, host, bytes);
+  return p;
+}
+
+static inline void fetch(pn_device *d, void *host, const void *p, size_t bytes) {
+  const pn_far_ops *far = d->ops->far;
+
+  if (far)
+    assert_int_equal(far->download(d, host, p, bytes), PN_OK);
+  else
+    memcpy(host, p, bytes);
+}
+
+static inline void release(pn_device *d, void *p) {
+  if (d->ops->far)
+    d->ops->far->free(d, p);
+  else
+    d->ops->free(d, p);
+}
+
+static inline size_t stored_bytes(const pn_layout *l) {
   int64_t count;
   assert_int_equal(pn_layout_count(l, &count), PN_OK);
-  assert_int_equal(d->ops->alloc(d, (size_t)count * sizeof(float), &p), PN_OK);
-  if (plain) assert_int_equal(pn_layout_pack(l, plain, p), PN_OK);
+  return (size_t)count * sizeof(float);
+}
+
+static inline void *packed(pn_device *d, const pn_layout *l, const float *plain) {
+  size_t bytes = stored_bytes(l);
+  float *stored = calloc(bytes + 1, 1);
+  void *p;
+
+  assert_non_null(stored);
+  if (plain) assert_int_equal(pn_layout_pack(l, plain, stored), PN_OK);
+  p = operand(d, bytes, stored);
+  free(stored);
   return p;
+}
+
+static inline void unpacked(pn_device *d, const pn_layout *l, const void *p, float *plain) {
+  size_t bytes = stored_bytes(l);
+  float *stored = malloc(bytes + 1);
+
+  assert_non_null(stored);
+  fetch(d, stored, p, bytes);
+  assert_int_equal(pn_layout_unpack(l, stored, plain), PN_OK);
+  free(stored);
+}
+
+/* What stands where in the device's memory. */
+static inline void *op_operand(pn_device *d, const pn_task *t, op_data *data, int r) {
+  bool written = is_output(t->pass, r) && r < PN_GAMMA;
+
+  if (r == PN_LABEL) return operand(d, sizeof data->label, data->label);
+  if (r == PN_AUX) return operand(d, data->aux_bytes, data->aux);
+  if (r == PN_SCRATCH) return operand(d, t->scratch_bytes, NULL);
+  return packed(d, &t->layout[r], written ? NULL : data->plain[r]);
 }
 
 /* Runs a prepared kernel; out: the operands' plain arrays of the pass's outputs. */
 static inline void op_execute(pn_device *d, const pn_task *t, const pn_kernel *k, op_data *data) {
   void *ptr[PN_ROLE_COUNT] = {NULL};
+  pn_step_ctx ctx = data->ctx;
+  void *id = operand(d, MAX_BATCH * sizeof *ctx.sample_id, ctx.sample_id);
+  void *scale = operand(d, MAX_BATCH * sizeof *ctx.sample_scale, ctx.sample_scale);
 
+  ctx.sample_id = id;
+  ctx.sample_scale = scale;
+  for (int r = 0; r < PN_ROLE_COUNT; r++)
+    if (t->uses & 1u << r) ptr[r] = op_operand(d, t, data, r);
+  assert_int_equal(k->run(k->state, ptr, &ctx), PN_OK);
   for (int r = 0; r < PN_ROLE_COUNT; r++) {
-    if (!(t->uses & 1u << r)) continue;
-    if (r == PN_LABEL)
-      ptr[r] = data->label;
-    else if (r == PN_AUX)
-      ptr[r] = data->aux;
-    else if (r == PN_SCRATCH)
-      assert_int_equal(d->ops->alloc(d, t->scratch_bytes, &ptr[r]), PN_OK);
-    else
-      ptr[r] =
-          packed(d, &t->layout[r], is_output(t->pass, r) && r < PN_GAMMA ? NULL : data->plain[r]);
+    if (!ptr[r]) continue;
+    if (r == PN_AUX)
+      fetch(d, data->aux, ptr[r], data->aux_bytes);
+    else if (r != PN_LABEL && r != PN_SCRATCH && is_output(t->pass, r))
+      unpacked(d, &t->layout[r], ptr[r], data->plain[r]);
+    release(d, ptr[r]);
   }
-  assert_int_equal(k->run(k->state, ptr, &data->ctx), PN_OK);
-  for (int r = 0; r < PN_ROLE_COUNT; r++) {
-    if (!ptr[r] || r == PN_LABEL || r == PN_AUX) continue;
-    if (r != PN_SCRATCH && is_output(t->pass, r))
-      assert_int_equal(pn_layout_unpack(&t->layout[r], ptr[r], data->plain[r]), PN_OK);
-    d->ops->free(d, ptr[r]);
-  }
+  release(d, id);
+  release(d, scale);
 }
 
 /* One pass; *ran false where the device has no kernel of its own for it (POST).  Returns what
@@ -198,6 +253,7 @@ static inline pn_status op_pass(pn_device *d, pn_task *t, op_data *data, bool *r
     data->aux_bytes = t->aux_bytes;
     data->aux = aligned_alloc(64, (t->aux_bytes + 63) / 64 * 64);
     assert_non_null(data->aux);
+    memset(data->aux, 0, data->aux_bytes);
   }
   if (k.run) op_execute(d, t, &k, data);
   if (k.destroy) k.destroy(k.state);

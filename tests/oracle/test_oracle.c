@@ -221,15 +221,15 @@ static void check_case(const char *name, pn_device *d, int steps) {
 }
 
 static void on_each_device(const char *name, int steps_ref) {
-  static const char *const devices[] = {"ref", "onednn"};
+  static const char *const devices[] = {"ref", "onednn", "emulated"};
 
-  for (int i = 0; i < 2; i++)
-    for (int threads = 1; threads <= (i ? 2 : 1); threads++) {
+  for (int i = 0; i < 3; i++)
+    for (int threads = i == 2 ? 2 : 1; threads <= (i ? 2 : 1); threads++) {
       pn_device *d;
       pn_status st = pn_device_create(devices[i], threads, &d);
       if (st == PN_ERR_UNSUPPORTED) continue; /* not in this build */
       assert_int_equal(st, PN_OK);
-      check_case(name, d, i ? 10 : steps_ref);
+      check_case(name, d, i == 1 ? 10 : steps_ref);
       pn_device_destroy(d);
     }
 }

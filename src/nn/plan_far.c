@@ -1,0 +1,190 @@
+/* plan_far.c -- plans on devices with memory of their own: what the caller sees stays in host
+ * memory, and is copied where a run begins, enters a unit, and ends. */
+#include "nn/plan_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Host copies of what the caller fills and reads, and far copies of what it lends. */
+struct pn_plan_far {
+  float *input, *logits, *losses; /* host, owned (from the device: fast to copy) */
+  int32_t *labels;
+  size_t input_bytes, logits_bytes;
+  float *params, *grads; /* far, owned */
+  void *id, *scale, *label2, *mix;
+};
+
+static const pn_far_ops *far_of(const pn_plan *p) {
+  return p->spec.device->ops->far;
+}
+
+static void *far_buffer(const pn_plan *p, int buffer) {
+  return p->arena + p->buffer[buffer].offset;
+}
+
+static pn_status host_array(pn_plan *p, size_t bytes, void *out) {
+  void *a = NULL;
+  pn_status st = pn_device_alloc(p->spec.device, bytes, &a);
+  memcpy(out, &a, sizeof a);
+  return st;
+}
+
+static pn_status far_array(pn_plan *p, size_t bytes, void *out) {
+  void *a = NULL;
+  pn_status st = far_of(p)->alloc(p->spec.device, bytes, &a);
+  memcpy(out, &a, sizeof a);
+  return st;
+}
+
+pn_status pn_plan_far_create(pn_plan *p) {
+  struct pn_plan_far *f = p->far = calloc(1, sizeof *f);
+  size_t n = (size_t)p->spec.batch;
+  pn_status st = PN_OK;
+
+  if (!f) return PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
+  f->input_bytes = (size_t)pn_shape_count(p->op[0].out) * sizeof(float);
+  f->logits_bytes = (size_t)pn_shape_count(p->op[p->logits].out) * sizeof(float);
+  PN_TRY(host_array(p, f->input_bytes, &f->input));
+  PN_TRY(host_array(p, f->logits_bytes, &f->logits));
+  PN_TRY(host_array(p, n * sizeof(float), &f->losses));
+  PN_TRY(host_array(p, n * sizeof(int32_t), &f->labels));
+  PN_TRY(far_array(p, (size_t)p->map.total * sizeof(float), &f->params));
+  if (p->spec.training) PN_TRY(far_array(p, (size_t)p->map.trainable * sizeof(float), &f->grads));
+  PN_TRY(far_array(p, n * sizeof(uint64_t), &f->id));
+  PN_TRY(far_array(p, n * sizeof(float), &f->scale));
+  PN_TRY(far_array(p, n * sizeof(int32_t), &f->label2));
+  PN_TRY(far_array(p, n * sizeof(float), &f->mix));
+done:
+  return st;
+}
+
+void pn_plan_far_destroy(pn_plan *p) {
+  struct pn_plan_far *f = p->far;
+  pn_device *d = p->spec.device;
+
+  if (!f) return;
+  void *host[] = {f->input, f->logits, f->losses, f->labels};
+  void *far[] = {f->params, f->grads, f->id, f->scale, f->label2, f->mix};
+  for (size_t i = 0; i < sizeof host / sizeof *host; i++) d->ops->free(d, host[i]);
+  for (size_t i = 0; i < sizeof far / sizeof *far; i++) far_of(p)->free(d, far[i]);
+  free(f);
+  p->far = NULL;
+}
+
+float *pn_plan_far_params(const pn_plan *p) {
+  return p->far->params;
+}
+
+float *pn_plan_far_grads(const pn_plan *p) {
+  return p->far->grads;
+}
+
+void *pn_plan_far_shadow(const pn_plan *p, int buffer) {
+  const struct pn_plan_far *f = p->far;
+
+  if (buffer == p->input_buffer) return f->input;
+  if (buffer == p->label_buffer) return f->labels;
+  return buffer == p->logits_buffer ? f->logits : f->losses;
+}
+
+/* Kernels cannot say what is wrong with a label. */
+static pn_status check_labels(const pn_plan *p, const int32_t *label, const char *what) {
+  const pn_op_desc *loss = &p->op[p->loss];
+  int64_t classes = loss->kind == PN_OP_BCE ? 2 : loss->in.dim[1];
+
+  for (int64_t i = 0; label && i < p->spec.batch; i++)
+    if (label[i] < 0 || label[i] >= classes)
+      return PN_FAIL(PN_ERR_ARG, "%s %d of image %lld of the batch: the loss has %lld classes",
+                     what, label[i], (long long)i, (long long)classes);
+  return PN_OK;
+}
+
+static pn_status upload(const pn_plan *p, void *far, const void *host, size_t bytes) {
+  return far_of(p)->upload(p->spec.device, far, host, bytes);
+}
+
+pn_status pn_plan_far_context(const pn_plan *p, const pn_step_ctx *ctx, pn_step_ctx *out) {
+  const struct pn_plan_far *f = p->far;
+  size_t n = (size_t)p->spec.batch;
+  pn_status st = PN_OK;
+
+  *out = (pn_step_ctx){.seed = 0};
+  if (!ctx) return PN_OK;
+  *out = *ctx;
+  if (ctx->sample_id) {
+    PN_TRY(upload(p, f->id, ctx->sample_id, n * sizeof *ctx->sample_id));
+    out->sample_id = f->id;
+  }
+  if (ctx->sample_scale) {
+    PN_TRY(upload(p, f->scale, ctx->sample_scale, n * sizeof *ctx->sample_scale));
+    out->sample_scale = f->scale;
+  }
+  if (!ctx->mix) return PN_OK;
+  PN_TRY(check_labels(p, ctx->label2, "second label"));
+  PN_TRY(upload(p, f->mix, ctx->mix, n * sizeof *ctx->mix));
+  PN_TRY(upload(p, f->label2, ctx->label2, n * sizeof *ctx->label2));
+  out->mix = f->mix;
+  out->label2 = f->label2;
+done:
+  return st;
+}
+
+pn_status pn_plan_far_batch(const pn_plan *p) {
+  const struct pn_plan_far *f = p->far;
+  pn_status st;
+
+  PN_TRY(check_labels(p, f->labels, "label"));
+  PN_TRY(upload(p, far_buffer(p, p->input_buffer), f->input, f->input_bytes));
+  PN_TRY(upload(p, far_buffer(p, p->label_buffer), f->labels,
+                (size_t)p->spec.batch * sizeof *f->labels));
+done:
+  return st;
+}
+
+/* Parameters of the unit that follow each other travel together. */
+pn_status pn_plan_far_unit(const pn_plan *p, int unit) {
+  const struct pn_slot *slot = p->map.slot;
+  pn_status st = PN_OK;
+
+  for (int i = 0; i < p->map.n && st == PN_OK; i++) {
+    int64_t first = slot[i].offset, last = first + slot[i].count;
+    if (pn_graph_param(p->spec.graph, i)->unit != unit) continue;
+    while (i + 1 < p->map.n && pn_graph_param(p->spec.graph, i + 1)->unit == unit &&
+           slot[i + 1].trainable == slot[i].trainable && slot[i + 1].offset >= last) {
+      i++;
+      last = slot[i].offset + slot[i].count;
+    }
+    st = upload(p, p->far->params + first, p->params + first,
+                (size_t)(last - first) * sizeof(float));
+  }
+  return st;
+}
+
+/* Running statistics lie behind the trainable parameters. */
+pn_status pn_plan_far_results(const pn_plan *p) {
+  const struct pn_plan_far *f = p->far;
+  const pn_far_ops *far = far_of(p);
+  pn_device *d = p->spec.device;
+  int64_t rest = p->map.total - p->map.trainable;
+  pn_status st;
+
+  PN_TRY(far->download(d, f->logits, far_buffer(p, p->logits_buffer), f->logits_bytes));
+  PN_TRY(far->download(d, f->losses, far_buffer(p, p->loss_buffer),
+                       (size_t)p->spec.batch * sizeof(float)));
+  if (p->spec.training && rest > 0)
+    PN_TRY(far->download(d, p->params + p->map.trainable, f->params + p->map.trainable,
+                         (size_t)rest * sizeof(float)));
+done:
+  return st;
+}
+
+pn_status pn_plan_far_gradient(const pn_plan *p, int param) {
+  const struct pn_slot *s = &p->map.slot[param];
+  return far_of(p)->download(p->spec.device, p->grads + s->offset, p->far->grads + s->offset,
+                             (size_t)s->count * sizeof(float));
+}
+
+pn_status pn_plan_peek(const pn_plan *p, const void *at, size_t bytes, void **host) {
+  if (!(*host = malloc(bytes + 1))) return PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
+  return far_of(p)->download(p->spec.device, *host, at, bytes);
+}
