@@ -50,10 +50,14 @@ typedef struct {
   pn_status (*download)(void *impl, void *host, const void *far, size_t bytes);
   /* n groups of elements; wide: of CU_LANES.  args: the kernel's struct, copied. */
   pn_status (*launch)(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n);
+  pn_status (*capture_begin)(void *impl); /* see pn_far_ops */
+  pn_status (*capture_end)(void *impl, void **graph);
+  pn_status (*replay)(void *impl, void *graph);
+  void (*forget)(void *impl, void *graph);
   /* UNSUPPORTED: use the own kernels.  NULL: no library at all. */
   pn_status (*conv)(void *impl, const cu_conv_job *job, cu_call *out);
   pn_status (*dense)(void *impl, const cu_dense_job *job, cu_call *out);
-  uint64_t (*identity)(void *impl);    /* of the physical device; 0: none to share */
+  const char *(*bus)(void *impl);      /* PCI address; NULL: it has none */
   const char *(*describe)(void *impl); /* NULL: the name says it */
 } cu_backend;
 

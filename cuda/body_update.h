@@ -5,14 +5,14 @@
 #include "body.h"
 
 /* The gradient as the rules take it: clipped, with weight decay. */
-CU_HD void cu_gradient(const cu_update *a, size_t at, int lanes, const float p[CU_LANES],
+CU_HD void cu_gradient(const pn_flat_update *a, size_t at, int lanes, const float p[CU_LANES],
                        float g[CU_LANES]) {
   cu_load(a->grad, at, lanes, g);
   for (int k = 0; k < lanes; k++) g[k] = a->scale * g[k] + a->decay * p[k];
 }
 
 /* state[0] NULL: no momentum. */
-CU_HD void cu_sgd(const cu_update *a, uint32_t i, int lanes) {
+CU_HD void cu_sgd(const pn_flat_update *a, uint32_t i, int lanes) {
   size_t at = (size_t)i * (size_t)lanes;
   float p[CU_LANES], g[CU_LANES], b[CU_LANES];
 
@@ -22,14 +22,13 @@ CU_HD void cu_sgd(const cu_update *a, uint32_t i, int lanes) {
     cu_load(a->state[0], at, lanes, b);
     for (int k = 0; k < lanes; k++) b[k] = a->keep * b[k] + g[k];
     cu_store(a->state[0], at, lanes, b);
-    for (int k = 0; k < lanes; k++)
-      p[k] -= a->lr * (a->direct * g[k] + (a->through + a->ahead) * b[k]);
+    for (int k = 0; k < lanes; k++) p[k] -= a->lr * (a->direct * g[k] + a->through * b[k]);
   } else
     for (int k = 0; k < lanes; k++) p[k] -= a->lr * g[k];
   cu_store(a->param, at, lanes, p);
 }
 
-CU_HD void cu_adam(const cu_update *a, uint32_t i, int lanes) {
+CU_HD void cu_adam(const pn_flat_update *a, uint32_t i, int lanes) {
   size_t at = (size_t)i * (size_t)lanes;
   float p[CU_LANES], g[CU_LANES], m[CU_LANES], v[CU_LANES];
 
@@ -47,7 +46,7 @@ CU_HD void cu_adam(const cu_update *a, uint32_t i, int lanes) {
   cu_store(a->param, at, lanes, p);
 }
 
-CU_HD void cu_lars(const cu_update *a, uint32_t i, int lanes) {
+CU_HD void cu_lars(const pn_flat_update *a, uint32_t i, int lanes) {
   size_t at = (size_t)i * (size_t)lanes;
   float p[CU_LANES], g[CU_LANES], b[CU_LANES];
 
@@ -63,14 +62,14 @@ CU_HD void cu_lars(const cu_update *a, uint32_t i, int lanes) {
 }
 
 /* keep, step: factors of the average and of the parameter. */
-CU_HD void cu_ema(const cu_update *a, uint32_t i, int lanes) {
+CU_HD void cu_ema(const pn_flat_update *a, uint32_t i, int lanes) {
   size_t at = (size_t)i * (size_t)lanes;
   float p[CU_LANES], m[CU_LANES];
 
   cu_load(a->param, at, lanes, p);
-  cu_load(a->average, at, lanes, m);
+  cu_load(a->state[0], at, lanes, m);
   for (int k = 0; k < lanes; k++) m[k] = a->keep * m[k] + a->step * p[k];
-  cu_store(a->average, at, lanes, m);
+  cu_store(a->state[0], at, lanes, m);
 }
 
 CU_HD void cu_squares_body(const cu_squares *a, uint32_t i, int lanes) {

@@ -8,6 +8,7 @@
 typedef struct {
   const cu_backend *backend;
   void *impl; /* the backend's, owned */
+  void *sums; /* far room of far_squares; owned */
 } cu_device;
 
 /* State of every prepared kernel. */
@@ -69,14 +70,12 @@ void cu_destroy(pn_device *d);
 pn_status cu_prepare(pn_device *d, pn_task *task, pn_kernel *out);
 pn_status cu_host_alloc(pn_device *d, size_t bytes, void **out);
 void cu_host_free(pn_device *d, void *p);
-uint64_t cu_identity(pn_device *d);
 const char *cu_describe(pn_device *d);
 extern const pn_far_ops cu_far_ops;
 extern const struct pn_chain_pattern cu_patterns[];
 #define CU_DEVICE_TABLE                                                                            \
   .destroy = cu_destroy, .fuse = cu_patterns, .prepare = cu_prepare, .reorder = cu_reorder,        \
-  .alloc = cu_host_alloc, .free = cu_host_free, .far = &cu_far_ops, .identity = cu_identity,       \
-  .describe = cu_describe
+  .alloc = cu_host_alloc, .free = cu_host_free, .far = &cu_far_ops, .describe = cu_describe
 
 #define CU_BIT(role) (1u << (role))
 

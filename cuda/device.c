@@ -38,12 +38,14 @@ pn_status cu_create(pn_device *d, const cu_backend *backend, const pn_device_spe
     return st;
   }
   d->impl = c;
+  if (backend->bus) snprintf(d->bus, sizeof d->bus, "%s", backend->bus(c->impl));
   return PN_OK;
 }
 
 void cu_destroy(pn_device *d) {
   cu_device *c = d->impl;
   if (!c) return;
+  if (c->sums) c->backend->free(c->impl, c->sums);
   c->backend->destroy(c->impl);
   free(c);
   d->impl = NULL;
@@ -87,17 +89,82 @@ static pn_status far_download(pn_device *d, void *host, const void *far, size_t 
   return bytes ? c->backend->download(c->impl, host, far, bytes) : PN_OK;
 }
 
-uint64_t cu_identity(pn_device *d) {
-  cu_device *c = d->impl;
-  return c->backend->identity(c->impl);
-}
-
 const char *cu_describe(pn_device *d) {
   cu_device *c = d->impl;
   return c->backend->describe ? c->backend->describe(c->impl) : c->backend->name;
 }
 
-const pn_far_ops cu_far_ops = {far_alloc, far_free, far_upload, far_download};
+/* Many tensors are one range of the arenas where they share their coefficients. */
+static pn_status far_update(pn_device *d, const pn_flat_update *u) {
+  static const cu_kernel kernel[] = {[PN_FLAT_SGD] = CU_K_sgd,
+                                     [PN_FLAT_ADAM] = CU_K_adam,
+                                     [PN_FLAT_LARS] = CU_K_lars,
+                                     [PN_FLAT_EMA] = CU_K_ema};
+  cu_state s = {.device = d->impl};
+  bool wide = cu_wide(u->count) && (uintptr_t)u->param % sizeof(float[CU_LANES]) == 0;
+
+  if (u->count > INT32_MAX)
+    return PN_FAIL(PN_ERR_UNSUPPORTED, "%s: update of %lld elements", d->ops->name,
+                   (long long)u->count);
+  return cu_launch(&s, kernel[u->rule], wide, u, u->count);
+}
+
+/* Two folds leave one row. */
+static pn_status far_squares(pn_device *d, const pn_flat_update *u, double sum[2]) {
+  enum { PARTS = 1 << 12, GROUP = 1 << 6 };
+  cu_device *c = d->impl;
+  cu_state s = {.device = c};
+  cu_squares a = {.param = u->param, .grad = u->grad, .scale = (double)u->scale};
+  cu_fold fold = {.width = 2, .parts = PARTS, .group = GROUP};
+  pn_status st = PN_OK;
+
+  if (!c->sums) PN_TRY(far_alloc(d, (PARTS + PARTS / GROUP + 1) * 2 * sizeof(double), &c->sums));
+  a.decay = (double)u->decay;
+  a.count = (uint32_t)u->count;
+  a.parts = PARTS;
+  a.partial = c->sums;
+  PN_TRY(cu_launch(&s, CU_K_squares, false, &a, PARTS));
+  fold.in = a.partial;
+  fold.out = a.partial + 2 * PARTS;
+  PN_TRY(cu_launch(&s, CU_K_fold, false, &fold, 2 * (PARTS / GROUP)));
+  fold = (cu_fold){.in = fold.out, .out = fold.out + 2 * (PARTS / GROUP), .width = 2};
+  fold.parts = fold.group = PARTS / GROUP;
+  PN_TRY(cu_launch(&s, CU_K_fold, false, &fold, 2));
+  PN_TRY(far_download(d, sum, fold.out, 2 * sizeof *sum));
+done:
+  return st;
+}
+
+static pn_status far_capture_begin(pn_device *d) {
+  cu_device *c = d->impl;
+  return c->backend->capture_begin(c->impl);
+}
+
+static pn_status far_capture_end(pn_device *d, void **graph) {
+  cu_device *c = d->impl;
+  return c->backend->capture_end(c->impl, graph);
+}
+
+static pn_status far_replay(pn_device *d, void *graph) {
+  cu_device *c = d->impl;
+  return c->backend->replay(c->impl, graph);
+}
+
+static void far_forget(pn_device *d, void *graph) {
+  cu_device *c = d->impl;
+  if (graph) c->backend->forget(c->impl, graph);
+}
+
+const pn_far_ops cu_far_ops = {.alloc = far_alloc,
+                               .free = far_free,
+                               .upload = far_upload,
+                               .download = far_download,
+                               .update = far_update,
+                               .squares = far_squares,
+                               .capture_begin = far_capture_begin,
+                               .capture_end = far_capture_end,
+                               .replay = far_replay,
+                               .forget = far_forget};
 
 static pn_status emulated_create(pn_device *d, const pn_device_spec *spec) {
   return cu_create(d, &cu_emulated, spec);

@@ -23,6 +23,19 @@ struct emulated {
     size_t bytes;
   } block[MAX_BLOCKS];
   int n_blocks;
+  struct tape *tape; /* NULL: launches run at once */
+};
+
+/* Kept launches. */
+enum { MAX_LAUNCHES = 4096, ARGS_BYTES = 192 };
+struct tape {
+  int n;
+  struct {
+    cu_kernel kernel;
+    bool wide;
+    uint32_t n;
+    _Alignas(16) char args[ARGS_BYTES];
+  } launch[MAX_LAUNCHES];
 };
 
 static pn_status emulated_create(const pn_device_spec *spec, void **impl) {
@@ -88,8 +101,10 @@ static pn_status protect(const struct emulated *e, int how) {
 }
 
 static pn_status transfer(struct emulated *e, void *to, const void *from, size_t bytes) {
-  pn_status st = protect(e, PROT_READ | PROT_WRITE);
-  if (st != PN_OK) return st;
+  pn_status st;
+
+  if (e->tape) return PN_FAIL(PN_ERR_DEVICE, "emulated: transfer in a graph");
+  if ((st = protect(e, PROT_READ | PROT_WRITE)) != PN_OK) return st;
   if (bytes) memcpy(to, from, bytes);
   return protect(e, PROT_NONE);
 }
@@ -122,17 +137,56 @@ static void (*const loops[CU_KERNEL_COUNT])(const void *, uint32_t, bool, int) =
 #define ENTRY(name, body, type, has_wide) name##_loop,
     CU_KERNELS(ENTRY)};
 
+static const size_t args_bytes[CU_KERNEL_COUNT] = {
+#define BYTES(name, body, type, has_wide) sizeof(type),
+    CU_KERNELS(BYTES)};
+
+static pn_status keep(struct tape *t, cu_kernel k, bool wide, const void *args, uint32_t n) {
+  if (t->n == MAX_LAUNCHES || args_bytes[k] > ARGS_BYTES)
+    return PN_FAIL(PN_ERR_NOMEM, "emulated: more than %d kernels in a graph", MAX_LAUNCHES);
+  t->launch[t->n].kernel = k;
+  t->launch[t->n].wide = wide;
+  t->launch[t->n].n = n;
+  memcpy(t->launch[t->n++].args, args, args_bytes[k]);
+  return PN_OK;
+}
+
 static pn_status emulated_launch(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n) {
   struct emulated *e = impl;
-  pn_status st = protect(e, PROT_READ | PROT_WRITE);
-  if (st != PN_OK) return st;
+  pn_status st;
+
+  if (e->tape) return keep(e->tape, k, wide, args, n);
+  if ((st = protect(e, PROT_READ | PROT_WRITE)) != PN_OK) return st;
   loops[k](args, n, wide, e->threads);
   return protect(e, PROT_NONE);
 }
 
-static uint64_t emulated_identity(void *impl) {
+static pn_status emulated_capture_begin(void *impl) {
+  struct emulated *e = impl;
+  e->tape = calloc(1, sizeof *e->tape);
+  return e->tape ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "emulated: graph");
+}
+
+static pn_status emulated_capture_end(void *impl, void **graph) {
+  struct emulated *e = impl;
+  *graph = e->tape;
+  e->tape = NULL;
+  return PN_OK;
+}
+
+static pn_status emulated_replay(void *impl, void *graph) {
+  const struct tape *t = graph;
+  pn_status st = PN_OK;
+
+  for (int i = 0; i < t->n && st == PN_OK; i++)
+    st = emulated_launch(impl, t->launch[i].kernel, t->launch[i].wide, t->launch[i].args,
+                         t->launch[i].n);
+  return st;
+}
+
+static void emulated_forget(void *impl, void *graph) {
   (void)impl;
-  return 0;
+  free(graph);
 }
 
 const cu_backend cu_emulated = {
@@ -146,5 +200,8 @@ const cu_backend cu_emulated = {
     .upload = emulated_upload,
     .download = emulated_download,
     .launch = emulated_launch,
-    .identity = emulated_identity,
+    .capture_begin = emulated_capture_begin,
+    .capture_end = emulated_capture_end,
+    .replay = emulated_replay,
+    .forget = emulated_forget,
 };

@@ -9,6 +9,7 @@
 #define PN_CUDA_KERNELS_H
 
 #include "base/status.h"
+#include "device/flat_update.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -122,14 +123,6 @@ typedef struct {
   int32_t relu;
 } cu_conv;
 
-/* Optimizers over flat ranges; the fields are those of src/optim. */
-typedef struct {
-  float *param, *state[2], *average;
-  const float *grad;
-  float lr, momentum, decay, scale, keep, through, ahead, direct; /* SGD, LARS */
-  float step, inverse_root, beta1, rest1, beta2, rest2, eps;      /* Adam */
-} cu_update;
-
 typedef struct {
   const float *param, *grad;
   double *partial; /* [parts][2]: param^2, (scale * grad + decay * param)^2 */
@@ -165,10 +158,10 @@ typedef struct {
   X(conv_forward, cu_conv_forward, cu_conv, 0)                                                     \
   X(conv_data, cu_conv_data, cu_conv, 0)                                                           \
   X(conv_weight, cu_conv_weight, cu_conv, 0)                                                       \
-  X(sgd, cu_sgd, cu_update, 1)                                                                     \
-  X(adam, cu_adam, cu_update, 1)                                                                   \
-  X(lars, cu_lars, cu_update, 1)                                                                   \
-  X(ema, cu_ema, cu_update, 1)                                                                     \
+  X(sgd, cu_sgd, pn_flat_update, 1)                                                                \
+  X(adam, cu_adam, pn_flat_update, 1)                                                              \
+  X(lars, cu_lars, pn_flat_update, 1)                                                              \
+  X(ema, cu_ema, pn_flat_update, 1)                                                                \
   X(squares, cu_squares_body, cu_squares, 0)
 
 #define CU_NAME(name, body, args, wide) CU_K_##name,

@@ -53,11 +53,18 @@ static pn_status find_library(cu_state *s) {
   return st == PN_ERR_UNSUPPORTED ? PN_OK : st;
 }
 
+/* Libraries want 256 bytes of alignment; the planner gives less. */
+enum { LIBRARY_ALIGN = 256 };
+static void *library_scratch(void *p) {
+  uintptr_t at = ((uintptr_t)p + LIBRARY_ALIGN - 1) / LIBRARY_ALIGN * LIBRARY_ALIGN;
+  return (char *)p + (at - (uintptr_t)p);
+}
+
 static pn_status call(const cu_state *s, void *x, void *w, void *y,
                       void *const ptr[PN_ROLE_COUNT]) {
   cu_operands o = {.x = x, .w = w, .y = y};
   o.bias = s->uses & CU_BIT(PN_BIAS) ? ptr[PN_BIAS] : NULL;
-  o.scratch = s->uses & CU_BIT(PN_SCRATCH) ? ptr[PN_SCRATCH] : NULL;
+  o.scratch = s->uses & CU_BIT(PN_SCRATCH) ? library_scratch(ptr[PN_SCRATCH]) : NULL;
   return s->call.run(s->call.plan, &o);
 }
 
@@ -166,7 +173,8 @@ pn_status cu_linear_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
     *out = (pn_kernel){.run = NULL};
     return st;
   }
-  s->sums = (s->call.scratch_bytes + 255) / 256 * 256;
+  s->sums = s->call.scratch_bytes / LIBRARY_ALIGN * LIBRARY_ALIGN;
+  if (s->call.scratch_bytes) s->sums += 2 * LIBRARY_ALIGN;
   t->scratch_bytes = s->sums;
   if (t->pass == PN_BACKWARD_WEIGHT && t->op[0]->bias)
     t->scratch_bytes += cu_sum_bytes(cu_rows(&t->op[0]->out), cu_channels(&t->op[0]->out));

@@ -184,6 +184,7 @@ static pn_status choose(struct conv *c, const cu_conv_job *job) {
     PN_TRY(search(c, &c->algorithm));
     cu_algorithm_keep(key, &c->algorithm);
   }
+  if (!d->gpu->tf32) c->algorithm.math = CUDNN_FMA_MATH; /* whatever the search calls it */
   PN_TRY(check(d, d->call.conv_math(c->conv, (cudnnMathType_t)c->algorithm.math), "math type"));
 done:
   return st;

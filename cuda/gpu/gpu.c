@@ -63,10 +63,17 @@ static pn_status count_gpus(int *count) {
                  cudaGetErrorString(rc));
 }
 
-/* Domain, bus and device of the PCI address, and so unique on a host. */
-static uint64_t address_of(const struct cudaDeviceProp *p) {
-  return (uint64_t)1 << 63 | (uint64_t)(uint32_t)p->pciDomainID << 16 |
-         (uint64_t)(uint32_t)p->pciBusID << 8 | (uint64_t)(uint32_t)p->pciDeviceID;
+pn_status pn_cuda_gpus(pn_gpu_list *out) {
+  int count = 0;
+  pn_status st = PN_OK;
+
+  *out = (pn_gpu_list){.n = 0};
+  if (cudaGetDeviceCount(&count) != cudaSuccess) count = 0;
+  (void)cudaGetLastError();
+  out->n = count < PN_MAX_GPUS ? count : PN_MAX_GPUS;
+  for (int i = 0; i < out->n && st == PN_OK; i++)
+    st = cu_check(cudaDeviceGetPCIBusId(out->bus[i], PN_BUS_BYTES, i), "address of a GPU");
+  return st;
 }
 
 static pn_status choose(cu_gpu_state *g, const pn_device_spec *spec) {
@@ -75,7 +82,11 @@ static pn_status choose(cu_gpu_state *g, const pn_device_spec *spec) {
   pn_status st;
 
   PN_TRY(count_gpus(&count));
-  g->index = spec->local_rank % count;
+  if (spec->gpu < 0 || spec->gpu >= count) {
+    st = PN_FAIL(PN_ERR_ARG, "device cuda: GPU %d, there are %d", spec->gpu, count);
+    goto done;
+  }
+  g->index = spec->gpu;
   PN_TRY(cu_check(cudaSetDevice(g->index), "cudaSetDevice"));
   PN_TRY(cu_check(cudaGetDeviceProperties(&p, g->index), "cudaGetDeviceProperties"));
   if (p.major < 8) {
@@ -83,7 +94,7 @@ static pn_status choose(cu_gpu_state *g, const pn_device_spec *spec) {
                  p.name, p.major, p.minor);
     goto done;
   }
-  g->identity = address_of(&p);
+  PN_TRY(cu_check(cudaDeviceGetPCIBusId(g->bus, PN_BUS_BYTES, g->index), "address of a GPU"));
   snprintf(g->name, sizeof g->name, "%.64s, sm_%d%d", p.name, p.major, p.minor);
 done:
   return st;
@@ -196,8 +207,41 @@ static pn_status gpu_launch(void *impl, cu_kernel k, bool wide, const void *args
   return cu_check(cu_start(k, wide, args, n, g->stream), name[k]);
 }
 
-static uint64_t gpu_identity(void *impl) {
-  return ((cu_gpu_state *)impl)->identity;
+static pn_status gpu_capture_begin(void *impl) {
+  cu_gpu_state *g = impl;
+  return cu_check(cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal),
+                  "capture of a step");
+}
+
+static pn_status gpu_capture_end(void *impl, void **graph) {
+  cu_gpu_state *g = impl;
+  cudaGraph_t kept = NULL;
+  cudaGraphExec_t ready = NULL;
+  pn_status st;
+
+  *graph = NULL;
+  PN_TRY(cu_check(cudaStreamEndCapture(g->stream, &kept), "capture of a step"));
+  PN_TRY(cu_check(cudaGraphInstantiate(&ready, kept, 0), "graph of a step"));
+  *graph = ready;
+done:
+  if (kept) cudaGraphDestroy(kept);
+  if (st != PN_OK) (void)cudaGetLastError();
+  return st;
+}
+
+static pn_status gpu_replay(void *impl, void *graph) {
+  cu_gpu_state *g = impl;
+  return cu_check(cudaGraphLaunch(graph, g->stream), "graph of a step");
+}
+
+static void gpu_forget(void *impl, void *graph) {
+  cu_gpu_state *g = impl;
+  cudaStreamSynchronize(g->stream);
+  cudaGraphExecDestroy(graph);
+}
+
+static const char *gpu_bus(void *impl) {
+  return ((cu_gpu_state *)impl)->bus;
 }
 
 static const char *gpu_describe(void *impl) {
@@ -223,9 +267,13 @@ const cu_backend cu_gpu = {
     .upload = gpu_upload,
     .download = gpu_download,
     .launch = gpu_launch,
+    .capture_begin = gpu_capture_begin,
+    .capture_end = gpu_capture_end,
+    .replay = gpu_replay,
+    .forget = gpu_forget,
     .conv = gpu_conv,
     .dense = gpu_dense,
-    .identity = gpu_identity,
+    .bus = gpu_bus,
     .describe = gpu_describe,
 };
 

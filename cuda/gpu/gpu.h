@@ -13,8 +13,7 @@ typedef struct {
   int index; /* of the CUDA runtime */
   cudaStream_t stream;
   bool tf32;
-  char name[96];
-  uint64_t identity;
+  char name[96], bus[PN_BUS_BYTES];
   struct cu_dnn *dnn; /* NULL: the library is not there; owned */
   struct cu_blas *blas;
 } cu_gpu_state;

@@ -73,6 +73,10 @@ static const pn_option table[] = {
      "on "
      "the CPU, for tests",
      I | T},
+    {"device.share", PN_T_BOOL, 0, 1, "false", NULL, "",
+     "several ranks may use one GPU; else more ranks than GPUs are an error", T},
+    {"device.tf32", PN_T_BOOL, 0, 1, "false", NULL, "",
+     "cuda: products of f32 numbers on the matrix units, with 10-bit mantissas", T},
     {"train.precision", PN_T_CHOICE, WORD, "f32", "f32", "", "arithmetic", T},
     {"train.threads", PN_T_INT, 1, 4096, "auto", NULL, "threads",
      "per rank; auto: the cores the rank may use", I | T | E | X},

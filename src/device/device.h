@@ -7,6 +7,8 @@
 #ifndef PN_DEVICE_DEVICE_H
 #define PN_DEVICE_DEVICE_H
 
+#include "comm/place_gpu.h"
+#include "device/flat_update.h"
 #include "device/op.h"
 #include "tensor/layout.h"
 
@@ -102,8 +104,8 @@ typedef struct {
 typedef struct {
   const char *name; /* a row of the registry, or "auto"/"cpu": the fastest (CPU) device there is */
   int threads;      /* >= 1 */
-  int local_rank, local_size; /* of the ranks on this host: which GPU; {0, 0} is {0, 1} */
-  bool tf32; /* cuda: products of f32 numbers on the matrix units, 10-bit mantissas */
+  int gpu;          /* cuda: which of those that the process sees */
+  bool tf32;        /* cuda: products of f32 numbers on the matrix units, 10-bit mantissas */
 } pn_device_spec;
 
 /* Memory that only the device can touch.  Both calls are done when they return. */
@@ -112,6 +114,15 @@ typedef struct {
   void (*free)(pn_device *d, void *p);
   pn_status (*upload)(pn_device *d, void *far, const void *host, size_t bytes);
   pn_status (*download)(pn_device *d, void *host, const void *far, size_t bytes);
+  /* Optimizers on far ranges.  sum: of param^2 and of (scale * grad + decay * param)^2. */
+  pn_status (*update)(pn_device *d, const pn_flat_update *u);
+  pn_status (*squares)(pn_device *d, const pn_flat_update *u, double sum[2]);
+  /* Kernels that run between begin and end are kept, not done; replay does them all again, with the
+   * operands and numbers of then, for the cost of one call.  No transfers in between. */
+  pn_status (*capture_begin)(pn_device *d);
+  pn_status (*capture_end)(pn_device *d, void **graph); /* ends it on any error too */
+  pn_status (*replay)(pn_device *d, void *graph);
+  void (*forget)(pn_device *d, void *graph);
 } pn_far_ops;
 
 typedef struct {
@@ -139,8 +150,6 @@ typedef struct {
   /* NULL: kernels work in host memory.  Else all their operands are far, and so are the arrays of
    * pn_step_ctx that `run` gets; the planner copies (nn/plan_far.c). */
   const pn_far_ops *far;
-  /* Tells apart the physical devices of a host; 0, and NULL: nothing to share.  May be NULL. */
-  uint64_t (*identity)(pn_device *d);
   const char *(*describe)(
       pn_device *d); /* "NVIDIA H100 80GB HBM3, sm_90"; NULL: the name says it */
 } pn_device_ops;
@@ -148,13 +157,16 @@ typedef struct {
 struct pn_device {
   const pn_device_ops *ops;
   int threads;
-  void *impl; /* owned by the backend */
+  char bus[PN_BUS_BYTES]; /* PCI address of a GPU: "0000:3B:00.0"; "": none */
+  void *impl;             /* owned by the backend */
 };
 
 /* "auto" takes a GPU where there is one that can be used.  Errors: ARG (unknown name: lists those
  * there are), UNSUPPORTED (known, not built in: says how), DEVICE (no GPU or driver: says what). */
 pn_status pn_device_open(const pn_device_spec *spec, pn_device **out);
-pn_status pn_device_create(const char *name, int threads, pn_device **out); /* on a host alone */
+pn_status pn_device_create(const char *name, int threads, pn_device **out);
+/* The GPUs that this process sees; none is no error.  DEVICE: the driver fails. */
+pn_status pn_device_gpus(pn_gpu_list *out);
 void pn_device_destroy(pn_device *d);
 /* 64-byte aligned or better, zeroed; d->ops->free gives it back.  Errors: NOMEM. */
 pn_status pn_device_alloc(pn_device *d, size_t bytes, void **out);
@@ -166,5 +178,6 @@ int pn_device_lanes(void); /* floats in the widest vector of that ISA */
 extern const pn_device_ops pn_device_ref_ops; /* the oracle; prepares every op */
 /* cuda/: emulated is the device cuda with its kernels run by the CPU, always there. */
 extern const pn_device_ops pn_device_cuda_ops, pn_device_emulated_ops;
+pn_status pn_cuda_gpus(pn_gpu_list *out); /* of builds with CUDA */
 
 #endif

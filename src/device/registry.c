@@ -90,7 +90,7 @@ static pn_status open_row(const struct row *row, const pn_device_spec *spec, pn_
 static pn_status open_first(int choice, const pn_device_spec *spec, pn_device **out) {
   pn_status st = PN_ERR_UNSUPPORTED;
 
-  for (int i = 0; i < N_ROWS && st != PN_OK; i++)
+  for (int i = 0; i < N_ROWS && st == PN_ERR_UNSUPPORTED; i++)
     if (rows[i].ops && (int)rows[i].choice & choice) st = open_row(&rows[i], spec, out);
   return st;
 }
@@ -107,8 +107,17 @@ pn_status pn_device_open(const pn_device_spec *spec, pn_device **out) {
   return unknown_device(spec->name);
 }
 
+pn_status pn_device_gpus(pn_gpu_list *out) {
+  *out = (pn_gpu_list){.n = 0};
+#ifdef PN_WITH_CUDA
+  return pn_cuda_gpus(out);
+#else
+  return PN_OK;
+#endif
+}
+
 pn_status pn_device_create(const char *name, int threads, pn_device **out) {
-  pn_device_spec spec = {.name = name, .threads = threads, .local_size = 1};
+  pn_device_spec spec = {.name = name, .threads = threads};
   return pn_device_open(&spec, out);
 }
 

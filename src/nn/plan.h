@@ -42,6 +42,10 @@ const pn_param_map *pn_plan_param_map(const pn_plan *p); /* borrowed from the pl
  * before the first run.  A training plan updates the running statistics in `params`. */
 void pn_plan_bind(pn_plan *p, float *params, float *grads);
 
+/* The same for a device with memory of its own (pn_far_ops), when its arenas are there already:
+ * nothing is copied but running statistics, from the device to `params`.  After pn_plan_bind. */
+void pn_plan_bind_far(pn_plan *p, float *params, float *grads);
+
 /* Buffers of one batch, filled by the caller before a run; live as long as the plan. */
 float *pn_plan_input(pn_plan *p);        /* N C H W plain */
 int32_t *pn_plan_labels(pn_plan *p);     /* [N] class index; 0/1 for BCE */

@@ -2,6 +2,8 @@
  * memory, and is copied where a run begins, enters a unit, and ends. */
 #include "nn/plan_internal.h"
 
+#include "base/log.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,8 +12,14 @@ struct pn_plan_far {
   float *input, *logits, *losses; /* host, owned (from the device: fast to copy) */
   int32_t *labels;
   size_t input_bytes, logits_bytes;
-  float *params, *grads; /* far, owned */
+  float *params, *grads;           /* far: mirrors of the host's, made when first needed; owned */
+  float *lent_params, *lent_grads; /* far, instead of them; borrowed; NULL: none */
   void *id, *scale, *label2, *mix;
+  struct captured {
+    void *graph;     /* owned; NULL: none */
+    pn_step_ctx key; /* of the run before: what kernels take as numbers */
+    bool seen, refused;
+  } pass[2]; /* forward, backward */
 };
 
 static const pn_far_ops *far_of(const pn_plan *p) {
@@ -48,8 +56,6 @@ pn_status pn_plan_far_create(pn_plan *p) {
   PN_TRY(host_array(p, f->logits_bytes, &f->logits));
   PN_TRY(host_array(p, n * sizeof(float), &f->losses));
   PN_TRY(host_array(p, n * sizeof(int32_t), &f->labels));
-  PN_TRY(far_array(p, (size_t)p->map.total * sizeof(float), &f->params));
-  if (p->spec.training) PN_TRY(far_array(p, (size_t)p->map.trainable * sizeof(float), &f->grads));
   PN_TRY(far_array(p, n * sizeof(uint64_t), &f->id));
   PN_TRY(far_array(p, n * sizeof(float), &f->scale));
   PN_TRY(far_array(p, n * sizeof(int32_t), &f->label2));
@@ -63,6 +69,8 @@ void pn_plan_far_destroy(pn_plan *p) {
   pn_device *d = p->spec.device;
 
   if (!f) return;
+  for (int i = 0; i < 2; i++)
+    if (f->pass[i].graph) far_of(p)->forget(d, f->pass[i].graph);
   void *host[] = {f->input, f->logits, f->losses, f->labels};
   void *far[] = {f->params, f->grads, f->id, f->scale, f->label2, f->mix};
   for (size_t i = 0; i < sizeof host / sizeof *host; i++) d->ops->free(d, host[i]);
@@ -72,11 +80,36 @@ void pn_plan_far_destroy(pn_plan *p) {
 }
 
 float *pn_plan_far_params(const pn_plan *p) {
-  return p->far->params;
+  return p->far->lent_params ? p->far->lent_params : p->far->params;
 }
 
 float *pn_plan_far_grads(const pn_plan *p) {
-  return p->far->grads;
+  return p->far->lent_params ? p->far->lent_grads : p->far->grads;
+}
+
+static void drop_graph(const pn_plan *p, struct captured *c) {
+  if (c->graph) far_of(p)->forget(p->spec.device, c->graph);
+  c->graph = NULL;
+}
+
+void pn_plan_bind_far(pn_plan *p, float *params, float *grads) {
+  if (!p->far) return;
+  for (int i = 0; i < 2; i++) drop_graph(p, &p->far->pass[i]);
+  p->far->lent_params = params;
+  p->far->lent_grads = grads;
+  pn_plan_bind(p, p->params, p->grads);
+}
+
+pn_status pn_plan_far_ready(pn_plan *p) {
+  struct pn_plan_far *f = p->far;
+  pn_status st = PN_OK;
+
+  if (f->lent_params || f->params) return PN_OK;
+  PN_TRY(far_array(p, (size_t)p->map.total * sizeof(float), &f->params));
+  if (p->spec.training) PN_TRY(far_array(p, (size_t)p->map.trainable * sizeof(float), &f->grads));
+  pn_plan_bind(p, p->params, p->grads);
+done:
+  return st;
 }
 
 void *pn_plan_far_shadow(const pn_plan *p, int buffer) {
@@ -141,11 +174,57 @@ done:
   return st;
 }
 
+static pn_status run_steps(const pn_plan *p, int first, int last, const pn_step_ctx *ctx) {
+  pn_status st = PN_OK;
+  for (int i = first; i < last && st == PN_OK; i++)
+    st = p->bound[i].run(p->bound[i].state, p->bound[i].ptr, ctx);
+  return st;
+}
+
+/* Pointers of the context are always the plan's own, or NULL. */
+static bool same_numbers(const pn_step_ctx *a, const pn_step_ctx *b) {
+  return a->seed == b->seed && a->epoch == b->epoch && a->mix == b->mix &&
+         a->sample_id == b->sample_id && a->sample_scale == b->sample_scale &&
+         !(a->smoothing < b->smoothing) && !(a->smoothing > b->smoothing);
+}
+
+/* A device that cannot do it runs the steps one by one from now on. */
+static void capture(const pn_plan *p, struct captured *c, int first, int last,
+                    const pn_step_ctx *ctx) {
+  pn_device *d = p->spec.device;
+  pn_status st, end;
+
+  c->refused = true;
+  if (far_of(p)->capture_begin(d) != PN_OK) return;
+  st = run_steps(p, first, last, ctx);
+  end = far_of(p)->capture_end(d, &c->graph);
+  c->refused = st != PN_OK || end != PN_OK;
+  if (c->refused) drop_graph(p, c);
+  if (c->refused) pn_warn("steps are not captured as one graph: %s", pn_last_error());
+}
+
+pn_status pn_plan_far_run(const pn_plan *p, bool backward, const pn_step_ctx *ctx) {
+  struct captured *c = &p->far->pass[backward];
+  int first = backward ? p->n_forward : 0, last = backward ? p->n_steps : p->n_forward;
+  bool same = c->seen && same_numbers(&c->key, ctx);
+
+  if (!same) drop_graph(p, c);
+  if (same && !c->graph && !c->refused) capture(p, c, first, last, ctx);
+  c->seen = true;
+  c->key = *ctx;
+  return c->graph ? far_of(p)->replay(p->spec.device, c->graph) : run_steps(p, first, last, ctx);
+}
+
+bool pn_plan_far_whole(const pn_plan *p) {
+  return p->far->lent_params != NULL;
+}
+
 /* Parameters of the unit that follow each other travel together. */
 pn_status pn_plan_far_unit(const pn_plan *p, int unit) {
   const struct pn_slot *slot = p->map.slot;
   pn_status st = PN_OK;
 
+  if (p->far->lent_params) return PN_OK;
   for (int i = 0; i < p->map.n && st == PN_OK; i++) {
     int64_t first = slot[i].offset, last = first + slot[i].count;
     if (pn_graph_param(p->spec.graph, i)->unit != unit) continue;
@@ -172,7 +251,7 @@ pn_status pn_plan_far_results(const pn_plan *p) {
   PN_TRY(far->download(d, f->losses, far_buffer(p, p->loss_buffer),
                        (size_t)p->spec.batch * sizeof(float)));
   if (p->spec.training && rest > 0)
-    PN_TRY(far->download(d, p->params + p->map.trainable, f->params + p->map.trainable,
+    PN_TRY(far->download(d, p->params + p->map.trainable, pn_plan_far_params(p) + p->map.trainable,
                          (size_t)rest * sizeof(float)));
 done:
   return st;
@@ -180,6 +259,7 @@ done:
 
 pn_status pn_plan_far_gradient(const pn_plan *p, int param) {
   const struct pn_slot *s = &p->map.slot[param];
+  if (p->far->lent_params) return PN_OK;
   return far_of(p)->download(p->spec.device, p->grads + s->offset, p->far->grads + s->offset,
                              (size_t)s->count * sizeof(float));
 }

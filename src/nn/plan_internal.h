@@ -114,6 +114,8 @@ struct pn_plan {
 /* plan_far.c: for devices with memory of their own.  After the arena is placed: */
 pn_status pn_plan_far_create(pn_plan *p);
 void pn_plan_far_destroy(pn_plan *p);
+/* Arenas for parameters and gradients, if none are lent. */
+pn_status pn_plan_far_ready(pn_plan *p);
 float *pn_plan_far_params(const pn_plan *p);
 float *pn_plan_far_grads(const pn_plan *p);
 /* The host's side of input, labels, logits or losses. */
@@ -121,6 +123,9 @@ void *pn_plan_far_shadow(const pn_plan *p, int buffer);
 pn_status pn_plan_far_batch(const pn_plan *p); /* input and labels; ARG: a label out of range */
 /* The same context with far arrays. */
 pn_status pn_plan_far_context(const pn_plan *p, const pn_step_ctx *ctx, pn_step_ctx *out);
+/* All steps of a pass at once; the second time with the same numbers as one graph. */
+pn_status pn_plan_far_run(const pn_plan *p, bool backward, const pn_step_ctx *ctx);
+bool pn_plan_far_whole(const pn_plan *p);               /* nothing is copied between the steps */
 pn_status pn_plan_far_unit(const pn_plan *p, int unit); /* its parameters to the device */
 pn_status pn_plan_far_results(const pn_plan *p);        /* logits, losses, running statistics */
 pn_status pn_plan_far_gradient(const pn_plan *p, int param);

@@ -4,15 +4,17 @@
 #include <string.h>
 
 static void *address(const pn_plan *p, const pn_operand *o) {
+  float *base;
+
   switch (o->at) {
   case AT_BUFFER:
     return p->arena + p->buffer[o->index].offset;
   case AT_PARAM:
-    return p->params ? (p->far ? pn_plan_far_params(p) : p->params) + p->map.slot[o->index].offset
-                     : NULL;
+    base = p->far ? pn_plan_far_params(p) : p->params;
+    return base ? base + p->map.slot[o->index].offset : NULL;
   case AT_GRAD:
-    return p->grads ? (p->far ? pn_plan_far_grads(p) : p->grads) + p->map.slot[o->index].offset
-                    : NULL;
+    base = p->far ? pn_plan_far_grads(p) : p->grads;
+    return base ? base + p->map.slot[o->index].offset : NULL;
   default:
     return NULL;
   }
@@ -88,9 +90,14 @@ pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hook
   PN_TRY(check_bound(p, false));
   remember(p, ctx, false);
   if (p->far) {
+    PN_TRY(pn_plan_far_ready(p));
     PN_TRY(pn_plan_far_batch(p));
     PN_TRY(pn_plan_far_context(p, ctx, &far));
     ctx = &far;
+  }
+  if (p->far && pn_plan_far_whole(p) && !h->before_forward && !h->after_forward) {
+    PN_TRY(pn_plan_far_run(p, false, ctx));
+    return pn_plan_far_results(p);
   }
   for (int i = 0; i < p->n_forward; i++) {
     const pn_step *s = &p->step[i];
@@ -133,7 +140,7 @@ pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hoo
   if (p->far) {
     PN_TRY(pn_plan_far_context(p, ctx, &far));
     ctx = &far;
-    for (int i = p->n_forward; i < p->n_steps; i++) PN_TRY(run_step(p, i, ctx)); /* queued */
+    PN_TRY(pn_plan_far_run(p, true, ctx)); /* queued */
   }
   for (int i = p->n_forward; i < p->n_steps; i++) {
     const pn_step *s = &p->step[i];

@@ -48,6 +48,21 @@ double pn_optim_trust_ratio(const pn_optim *o, pn_optim_squares s) {
   return pn_optim_settings(o)->trust * sqrt(s.param) / sqrt(s.grad);
 }
 
+double pn_optim_weight_decay(const pn_optim *o, const pn_optim_range *r) {
+  return r->decay * pn_optim_settings(o)->weight_decay;
+}
+
+pn_flat_update pn_ema_describe(const pn_ema_range *r, int64_t t) {
+  float keep = t == 1 ? 0.0f : (float)r->decay, rest = t == 1 ? 1.0f : (float)(1.0 - r->decay);
+
+  return (pn_flat_update){.rule = PN_FLAT_EMA,
+                          .param = (float *)r->param, /* only read */
+                          .state = {r->average},
+                          .count = r->count,
+                          .keep = keep,
+                          .step = rest};
+}
+
 void pn_ema_update(const pn_ema_range *r, int64_t t, int threads) {
   float keep = t == 1 ? 0.0f : (float)r->decay, rest = t == 1 ? 1.0f : (float)(1.0 - r->decay);
 

@@ -63,9 +63,30 @@ const char *pn_optim_state_name(const pn_optim *o, int i) {
   return o->rule->state_name[i];
 }
 
+pn_flat_update pn_optim_flat(pn_flat_rule rule, const pn_optim_range *r) {
+  return (pn_flat_update){.rule = rule,
+                          .param = r->param,
+                          .state = {r->state[0], r->state[1]},
+                          .grad = r->grad,
+                          .count = r->count,
+                          .scale = (float)r->grad_scale};
+}
+
+pn_flat_update pn_optim_describe(const pn_optim *o, int64_t t, double lr, const pn_optim_range *r) {
+  return o->rule->describe(&o->config, t, lr, r);
+}
+
 void pn_optim_update(const pn_optim *o, int64_t t, double lr, const pn_optim_range *r,
                      int threads) {
-  o->rule->update(&o->config, t, lr, r, threads);
+  const int64_t piece = 1 << 14;
+  const pn_flat_update u = pn_optim_describe(o, t, lr, r);
+  int64_t pieces = (r->count + piece - 1) / piece;
+
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t k = 0; k < pieces; k++) {
+    int64_t at = k * piece;
+    o->rule->update(&u, at, r->count - at < piece ? r->count - at : piece);
+  }
 }
 
 bool pn_optim_wants_norms(const pn_optim *o) {

@@ -5,6 +5,7 @@
 
 #include "base/exact_sum.h"
 #include "base/status.h"
+#include "device/flat_update.h"
 
 #include <stdint.h>
 
@@ -35,6 +36,8 @@ typedef struct {
   double decay;      /* factor on the configured weight decay: 0 = none, 1 = all */
   double grad_scale; /* the gradient is multiplied by it first: 1, or less to clip it */
 } pn_optim_range;
+/* The same as numbers, for devices with memory of their own. */
+pn_flat_update pn_optim_describe(const pn_optim *o, int64_t t, double lr, const pn_optim_range *r);
 void pn_optim_update(const pn_optim *o, int64_t t, double lr, const pn_optim_range *r, int threads);
 
 /* Rules that adapt the learning rate to each tensor (lars) need its norms before its update. */
@@ -49,6 +52,7 @@ pn_optim_squares pn_optim_sum_squares(const pn_optim *o, const pn_optim_range *r
 void pn_optim_add_squares(const pn_optim *o, const pn_optim_range *r, pn_exact_sum *param,
                           pn_exact_sum *grad);
 /* Factor on the learning rate of a tensor with these norms. */
+double pn_optim_weight_decay(const pn_optim *o, const pn_optim_range *r); /* of the range */
 double pn_optim_trust_ratio(const pn_optim *o, pn_optim_squares s);
 
 /* average = decay * average + (1 - decay) * param; at t = 1 a copy. */
@@ -58,6 +62,7 @@ typedef struct {
   int64_t count;
   double decay;
 } pn_ema_range;
+pn_flat_update pn_ema_describe(const pn_ema_range *r, int64_t t);
 void pn_ema_update(const pn_ema_range *r, int64_t t, int threads);
 
 #endif

@@ -2,6 +2,7 @@
 #include "parallel/piece.h"
 
 #include "parallel/exact.h"
+#include "parallel/resident.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -106,11 +107,11 @@ static pn_optim_range range_of(const pn_strategy *s, int i, const pn_piece *p, s
   return r;
 }
 
-static void average(const pn_strategy *s, const pn_piece *p, const pn_optim_range *r, int64_t t) {
+static pn_status average(pn_strategy *s, const pn_piece *p, const pn_optim_range *r, int64_t t) {
   pn_ema_range e = {.param = r->param, .count = r->count, .decay = s->spec.ema};
-  if (!p->ema) return;
+  if (!p->ema) return PN_OK;
   e.average = p->ema + (r->param - p->param);
-  pn_ema_update(&e, t, s->spec.device->threads);
+  return pn_range_average(s, t, &e);
 }
 
 static void update_piece(pn_strategy *s, const pn_piece *p, int64_t lo, int64_t hi, int64_t t,
@@ -121,7 +122,7 @@ static void update_piece(pn_strategy *s, const pn_piece *p, int64_t lo, int64_t 
     pn_optim_range r = range_of(s, i, p, x);
     pn_group g = group_of(s, i);
     if (!g.frozen) pn_optim_update(s->spec.optim, t, lr * g.lr, &r, s->spec.device->threads);
-    average(s, p, &r, t);
+    (void)average(s, p, &r, t); /* in host memory it cannot fail */
   }
 }
 
@@ -174,7 +175,9 @@ static pn_status sum_squares(pn_strategy *s, double grad_scale, bool decay) {
       pn_optim_range r = range_of(s, i, p, x);
       r.grad_scale = grad_scale;
       if (!decay) r.decay = 0;
-      pn_optim_squares q = pn_optim_sum_squares(s->spec.optim, &r, s->spec.device->threads);
+      pn_optim_squares q;
+      pn_status st = pn_range_squares(s, &r, &q);
+      if (st != PN_OK) return st;
       sum[i].param += q.param;
       sum[i].grad += q.grad;
     }
@@ -199,8 +202,10 @@ static double clip_factor(const pn_strategy *s, double norm) {
   return f < 1 ? f : 1;
 }
 
-static void update_scaled(pn_strategy *s, const pn_piece *p, double clip, int64_t t, double lr) {
+static pn_status update_scaled(pn_strategy *s, const pn_piece *p, double clip, int64_t t,
+                               double lr) {
   const pn_optim *o = s->spec.optim;
+  pn_status st = PN_OK;
 
   for (int i = 0; i < s->spec.map->n; i++) {
     span x = meet(s, i, p, 0, s->spec.map->trainable);
@@ -210,9 +215,11 @@ static void update_scaled(pn_strategy *s, const pn_piece *p, double clip, int64_
     bool adapts = g.adapt && pn_optim_wants_norms(o);
     double trust = adapts ? pn_optim_trust_ratio(o, s->own.squares[i]) : 1;
     r.grad_scale = clip;
-    if (!g.frozen) pn_optim_update(o, t, lr * g.lr * trust, &r, s->spec.device->threads);
-    average(s, p, &r, t);
+    if (!g.frozen) PN_TRY(pn_range_update(s, t, lr * g.lr * trust, &r));
+    PN_TRY(average(s, p, &r, t));
   }
+done:
+  return st;
 }
 
 pn_status pn_pieces_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
@@ -223,7 +230,7 @@ pn_status pn_pieces_update_all(pn_strategy *s, int64_t t, double lr, double *gra
   if (grad_norm) *grad_norm = norm;
   clip = clip_factor(s, norm);
   if (pn_optim_wants_norms(s->spec.optim)) PN_TRY(sum_squares(s, clip, true));
-  for (int k = 0; k < s->own.n; k++) update_scaled(s, &s->own.piece[k], clip, t, lr);
+  for (int k = 0; k < s->own.n; k++) PN_TRY(update_scaled(s, &s->own.piece[k], clip, t, lr));
 done:
   return st;
 }

@@ -210,6 +210,10 @@ pn_status pn_strategy_skip(pn_strategy *s) {
     memset(s->grads + map->slot[p].offset, 0, (size_t)map->slot[p].count * sizeof *s->grads);
     if (h.grad_ready) st = h.grad_ready(h.ctx, p);
   }
+  if (s->far_grads && st == PN_OK) {
+    pn_device *d = s->spec.device;
+    st = d->ops->far->upload(d, s->far_grads, s->grads, s->bytes_grads);
+  }
 done:
   return st;
 }

@@ -106,6 +106,9 @@ struct pn_strategy {
                                         * computing */
   size_t bytes_params, bytes_grads, bytes_state; /* planned: the most at any time */
   size_t peak_params, peak_grads; /* measured; 0 where all is there from the start to the end */
+  /* NULL: all is in host memory.  Else what plans on the device take instead (resident.h). */
+  struct pn_resident *resident;  /* owned */
+  float *far_params, *far_grads; /* borrowed from it */
   void *impl;
 };
 

@@ -1,6 +1,7 @@
 /* eval_run.c -- evaluate what a training run left behind. */
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
+#include "train/rank_device.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +72,6 @@ static pn_status open_run(eval_run *r, const pn_eval_job *job, pn_comm *c) {
   PN_TRY(check_data(r, job->run_path, job->data_path));
   PN_TRY(check_split(r, job));
   PN_TRY(pn_model_build(r->saved.model, &r->saved.config, &r->graph));
-  PN_TRY(pn_device_create("auto", job->threads, &r->device));
   spec.graph = r->graph;
   spec.device = r->device;
   spec.data = r->data;
@@ -84,9 +84,11 @@ done:
 
 pn_status pn_eval_run(const pn_eval_job *job, pn_comm *c, pn_metrics *out) {
   eval_run r = {.data = NULL};
+  pn_device_spec device = {.name = "auto", .threads = job->threads};
   pn_status st = PN_OK;
 
   *out = (pn_metrics){0};
+  PN_TRY(pn_rank_device(c, &device, true, &r.device));
   PN_TRY(pn_agree(c, open_run(&r, job, c)));
   PN_TRY(pn_evaluator_run(r.eval, job->split, out));
 done:

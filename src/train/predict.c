@@ -6,6 +6,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
 #include "train/probs.h"
+#include "train/rank_device.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -70,7 +71,6 @@ static pn_status open_plan(predictor *p) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_model_build(p->saved.model, &p->saved.config, &p->graph));
-  PN_TRY(pn_device_create("auto", p->job->threads, &p->device));
   spec.graph = p->graph;
   spec.device = p->device;
   PN_TRY(pn_plan_create(&spec, &p->plan));
@@ -213,9 +213,11 @@ done:
 
 pn_status pn_predict(const pn_predict_job *job, pn_comm *c, pn_predictions *out) {
   predictor p = {.job = job};
-  pn_status st = PN_OK;
+  pn_device_spec device = {.name = "auto", .threads = job->threads};
+  pn_status st;
 
   *out = (pn_predictions){.n = 0};
+  PN_TRY(pn_rank_device(c, &device, true, &p.device));
   st = run_own(&p, c);
   if (st == PN_OK) st = allocate(&p, out);
   PN_TRY(pn_agree(c, st));

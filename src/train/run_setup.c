@@ -1,6 +1,7 @@
 /* run_setup.c -- from a configuration and a data set to everything that the step loop needs. */
 #include "base/clock.h"
 #include "base/digest.h"
+#include "train/rank_device.h"
 #include "train/run.h"
 
 #include <stdlib.h>
@@ -79,13 +80,17 @@ static pn_status setup_engine(pn_run *r) {
   count_steps(r);
   PN_TRY(make_model(r));
   if (r->cfg->weights) PN_TRY(r->cfg->weights->open(r->cfg->weights->ctx, r->graph));
-  PN_TRY(pn_device_create(r->cfg->device, r->cfg->threads, &r->device));
   PN_TRY(pn_optim_create(&r->cfg->optim, &r->optim));
   PN_TRY(pn_run_groups(r));
   PN_TRY(make_plans(r));
   PN_TRY(pn_run_recipe(r));
 done:
   return st;
+}
+
+static pn_status make_device(pn_run *r) {
+  pn_device_spec spec = {.name = r->cfg->device, .threads = r->cfg->threads, .tf32 = r->cfg->tf32};
+  return pn_rank_device(r->comm, &spec, r->cfg->share_gpu, &r->device);
 }
 
 static pn_status make_strategy(pn_run *r) {
@@ -158,6 +163,7 @@ static pn_status setup_local(pn_run *r) {
   pn_status st = PN_OK;
 
   pn_plan_set_bind(&r->plans, r->strategy->params, r->strategy->grads);
+  pn_plan_set_bind_far(&r->plans, r->strategy->far_params, r->strategy->far_grads);
   PN_TRY(make_feed(r));
   PN_TRY(make_buffers(r));
   if (r->cfg->validate) PN_TRY(pn_evaluator_create(&eval, &r->eval));
@@ -185,6 +191,7 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
   r->saved_step = r->best.step = -1;
   r->t_start_s = r->t_saved_s = pn_now();
   PN_TRY(check_same_data(c, data));
+  PN_TRY(make_device(r)); /* first: the communicator may look for it */
   PN_TRY(pn_comm_data(c, cfg->comm[0] ? cfg->comm : "auto", &r->bulk));
   pn_comm_overlap(r->bulk, !cfg->blocking);
   PN_TRY(pn_agree(c, setup_engine(r)));

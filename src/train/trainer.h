@@ -27,6 +27,7 @@ typedef struct {
   char model[32];
   pn_model_config model_config; /* size, channels and classes are filled from the data */
   char strategy[16], device[16], precision[8];
+  bool share_gpu, tf32; /* device cuda: several ranks may use one; f32 products by TF32 */
   pn_optim_config optim;
   pn_schedule_config schedule; /* name "": constant */
   char lr_scale[8];            /* "none", "linear", "sqrt" of images per step / lr_batch */

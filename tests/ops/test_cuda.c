@@ -1,0 +1,283 @@
+/* test_cuda.c -- what the table of op cases does not reach in the device cuda, on its emulation:
+ * long sums, optimizers, mixed targets, the file of algorithms, labels out of range.  With the name
+ * of a device as argument, on that. */
+#include "op_run.h"
+
+#include "../../cuda/algorithms.h"
+#include "nn/plan.h"
+#include "optim/optim.h"
+
+#include <unistd.h>
+
+static pn_device *ref, *dev;
+
+static void pass(pn_device *d, const op_case *c, const pn_op_desc *op, pn_pass p, op_data *data) {
+  pn_task t = op_task(op, c->n_ops, p, "acdb", false);
+  bool ran;
+  assert_int_equal(op_pass(d, &t, data, &ran, NULL), PN_OK);
+  assert_true(ran);
+}
+
+static void close_to(const float *got, const float *want, int64_t n, double most) {
+  double top = 1e-30;
+
+  for (int64_t i = 0; i < n; i++)
+    if (fabs((double)want[i]) > top) top = fabs((double)want[i]);
+  for (int64_t i = 0; i < n; i++)
+    if (!(fabs((double)got[i] - (double)want[i]) < most * top))
+      fail_msg("element %lld: %g, expected %g", (long long)i, (double)got[i], (double)want[i]);
+}
+
+/* Rows in so many parts that their sums are folded twice; means far from 0. */
+static void check_rows(int64_t channels) {
+  op_case c = {.name = "norm of many rows", .op = {PN_OP_NORM}, .n_ops = 1};
+  pn_op_desc op[CASE_CHAIN];
+  op_data got, want;
+
+  c.in = pn_shape4(4, channels, 130, 101);
+  c.norm = (pn_norm)TORCH_NORM;
+  case_ops(&c, op);
+  op_data_make(&c, op, &got);
+  op_data_make(&c, op, &want);
+  for (int64_t i = 0; i < pn_shape_count(c.in); i++)
+    got.plain[PN_SRC][i] = want.plain[PN_SRC][i] += 20.0f;
+  for (pn_pass p = PN_FORWARD; p < PN_PASS_COUNT; p++) {
+    if (p == PN_BACKWARD_POST) continue;
+    pass(ref, &c, op, p, &want);
+    pass(dev, &c, op, p, &got);
+  }
+  close_to(got.plain[PN_DST], want.plain[PN_DST], pn_shape_count(c.in), 1e-5);
+  close_to(got.plain[PN_DSRC], want.plain[PN_DSRC], pn_shape_count(c.in), 1e-5);
+  close_to(got.plain[PN_VAR], want.plain[PN_VAR], channels, 1e-6);
+  close_to(got.plain[PN_DGAMMA], want.plain[PN_DGAMMA], channels, 1e-5);
+  op_data_free(&got);
+  op_data_free(&want);
+}
+
+static void test_many_rows(void **state) {
+  (void)state;
+  check_rows(3);
+  check_rows(8);
+}
+
+enum { LONG = 100003, ARRAYS = 4 };
+
+/* One array of the optimizer, on the host and far; `at`: elements in front, so that ranges start
+ * at any place. */
+struct optimized {
+  float *host[ARRAYS], *far[ARRAYS]; /* parameter, gradient, two states */
+};
+
+static struct optimized make_arrays(void) {
+  struct optimized a;
+
+  for (int k = 0; k < ARRAYS; k++) {
+    a.host[k] = malloc(LONG * sizeof(float));
+    fill_normal(a.host[k], LONG, 40 + (uint64_t)k, 0.5f);
+    for (int i = 0; i < LONG && k >= 2; i++) a.host[k][i] = fabsf(a.host[k][i]);
+    a.far[k] = operand(dev, LONG * sizeof(float), a.host[k]);
+  }
+  return a;
+}
+
+static void free_arrays(struct optimized *a) {
+  for (int k = 0; k < ARRAYS; k++) {
+    free(a->host[k]);
+    release(dev, a->far[k]);
+  }
+}
+
+static pn_optim_range range_of(float *const array[ARRAYS], int64_t at, int64_t n) {
+  return (pn_optim_range){.param = array[0] + at,
+                          .grad = array[1] + at,
+                          .state = {array[2] + at, array[3] + at},
+                          .count = n,
+                          .decay = 1,
+                          .grad_scale = 0.75};
+}
+
+static void check_optimizer(const pn_optim_config *config, int64_t at, int64_t n, int64_t t) {
+  struct optimized a = make_arrays();
+  pn_optim_range host = range_of(a.host, at, n), far = range_of(a.far, at, n);
+  float *got = malloc(LONG * sizeof *got);
+  pn_optim *o = NULL;
+  pn_flat_update u;
+
+  assert_int_equal(pn_optim_create(config, &o), PN_OK);
+  u = pn_optim_describe(o, t, 0.01, &far);
+  pn_optim_update(o, t, 0.01, &host, 1);
+  assert_int_equal(dev->ops->far->update(dev, &u), PN_OK);
+  for (int k = 0; k < ARRAYS; k++) {
+    fetch(dev, got, a.far[k], LONG * sizeof *got); /* outside of the range too: untouched */
+    close_to(got, a.host[k], LONG, 1e-6);
+  }
+  pn_optim_destroy(o);
+  free(got);
+  free_arrays(&a);
+}
+
+static void test_optimizers(void **state) {
+  static const char *const names[] = {"sgd", "adam", "adamw", "lars"};
+  (void)state;
+
+  for (int k = 0; k < 4; k++)
+    for (int variant = 0; variant < 4; variant++) {
+      pn_optim_config c;
+      pn_optim_defaults(&c);
+      snprintf(c.name, sizeof c.name, "%s", names[k]);
+      c.weight_decay = 0.1;
+      c.momentum = k == 3 || variant ? 0.9 : 0;
+      c.nesterov = variant == 3;
+      check_optimizer(&c, variant & 1 ? 3 : 0, variant & 1 ? 1001 : LONG - 3, variant < 2 ? 1 : 5);
+    }
+}
+
+static void test_squares_and_average(void **state) {
+  struct optimized a = make_arrays();
+  pn_optim_range host = range_of(a.host, 5, LONG - 5), far = range_of(a.far, 5, LONG - 5);
+  pn_ema_range h = {.average = a.host[2], .param = a.host[0], .count = LONG, .decay = 0.9};
+  pn_ema_range f = {.average = a.far[2], .param = a.far[0], .count = LONG, .decay = 0.9};
+  float *got = malloc(LONG * sizeof *got);
+  pn_optim_squares want;
+  pn_optim_config c;
+  pn_optim *o = NULL;
+  pn_flat_update u;
+  double sum[2];
+
+  (void)state;
+  pn_optim_defaults(&c);
+  c.weight_decay = 0.25;
+  assert_int_equal(pn_optim_create(&c, &o), PN_OK);
+  want = pn_optim_sum_squares(o, &host, 1);
+  u = (pn_flat_update){.param = far.param, .grad = far.grad, .count = far.count};
+  u.scale = (float)far.grad_scale;
+  u.decay = (float)pn_optim_weight_decay(o, &far);
+  assert_int_equal(dev->ops->far->squares(dev, &u, sum), PN_OK);
+  assert_true(fabs(sum[0] / want.param - 1) < 1e-12 && fabs(sum[1] / want.grad - 1) < 1e-12);
+  for (int64_t t = 1; t <= 2; t++) {
+    u = pn_ema_describe(&f, t);
+    pn_ema_update(&h, t, 1);
+    assert_int_equal(dev->ops->far->update(dev, &u), PN_OK);
+    fetch(dev, got, a.far[2], LONG * sizeof *got);
+    close_to(got, a.host[2], LONG, 1e-6);
+  }
+  pn_optim_destroy(o);
+  free(got);
+  free_arrays(&a);
+}
+
+enum { N = 5, K = 3 };
+
+/* A loss with two labels and smoothed targets, forward or backward. */
+static void mixed(pn_device *d, pn_pass p, const op_case *c, op_data *data) {
+  static const float mix[MAX_BATCH] = {1.0f, 0.75f, 0.5f, 0.0f, 0.3f};
+  static const int32_t label2[MAX_BATCH] = {1, 0, 1, 0, 1};
+  void *far_mix = operand(d, sizeof mix, mix), *far_label = operand(d, sizeof label2, label2);
+  pn_op_desc op[CASE_CHAIN];
+
+  case_ops(c, op);
+  data->ctx.mix = far_mix;
+  data->ctx.label2 = far_label;
+  data->ctx.smoothing = 0.2f;
+  pass(d, c, op, p, data);
+  release(d, far_mix);
+  release(d, far_label);
+}
+
+static void test_mixed_targets(void **state) {
+  (void)state;
+  for (int k = 0; k < 2; k++) {
+    op_case c = {.op = {k ? PN_OP_SOFTMAX_CE : PN_OP_BCE}, .n_ops = 1};
+    pn_op_desc op[CASE_CHAIN];
+    op_data got, want;
+
+    c.in = pn_shape2(N, k ? K : 1);
+    case_ops(&c, op);
+    op_data_make(&c, op, &got);
+    op_data_make(&c, op, &want);
+    for (int backward = 0; backward < 2; backward++) {
+      mixed(ref, backward ? PN_BACKWARD_DATA : PN_FORWARD, &c, &want);
+      mixed(dev, backward ? PN_BACKWARD_DATA : PN_FORWARD, &c, &got);
+    }
+    close_to(got.plain[PN_DST], want.plain[PN_DST], N, 1e-6);
+    close_to(got.plain[PN_DSRC], want.plain[PN_DSRC], pn_shape_count(c.in), 1e-6);
+    op_data_free(&got);
+    op_data_free(&want);
+  }
+}
+
+/* Kernels cannot report a label: the plan looks at them first. */
+static void test_bad_label(void **state) {
+  float params[64] = {0}, scale[2] = {1, 1};
+  uint64_t id[2] = {1, 2};
+  pn_step_ctx ctx = {.sample_id = id, .sample_scale = scale};
+  pn_plan_spec spec = {.device = dev, .batch = 2};
+  pn_graph *g = NULL;
+  pn_plan *plan = NULL;
+  int node;
+
+  (void)state;
+  assert_int_equal(pn_graph_create("labels", &g), PN_OK);
+  assert_int_equal(pn_graph_input(g, 1, 2, 2, &node), PN_OK);
+  assert_int_equal(pn_graph_dense(g, "fc", node, K, &node), PN_OK);
+  assert_int_equal(pn_graph_loss(g, "loss", node, PN_OP_SOFTMAX_CE, &node), PN_OK);
+  spec.graph = g;
+  assert_int_equal(pn_plan_create(&spec, &plan), PN_OK);
+  assert_true(pn_plan_param_map(plan)->total <= 64);
+  pn_plan_bind(plan, params, NULL);
+  pn_plan_labels(plan)[1] = K;
+  assert_int_equal(pn_plan_forward(plan, &ctx, NULL), PN_ERR_ARG);
+  assert_non_null(strstr(pn_last_error(), "label 3 of image 1 of the batch: the loss has 3"));
+  pn_plan_labels(plan)[1] = K - 1;
+  assert_int_equal(pn_plan_forward(plan, &ctx, NULL), PN_OK);
+  for (int i = 0; i < 2; i++) assert_float_equal(pn_plan_losses(plan)[i], logf(3.0f), 1e-6);
+  pn_plan_destroy(plan);
+  pn_graph_destroy(g);
+}
+
+static void test_algorithms(void **state) {
+  char folder[] = "/tmp/pn_algorithms_XXXXXX", path[64], key[2][CU_KEY_BYTES];
+  cu_conv_job job = {.pass = PN_FORWARD, .shape = {.n = 256, .c = 64, .h = 56, .w = 56, .o = 64}};
+  cu_algorithm a = {.number = 0};
+
+  (void)state;
+  assert_non_null(mkdtemp(folder));
+  snprintf(path, sizeof path, "%s/below/list.txt", folder);
+  setenv("PN_CUDA_CACHE", path, 1);
+  cu_algorithm_key("NVIDIA H100 80GB HBM3, sm_90", 91900, false, &job, key[0]);
+  job.pass = PN_BACKWARD_DATA;
+  cu_algorithm_key("NVIDIA H100 80GB HBM3, sm_90", 91900, false, &job, key[1]);
+  assert_false(cu_algorithm_find(key[0], &a));
+  cu_algorithm_keep(key[0], &(cu_algorithm){1, 3, 4096});
+  cu_algorithm_keep(key[1], &(cu_algorithm){5, 1, 0});
+  cu_algorithm_keep(key[0], &(cu_algorithm){2, 1, (size_t)3 << 30}); /* a later search */
+  assert_true(cu_algorithm_find(key[0], &a));
+  assert_true(a.number == 2 && a.math == 1 && a.bytes == (size_t)3 << 30);
+  assert_true(cu_algorithm_find(key[1], &a) && a.number == 5);
+  assert_int_equal(truncate(path, 40), 0); /* cut in the middle of a line: it is no entry */
+  assert_false(cu_algorithm_find(key[0], &a));
+  unsetenv("PN_CUDA_CACHE");
+  unlink(path);
+  snprintf(path, sizeof path, "%s/below", folder);
+  rmdir(path);
+  rmdir(folder);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_many_rows),           cmocka_unit_test(test_optimizers),
+      cmocka_unit_test(test_squares_and_average), cmocka_unit_test(test_mixed_targets),
+      cmocka_unit_test(test_bad_label),           cmocka_unit_test(test_algorithms)};
+  const char *name = argc > 1 ? argv[1] : "emulated";
+  int failed;
+
+  if (pn_device_create("ref", 1, &ref) != PN_OK) return 1;
+  if (pn_device_create(name, 2, &dev) != PN_OK) {
+    printf("SKIPPED: %s\n", pn_last_error());
+    return argc > 1 ? 77 : 1;
+  }
+  failed = cmocka_run_group_tests(tests, NULL, NULL);
+  pn_device_destroy(dev);
+  pn_device_destroy(ref);
+  return failed;
+}
