@@ -56,10 +56,12 @@ export PMIX_MCA_mca_base_component_path="$root/lib/pmix" PMIX_MCA_pmdl='^oshmem'
 export HWLOC_PLUGINS_PATH="$root/lib/hwloc" HWLOC_HIDE_ERRORS=2
 export DCMDICTPATH="$root/share/dcmtk/dicom.dic:$root/share/dcmtk/private.dic"
 
-# start PROGRAM ARG...: instead of this shell.
+# start PROGRAM ARG...: instead of this shell.  A program finds its command in argv[0] (/proc/self/exe is the loader);
+# Open MPI's own would take a path there for --prefix, and pass it on in LD_LIBRARY_PATH.
 start() {
   program=$1
   shift
-  exec "$PNEUMA_LOADER" --library-path "$PNEUMA_LIBS${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" --argv0 "${program##*/}" \
+  case $program in mpirun | orted) name=$program ;; *) name=$root/bin/$program ;; esac
+  exec "$PNEUMA_LOADER" --library-path "$PNEUMA_LIBS${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" --argv0 "$name" \
     "$root/exe/$program" "$@"
 }
