@@ -115,6 +115,15 @@ done:
   return st;
 }
 
+/* Our figures do not need it. */
+static pn_status lose_torch(struct bench *b) {
+  fprintf(stderr, "PyTorch has gone: only our figures from here on\n");
+  b->torch[0] = '\0';
+  peer_end(&b->side[TORCH]);
+  peer_end(&b->side[TORCH_RANKS]);
+  return PN_OK;
+}
+
 /* r < 0: a warm-up, which opens the jobs one after the other. */
 static pn_status repetition(struct bench *b, int r) {
   struct timing t[N_ROWS];
@@ -124,8 +133,9 @@ static pn_status repetition(struct bench *b, int r) {
     if (is_torch(&rows[k]) && !b->torch[0]) continue;
     if (same_job(k) < k)
       t[k] = t[same_job(k)];
-    else
-      PN_TRY(run_row(b, k, &t[k]));
+    else if ((st = run_row(b, k, &t[k])) != PN_OK && is_torch(&rows[k]))
+      st = lose_torch(b);
+    PN_TRY(st);
     if (r >= 0) b->time[k][r] = t[k];
   }
 done:

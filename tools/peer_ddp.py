@@ -28,18 +28,18 @@ WARM_UP = 2
 
 
 class Rank:
-    def __init__(self, args):
-        self.args, self.jobs = args, {}
+    def __init__(self, args, others):
+        self.args, self.others, self.jobs = args, others, {}
         if args.ranks > 1:
             dist.init_process_group("gloo", init_method="file://" + args.store, rank=args.rank,
-                                    world_size=args.ranks, timeout=datetime.timedelta(seconds=120))
+                                    world_size=args.ranks, timeout=datetime.timedelta(seconds=600))
 
-    def share(self, line):
-        """The first rank's line, on all."""
-        if self.args.ranks > 1:
-            box = [line]
-            dist.broadcast_object_list(box, src=0)
-            line = box[0]
+    def line(self):
+        """The next one, passed on to the other ranks: who waits sleeps, and for as long as it takes."""
+        line = sys.stdin.readline() or "quit\n"
+        for other in self.others:
+            other.stdin.write(line)
+            other.stdin.flush()
         return line.split()
 
     def job(self, model, batch):
@@ -66,7 +66,7 @@ class Rank:
         say = (lambda text: print(text, flush=True)) if first else (lambda text: None)
         say(f"ready {torch.__version__}")
         while True:
-            word = self.share((sys.stdin.readline() or "quit") if first else None)
+            word = self.line()
             if word[0] == "quit":
                 return
             if word[0] == "drop":
@@ -90,13 +90,13 @@ def main():
         args.store = os.path.join(folder.name, "store")
         own = [sys.executable, __file__, "--ranks", str(args.ranks), "--store", args.store]
         own += ["--cores", args.cores] if args.cores else []
-        others = [subprocess.Popen(own + ["--rank", str(r)], stdin=subprocess.DEVNULL)
+        others = [subprocess.Popen(own + ["--rank", str(r)], stdin=subprocess.PIPE, text=True)
                   for r in range(1, args.ranks)]
     if args.cores:
         os.sched_setaffinity(0, {int(args.cores.split(",")[args.rank])})
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    Rank(args).serve()
+    Rank(args, others).serve()
     for other in others:
         other.wait()
 

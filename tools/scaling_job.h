@@ -251,7 +251,7 @@ done:
 
 static inline pn_status worker_open(struct worker *w, int core, const char *fifo) {
   if (core >= 0) return pn_comm_self(&w->world);
-  pn_status st = pn_comm_world(60, &w->world);
+  pn_status st = pn_comm_world(300, &w->world);
   if (st != PN_OK) return st;
   w->lines = fopen(fifo, pn_comm_rank(w->world) == 0 ? "w" : "r");
   return w->lines ? PN_OK : PN_FAIL(PN_ERR_IO, "cannot open %s", fifo);

@@ -76,11 +76,13 @@ static void tell_plan(const pn_strategy *s) {
       pn_comm_backend(s->spec.data));
 }
 
-/* Norms of tensors that are cut at buckets are summed in an order that depends on them. */
+/* Norms of tensors that are cut at buckets are summed in an order that depends on them; the sweep's
+ * buffer is host memory. */
 static const char *why_fixed(const pn_strategy *s) {
   bool norms = s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim);
 
   if (s->spec.leaves > 0) return "exact sums have none of their own";
+  if (strcmp(pn_comm_backend(s->spec.data), "nccl") == 0) return "not measured between GPUs";
   return norms ? "clipping and LARS sum norms bucket by bucket: not measured" : NULL;
 }
 
