@@ -6,5 +6,6 @@
 
 pn_status pn_bench_comm(pn_cli *x);
 pn_status pn_bench_roofline(pn_cli *x);
+pn_status pn_bench_train(pn_cli *x);
 
 #endif

@@ -33,8 +33,8 @@ static const pn_command commands[] = {
      PN_CMD_PREDICT, PN_CMD_PREDICT, NULL, 2, 1 << 30, false, pn_cmd_predict},
     {"study", "CONFIG.yaml", "run a table of trainings; speedup, efficiency, fits", PN_CMD_STUDY,
      PN_CMD_STUDY | PN_CMD_TRAIN, "train", 1, 1, true, pn_cmd_study},
-    {"bench", "comm|roofline", "measure collectives; the steps of a training step", PN_CMD_BENCH,
-     PN_CMD_BENCH | PN_CMD_INFO | PN_CMD_TRAIN, "info", 1, 1, false, pn_cmd_bench},
+    {"bench", "comm|roofline|train", "measure collectives; a training step by its parts; its speed",
+     PN_CMD_BENCH, PN_CMD_BENCH | PN_CMD_INFO | PN_CMD_TRAIN, "info", 1, 1, false, pn_cmd_bench},
     {"help", "[COMMAND|man]", "help of a command; the manual page in roff", 0, 0, NULL, 0, 1, false,
      pn_cmd_help},
 };

@@ -12,6 +12,10 @@ static const struct bench {
     {"comm", pn_bench_comm, "bench.from_kb bench.to_mb bench.row_s train.comm run.watchdog_s "},
     {"roofline", pn_bench_roofline,
      "model. optim. data.path train.batch train.device train.threads train.precision bench.steps "
+     "run.watchdog_s "},
+    {"train", pn_bench_train,
+     "model. optim. data.path train.batch train.batch_rule train.device train.threads "
+     "train.precision train.strategy train.bucket_mb train.reshard train.comm bench.steps "
      "run.watchdog_s "}};
 enum { N_BENCHES = sizeof benches / sizeof *benches };
 

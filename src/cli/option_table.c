@@ -236,8 +236,8 @@ static const pn_option table[] = {
     {"bench.row_s", PN_T_FLOAT, 0, 60, "0.3", NULL, "s", "time for the samples of one row, about",
      B},
 
-    {"bench.steps", PN_T_INT, 1, 1e6, "7", NULL, "steps",
-     "roofline: how many are measured; the fastest of each part counts", B},
+    {"bench.steps", PN_T_INT, 1, 1e6, "7", NULL, "steps", "roofline, train: how many are measured",
+     B},
 
     {"synth.images", PN_T_INT, 1, 1e7, "400", NULL, "images", "how many to draw", S},
     {"synth.seed", PN_T_INT, SEED, "1", NULL, "", "the same seed gives the same files", S},

@@ -5,7 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
-#include "train/memory.h"
+#include "prof/memory.h"
 #include "train/run.h"
 
 #include <stdio.h>

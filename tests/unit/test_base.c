@@ -225,10 +225,15 @@ static void exit_codes_and_names(void **state) {
 static void clock_runs(void **state) {
   (void)state;
   char text[32];
-  double start = pn_now(), took;
+  double start = pn_now(), age = pn_process_age(), cpu = pn_cpu_now();
+  double aged, took;
 
   pn_sleep(0.02);
+  assert_true(pn_cpu_now() - cpu < 0.015); /* asleep */
+  while (pn_cpu_now() - cpu < 0.02) continue;
+  aged = pn_process_age() - age;
   took = pn_now() - start;
+  assert_true(age >= 0 && age < 250 && aged > 0.015 && aged < took + 0.02);
   assert_true(took >= 0.02 && took < 5);
   pn_utc_text(text, sizeof text);
   assert_int_equal(strlen(text), 20);

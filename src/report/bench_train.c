@@ -1,0 +1,125 @@
+/* bench_train.c -- the trainer's step without its data set, records and evaluation. */
+#include "report/bench_train.h"
+
+#include "report/bench_batch.h"
+
+#include <stdlib.h>
+
+struct pn_train_bench {
+  pn_train_bench_spec spec;
+  pn_bench_batch batch;
+  pn_strategy *strategy;
+  pn_phases *phases;
+  double *sample; /* [steps] */
+  int64_t done;
+};
+
+static pn_status make_strategy(pn_train_bench *b) {
+  const pn_train_bench_spec *s = &b->spec;
+  pn_strategy_spec spec = {.graph = s->graph,
+                           .map = pn_plan_param_map(s->plan),
+                           .optim = s->optim,
+                           .data = s->data,
+                           .device = s->device,
+                           .bucket_bytes = s->bucket_bytes,
+                           .seed = 1,
+                           .keep_whole = s->keep_whole,
+                           .micro_batches = 1};
+  return pn_strategy_create(s->strategy, &spec, &b->strategy);
+}
+
+static pn_status allocate(pn_train_bench *b) {
+  const pn_train_bench_spec *s = &b->spec;
+  pn_status st = PN_OK;
+
+  b->sample = calloc((size_t)s->steps, sizeof *b->sample);
+  if (!b->sample) st = PN_FAIL(PN_ERR_NOMEM, "bench train: %lld steps", (long long)s->steps);
+  PN_TRY(st);
+  PN_TRY(pn_phases_create(s->steps, &b->phases));
+  PN_TRY(pn_bench_batch_make(s->graph, s->batch, &b->batch));
+  for (int64_t i = 0; i < s->batch; i++) b->batch.scale[i] /= (float)pn_comm_size(s->world);
+done:
+  return st;
+}
+
+pn_status pn_train_bench_create(const pn_train_bench_spec *s, pn_train_bench **out) {
+  pn_train_bench *b = calloc(1, sizeof *b);
+  pn_status st = b ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "bench train: out of memory");
+
+  *out = NULL;
+  if (b) b->spec = *s;
+  if (b) st = allocate(b);
+  PN_TRY(pn_agree(s->world, st));
+  PN_TRY(make_strategy(b));
+  pn_plan_bind(s->plan, b->strategy->params, b->strategy->grads);
+  *out = b;
+  b = NULL;
+done:
+  pn_train_bench_destroy(b);
+  return st;
+}
+
+void pn_train_bench_destroy(pn_train_bench *b) {
+  if (!b) return;
+  pn_strategy_destroy(b->strategy);
+  pn_phases_destroy(b->phases);
+  pn_bench_batch_free(&b->batch);
+  free(b->sample);
+  free(b);
+}
+
+/* Communication inside a phase is not its computation. */
+static void settle(pn_train_bench *b, pn_phase phase, double *before) {
+  pn_phases_move(b->phases, phase, PN_PHASE_COMM, b->strategy->comm_exposed_s - *before);
+  *before = b->strategy->comm_exposed_s;
+}
+
+pn_status pn_train_bench_step(pn_train_bench *b, bool warm_up) {
+  pn_plan_hooks hooks = pn_strategy_hooks(b->strategy, true);
+  pn_step_ctx ctx = pn_bench_batch_context(&b->batch);
+  double before = 0;
+  pn_status st = PN_OK;
+
+  b->strategy->comm_total_s = b->strategy->comm_exposed_s = 0;
+  pn_phases_begin(b->phases);
+  pn_phases_enter(b->phases, PN_PHASE_DATA);
+  pn_bench_batch_load(&b->batch, b->spec.plan);
+  pn_phases_enter(b->phases, PN_PHASE_FORWARD);
+  PN_TRY(pn_plan_forward(b->spec.plan, &ctx, &hooks));
+  settle(b, PN_PHASE_FORWARD, &before);
+  pn_phases_enter(b->phases, PN_PHASE_BACKWARD);
+  PN_TRY(pn_plan_backward(b->spec.plan, &ctx, &hooks));
+  settle(b, PN_PHASE_BACKWARD, &before);
+  pn_phases_enter(b->phases, PN_PHASE_UPDATE);
+  PN_TRY(pn_strategy_update(b->strategy, ++b->done, b->spec.lr));
+  settle(b, PN_PHASE_UPDATE, &before);
+  pn_phases_end(b->phases);
+  if (warm_up) pn_phases_reset(b->phases);
+done:
+  return st;
+}
+
+/* The slowest rank of each step. */
+static pn_status slowest_ms(pn_train_bench *b, const double *seconds, int64_t n, pn_stats *out) {
+  pn_status st = PN_OK;
+
+  for (int64_t i = 0; i < n; i++) b->sample[i] = 1e3 * seconds[i];
+  PN_TRY(pn_allreduce(b->spec.world, "times of the steps", b->sample, n, PN_F64, PN_MAX));
+  PN_TRY(pn_stats_make(b->sample, n, out));
+done:
+  return st;
+}
+
+pn_status pn_train_bench_reduce(pn_train_bench *b, pn_train_bench_times *out) {
+  int64_t n = pn_phases_count(b->phases);
+  pn_stats s;
+  pn_status st = PN_OK;
+
+  for (int p = 0; p < PN_PHASE_COUNT; p++) {
+    PN_TRY(slowest_ms(b, pn_phases_seconds(b->phases, (pn_phase)p), n, &s));
+    out->phase_ms[p] = s.median;
+  }
+  PN_TRY(slowest_ms(b, pn_phases_step_seconds(b->phases), n, &out->step_ms));
+done:
+  return st;
+}

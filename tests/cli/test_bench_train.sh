@@ -1,0 +1,48 @@
+#!/bin/bash
+# test_bench_train.sh -- `pneuma bench train`: speed, phases, memory and start-up, at 1 and 2 ranks.
+set -u
+failures=0
+say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 600 "$1")"; }
+small="model.size=32 train.batch=8 train.threads=1 bench.steps=7"
+
+check() { # RANKS STRATEGY
+  python3 - "$1" << 'EOF' || say "$1 ranks, $2: the JSON is wrong"
+import json, sys
+ranks = int(sys.argv[1])
+(row,) = json.load(open("out.json"))["rows"]
+assert row["model"] == "custom_cnn" and row["precision"] == "f32" and row["peer"] is None
+assert row["ranks"] == ranks == len(row["cores"]) and row["threads"] == 1 and all(row["cores"])
+assert row["batch"] == 8, "a global batch is split"
+t = row["step_ms"]
+assert 0 < t["ci95"][0] <= t["median"] <= t["ci95"][1] and t["median"] <= t["p95"]
+assert abs(row["images_per_s"] - 8e3 / t["median"]) < 1e-6 * row["images_per_s"]
+p = row["phases_ms"]
+assert set(p) == {"data", "forward", "backward", "comm", "update"} and min(p.values()) >= 0
+assert p["forward"] > 0 and p["backward"] > 0 and p["update"] > 0
+assert p["comm"] == 0 or ranks > 1
+assert row["peak_bytes"] - row["before_bytes"] > 4 * 500000 * 4, "parameters, gradients, two states"
+assert 0 < row["first_step_begins_s"] <= row["first_step_ends_s"] < 60
+EOF
+}
+
+"$PNEUMA" bench train $small --json > out.json 2> err.txt || say "1 rank: exit code $?: $(cat err.txt)"
+check 1 single
+for strategy in ddp zero1 fsdp; do
+  "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" bench train $small train.strategy=$strategy --json > out.json 2> err.txt ||
+    say "$strategy: exit code $?: $(cat err.txt)"
+  check 2 $strategy
+done
+
+"$PNEUMA" bench train $small optim.name=sgd optim.momentum=0.9 > out.txt 2> err.txt || say "text: exit code $?"
+has out.txt '^custom_cnn, sgd, 8 images a step, f32'
+has out.txt 'rank 0 on .*, cpus [0-9,-]+: 1 thread$'
+has out.txt '^[0-9.]+ images/s: step '
+has out.txt 'start-up: first step begins [0-9.]+ s'
+
+"$MPIEXEC" -n 2 --bind-to none "$PNEUMA" bench train $small train.strategy=single > out.txt 2> err.txt &&
+  say 'single on 2 ranks was accepted'
+"$PNEUMA" bench train train.steps=3 > out.txt 2> err.txt
+[ $? = 2 ] || say 'train.steps: exit code is not 2'
+has err.txt 'train.steps has no effect on bench train'
+[ $failures = 0 ]
