@@ -1,46 +1,34 @@
 /* bench_train.c -- training speed of the networks beside PyTorch, in one run: repetitions of both
  * alternate on the same cores, data in memory.  Usage: bench_train --help. */
+#include "report/bench_train.h"
 #include "base/clock.h"
 #include "models/models.h"
 #include "nn/plan.h"
 #include "optim/optim.h"
-#include "peer_process.h"
 #include "pn_version.h"
+#include "prof/memory.h"
+#include "train_peer.h"
 
-#include <inttypes.h>
 #include <jansson.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
-enum { MAX_REPS = 101, MAX_MODES = 6, MODE_BYTES = 24 };
+enum { MAX_REPS = 101, MEMORY_STEPS = 3 };
 
 /* As peer_train.py's table; the batches of the issue that sets the goals. */
-static const struct network {
-  const char *name;
-  int64_t size, channels, classes;
-  int batch, steps;
-  const char *optim;
-} networks[] = {{"custom_cnn", 128, 1, 2, 32, 4, "adam"},
-                {"cifar_cnn", 32, 3, 10, 128, 2, "adam"},
-                {"resnet18", 224, 3, 1000, 16, 1, "sgd"},
-                {"resnet50v2", 224, 3, 2, 16, 1, "sgd"}};
+static const struct network networks[] = {{"custom_cnn", 128, 1, 2, 32, 4, "adam"},
+                                          {"cifar_cnn", 32, 3, 10, 128, 2, "adam"},
+                                          {"resnet18", 224, 3, 1000, 16, 1, "sgd"},
+                                          {"resnet50v2", 224, 3, 2, 16, 1, "sgd"}};
 enum { N_NETWORKS = sizeof networks / sizeof *networks };
 
-struct options {
-  const struct network *net;
-  const char *model;
-  int threads, batch, reps, steps;
-  const char *python, *script, *device;
-  bool no_peer, json, help;
-};
-
-/* Seconds per repetition. */
+/* Seconds per repetition: of the clock, and of this process's computing, which does not count
+ * those in which others had the core. */
 struct series {
-  double s[MAX_REPS];
+  double s[MAX_REPS], cpu[MAX_REPS];
   int n;
 };
 
@@ -50,11 +38,8 @@ struct job {
   pn_graph *graph;
   pn_plan *plan;
   pn_optim *optim;
-  float *arena[4]; /* parameters, gradients, two moments; from the device */
-  float *images;   /* [batch][C][H][W] */
-  uint64_t *id;
-  float *scale;
-  int64_t step;
+  pn_comm *comm;
+  pn_train_bench *bench;
 };
 
 static int by_value(const void *a, const void *b) {
@@ -62,11 +47,19 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static double quantile(const struct series *t, double q) {
+static double quantile_of(const double *x, int n, double q) {
   double s[MAX_REPS];
-  memcpy(s, t->s, sizeof s);
-  qsort(s, (size_t)t->n, sizeof *s, by_value);
-  return s[(int)(q * (t->n - 1) + 0.5)];
+  memcpy(s, x, (size_t)n * sizeof *s);
+  qsort(s, (size_t)n, sizeof *s, by_value);
+  return s[(int)(q * (n - 1) + 0.5)];
+}
+
+static double quantile(const struct series *t, double q) {
+  return quantile_of(t->s, t->n, q);
+}
+
+static double cpu_median(const struct series *t) {
+  return quantile_of(t->cpu, t->n, 0.5);
 }
 
 static double rate(const struct options *o, double seconds) {
@@ -76,50 +69,19 @@ static double rate(const struct options *o, double seconds) {
 /* ---- our side ---- */
 
 static void job_destroy(struct job *j) {
-  for (int i = 0; i < 4; i++)
-    if (j->arena[i]) j->device->ops->free(j->device, j->arena[i]);
-  free(j->images);
-  free(j->id);
-  free(j->scale);
+  pn_train_bench_destroy(j->bench);
   pn_optim_destroy(j->optim);
   pn_plan_destroy(j->plan);
   pn_graph_destroy(j->graph);
   pn_device_destroy(j->device);
-}
-
-static pn_status init_params(struct job *j) {
-  const pn_param_map *m = pn_plan_param_map(j->plan);
-  pn_status st = PN_OK;
-  for (int i = 0; i < m->n && st == PN_OK; i++) {
-    int64_t n = pn_shape_count(pn_graph_param(j->graph, i)->shape);
-    float *logical = malloc((size_t)n * sizeof *logical);
-    if (!logical) return PN_FAIL(PN_ERR_NOMEM, "parameter %d", i);
-    pn_graph_init_param(j->graph, i, 1, logical);
-    st = pn_layout_pack(&m->slot[i].layout, logical, j->arena[0] + m->slot[i].offset);
-    free(logical);
-  }
-  return st;
-}
-
-static pn_status make_batch(const struct options *o, struct job *j) {
-  int64_t pixels = pn_shape_count(pn_graph_node(j->graph, 0)->op.out) * o->batch;
-  j->images = malloc((size_t)pixels * sizeof *j->images);
-  j->id = calloc((size_t)o->batch, sizeof *j->id);
-  j->scale = calloc((size_t)o->batch, sizeof *j->scale);
-  if (!j->images || !j->id || !j->scale) return PN_FAIL(PN_ERR_NOMEM, "batch");
-  srand(1);
-  for (int64_t i = 0; i < pixels; i++) j->images[i] = (float)rand() / (float)RAND_MAX;
-  for (int64_t i = 0; i < o->batch; i++) {
-    j->id[i] = (uint64_t)i;
-    j->scale[i] = 1.0f / (float)o->batch;
-  }
-  return PN_OK;
+  pn_comm_destroy(j->comm);
 }
 
 static pn_status job_create(const struct options *o, struct job *j) {
   pn_model_config cfg;
   pn_optim_config optim;
-  pn_plan_spec spec = {.batch = o->batch, .training = true};
+  pn_plan_spec plan = {.batch = o->batch, .training = true};
+  pn_train_bench_spec spec = {.strategy = "single", .batch = o->batch, .steps = 1, .lr = 1e-3};
   pn_status st;
 
   pn_model_defaults(&cfg);
@@ -130,107 +92,55 @@ static pn_status job_create(const struct options *o, struct job *j) {
   cfg.channels = o->net->channels;
   cfg.classes = o->net->classes;
   cfg.softmax = cfg.classes > 2;
+  PN_TRY(pn_comm_self(&j->comm));
   PN_TRY(pn_model_build(o->net->name, &cfg, &j->graph));
   PN_TRY(pn_device_create(o->device, o->threads, &j->device));
+  plan.graph = j->graph;
+  plan.device = j->device;
+  PN_TRY(pn_plan_create(&plan, &j->plan));
+  PN_TRY(pn_optim_create(&optim, &j->optim));
+  spec.world = spec.data = j->comm;
   spec.graph = j->graph;
   spec.device = j->device;
-  PN_TRY(pn_plan_create(&spec, &j->plan));
-  PN_TRY(pn_optim_create(&optim, &j->optim));
-  for (int i = 0; i < 4; i++) {
-    size_t bytes = (size_t)pn_plan_param_map(j->plan)->total * sizeof(float);
-    void *arena = NULL;
-    PN_TRY(j->device->ops->alloc(j->device, bytes, &arena));
-    j->arena[i] = arena;
-  }
-  PN_TRY(init_params(j));
-  pn_plan_bind(j->plan, j->arena[0], j->arena[1]);
-  PN_TRY(make_batch(o, j));
+  spec.plan = j->plan;
+  spec.optim = j->optim;
+  PN_TRY(pn_train_bench_create(&spec, &j->bench));
 done:
   return st;
 }
 
-static pn_status train_step(const struct options *o, struct job *j) {
-  pn_step_ctx ctx = {.seed = 1, .epoch = 1, .sample_id = j->id, .sample_scale = j->scale};
-  pn_optim_range range = {.param = j->arena[0],
-                          .grad = j->arena[1],
-                          .state = {j->arena[2], j->arena[3]},
-                          .count = pn_plan_param_map(j->plan)->trainable,
-                          .grad_scale = 1};
-  int64_t pixels = pn_shape_count(pn_graph_node(j->graph, 0)->op.out) * o->batch;
-  pn_status st;
-
-  memcpy(pn_plan_input(j->plan), j->images, (size_t)pixels * sizeof *j->images);
-  for (int64_t i = 0; i < o->batch; i++) pn_plan_labels(j->plan)[i] = (int32_t)(i % 2);
-  if ((st = pn_plan_forward(j->plan, &ctx, NULL)) != PN_OK) return st;
-  if ((st = pn_plan_backward(j->plan, &ctx, NULL)) != PN_OK) return st;
-  pn_optim_update(j->optim, ++j->step, 1e-3, &range, o->threads);
-  return PN_OK;
-}
-
-static pn_status run_ours(const struct options *o, struct job *j, double *seconds) {
-  double start = pn_now();
+static pn_status run_ours(const struct options *o, struct job *j, double seconds[2]) {
+  double start = pn_now(), cpu = pn_cpu_now();
   for (int i = 0; i < o->steps; i++) {
-    pn_status st = train_step(o, j);
+    pn_status st = pn_train_bench_step(j->bench, true);
     if (st != PN_OK) return st;
   }
-  *seconds = pn_now() - start;
+  seconds[0] = pn_now() - start;
+  seconds[1] = pn_cpu_now() - cpu;
   return PN_OK;
 }
 
-/* ---- PyTorch ---- */
+/* The child that measures our memory: its one line of output. */
+static pn_status tell_memory(const struct options *o) {
+  struct memory m = {.before = pn_memory_now()};
+  struct job job = {.device = NULL};
+  pn_status st = PN_OK;
 
-struct peer {
-  peer_process process;
-  char version[32];
-  char mode[MAX_MODES][MODE_BYTES]; /* ways of doing it: "channels-last"; the script says which */
-  int n_modes;
-  int64_t parameters;
-  int64_t peak; /* bytes */
-};
-
-/* "ready VERSION PARAMETERS MODE..." */
-static bool parse_ready(const char *line, struct peer *p) {
-  int at = 0, n = 0;
-  if (sscanf(line, "ready %31s %" SCNd64 "%n", p->version, &p->parameters, &at) != 2) return false;
-  for (line += at; p->n_modes < MAX_MODES; line += n, p->n_modes++)
-    if (sscanf(line, " %23s%n", p->mode[p->n_modes], &n) != 1) break;
-  return p->n_modes > 0;
-}
-
-/* False where there is no PyTorch: the reason is on stderr, from the child. */
-static bool start_pytorch(const struct options *o, struct peer *p) {
-  char batch[16], threads[16], line[256];
-  bool gpu = strcmp(o->device, "cuda") == 0;
-  char *argv[] = {(char *)o->python,
-                  (char *)o->script,
-                  "--batch",
-                  batch,
-                  "--threads",
-                  threads,
-                  "--model",
-                  (char *)o->net->name,
-                  gpu ? "--device" : NULL,
-                  "cuda",
-                  NULL};
-  snprintf(batch, sizeof batch, "%d", o->batch);
-  snprintf(threads, sizeof threads, "%d", o->threads);
-  setenv("OMP_NUM_THREADS", threads, 1);
-  if (!peer_start(argv, &p->process, line, sizeof line)) return false;
-  if (parse_ready(line, p)) return true;
-  peer_end(&p->process);
-  return false;
-}
-
-static pn_status run_peer(const struct options *o, struct peer *p, const char *mode,
-                          double *seconds) {
-  char question[64], line[128];
-  snprintf(question, sizeof question, "run %s %d", mode, o->steps);
-  if (!peer_ask(&p->process, question, line, sizeof line) || (*seconds = strtod(line, NULL)) <= 0.0)
-    return PN_FAIL(PN_ERR_PEER, "PyTorch did not answer '%s'", question);
-  return PN_OK;
+  PN_TRY(job_create(o, &job));
+  for (int i = 0; i < MEMORY_STEPS; i++) PN_TRY(pn_train_bench_step(job.bench, true));
+  m.peak = pn_memory_peak();
+  printf("%" PRId64 " %" PRId64 "\n", m.before, m.peak);
+done:
+  job_destroy(&job);
+  return st;
 }
 
 /* ---- the measurement ---- */
+
+static void keep(struct series *t, const double seconds[2]) {
+  t->s[t->n] = seconds[0];
+  t->cpu[t->n++] = seconds[1];
+}
 
 /* One warm-up repetition, then `reps`, both sides in turn. */
 static pn_status measure(const struct options *o, struct job *j, struct peer *p,
@@ -238,13 +148,13 @@ static pn_status measure(const struct options *o, struct job *j, struct peer *p,
   char line[64];
   pn_status st = PN_OK;
   for (int r = -1; r < o->reps; r++) {
-    double seconds[1 + MAX_MODES] = {0};
-    PN_TRY(run_ours(o, j, &seconds[0]));
+    double seconds[1 + MAX_MODES][2] = {{0}};
+    PN_TRY(run_ours(o, j, seconds[0]));
     for (int m = 0; p->process.pid && m < p->n_modes; m++)
-      PN_TRY(run_peer(o, p, p->mode[m], &seconds[1 + m]));
+      PN_TRY(run_peer(o, p, p->mode[m], seconds[1 + m]));
     if (r < 0) continue;
-    ours->s[ours->n++] = seconds[0];
-    for (int m = 0; m < p->n_modes; m++) peers[m].s[peers[m].n++] = seconds[1 + m];
+    keep(ours, seconds[0]);
+    for (int m = 0; m < p->n_modes; m++) keep(&peers[m], seconds[1 + m]);
   }
   if (p->process.pid && peer_ask(&p->process, "peak", line, sizeof line))
     p->peak = strtoll(line, NULL, 10);
@@ -252,10 +162,16 @@ done:
   return st;
 }
 
-static int best_mode(const struct peer *p, const struct series peers[MAX_MODES]) {
+struct results {
+  struct series ours, peers[MAX_MODES];
+  struct memory our_memory, peer_memory[MAX_MODES];
+};
+
+/* The fastest; a mode that was not measured has no samples. */
+static int best_mode(const struct series peers[MAX_MODES]) {
   int best = 0;
-  for (int m = 1; m < p->n_modes; m++)
-    if (quantile(&peers[m], 0.5) < quantile(&peers[best], 0.5)) best = m;
+  for (int m = 1; m < MAX_MODES; m++)
+    if (peers[m].n > 0 && quantile(&peers[m], 0.5) < quantile(&peers[best], 0.5)) best = m;
   return best;
 }
 
@@ -273,34 +189,69 @@ static void print_text(const struct options *o, const struct peer *p, const stru
     snprintf(name, sizeof name, "PyTorch %s %s", p->version, p->mode[m]);
     print_row(o, name, &peers[m]);
   }
-  printf("ratio to the best of them: %.2f\n",
-         quantile(&peers[best_mode(p, peers)], 0.5) / quantile(ours, 0.5));
+  printf("ratio to the best of them: %.2f",
+         quantile(&peers[best_mode(peers)], 0.5) / quantile(ours, 0.5));
+  if (o->threads == 1)
+    printf("; of the cores' time: %.2f", cpu_median(&peers[best_mode(peers)]) / cpu_median(ours));
+  printf("\n");
+}
+
+static int64_t used(const struct memory *m) {
+  return m->peak - m->before;
+}
+
+/* The peer's mode that needs least; zeros: not measured. */
+static int least_memory(const struct memory peers[MAX_MODES]) {
+  int best = 0;
+  for (int m = 1; m < MAX_MODES; m++)
+    if (peers[m].peak > 0 && used(&peers[m]) < used(&peers[best])) best = m;
+  return best;
+}
+
+static void print_memory(const char *name, const struct memory *m) {
+  printf("%-32s %8.1f MiB     (peak %.1f, before the model %.1f)\n", name,
+         (double)used(m) / (1 << 20), (double)m->peak / (1 << 20), (double)m->before / (1 << 20));
+}
+
+static void print_memories(const struct peer *p, const struct results *r) {
+  const struct memory *ours = &r->our_memory, *peers = r->peer_memory;
+  char name[64];
+  print_memory("memory of steps: pneuma", ours);
+  if (!p->process.pid) return;
+  for (int m = 0; m < p->n_modes; m++) {
+    snprintf(name, sizeof name, "  PyTorch %s", p->mode[m]);
+    print_memory(name, &peers[m]);
+  }
+  printf("memory, ratio to the best of them: %.2f\n",
+         (double)used(ours) / (double)used(&peers[least_memory(peers)]));
 }
 
 static json_t *peer_json(const struct options *o, const struct peer *p,
-                         const struct series peers[MAX_MODES]) {
+                         const struct series peers[MAX_MODES], const struct memory *memory) {
   char name[64];
-  int m = best_mode(p, peers);
+  int m = best_mode(peers);
   if (!p->process.pid) return json_null();
   snprintf(name, sizeof name, "PyTorch %s %s", p->version, p->mode[m]);
-  return json_pack("{s:s, s:f, s:I}", "name", name, "images_per_s",
-                   rate(o, quantile(&peers[m], 0.5)), "peak_bytes", (json_int_t)p->peak);
+  return json_pack("{s:s, s:f, s:I, s:I}", "name", name, "images_per_s",
+                   rate(o, quantile(&peers[m], 0.5)), "peak_bytes",
+                   (json_int_t)(on_gpu(o) ? p->peak : memory->peak), "step_bytes",
+                   (json_int_t)used(memory));
 }
 
-static void print_json(const struct options *o, const struct peer *p, const struct series *ours,
-                       const struct series peers[MAX_MODES]) {
-  struct rusage usage;
-  double speed = rate(o, quantile(ours, 0.5));
-  json_t *row, *root;
+static void print_json(const struct options *o, const struct peer *p, const struct results *r) {
+  const struct memory *peer = &r->peer_memory[least_memory(r->peer_memory)];
+  double seconds = quantile(&r->ours, 0.5), best = quantile(&r->peers[best_mode(r->peers)], 0.5);
+  json_t *row = json_pack(
+             "{s:s, s:s, s:i, s:I, s:f, s:I, s:I, s:o}", "model", o->net->name, "precision", "f32",
+             "threads", o->threads, "batch", (json_int_t)o->batch, "images_per_s", rate(o, seconds),
+             "peak_bytes", (json_int_t)r->our_memory.peak, "step_bytes",
+             (json_int_t)used(&r->our_memory), "peer", peer_json(o, p, r->peers, peer)),
+         *root;
 
-  getrusage(RUSAGE_SELF, &usage);
-  row = json_pack("{s:s, s:s, s:i, s:I, s:f, s:I, s:o}", "model", o->net->name, "precision", "f32",
-                  "threads", o->threads, "batch", (json_int_t)o->batch, "images_per_s", speed,
-                  "peak_bytes", (json_int_t)usage.ru_maxrss * 1024, "peer", peer_json(o, p, peers));
-  json_object_set_new(
-      row, "ratio",
-      p->process.pid ? json_real(quantile(&peers[best_mode(p, peers)], 0.5) / quantile(ours, 0.5))
-                     : json_null());
+  if (p->process.pid) json_object_set_new(row, "ratio", json_real(best / seconds));
+  if (p->process.pid && !on_gpu(o))
+    json_object_set_new(row, "memory_ratio",
+                        json_real((double)used(&r->our_memory) / (double)used(peer)));
   root = json_pack("{s:[o], s:s, s:s}", "rows", row, "library", pn_device_library(), "isa",
                    pn_device_isa());
   json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
@@ -331,29 +282,47 @@ static pn_status bind_cores(int threads, char *text, size_t bytes) {
   return PN_OK;
 }
 
-static pn_status bench(const struct options *o) {
-  struct job job = {.step = 0};
-  struct peer peer = {.peak = 0};
-  struct series ours = {.n = 0}, peers[MAX_MODES] = {{.n = 0}};
-  char cores[256];
-  pn_status st = PN_OK;
-
-  PN_TRY(bind_cores(o->threads, cores, sizeof cores));
-  PN_TRY(job_create(o, &job));
+static void tell_setup(const struct options *o, const struct job *job, const char *cores) {
   fprintf(stderr,
           "%s %" PRId64 "x%" PRId64 "x%" PRId64 ", %" PRId64
           " parameters, batch %d, %s, f32; %d x %d steps; threads %d on cores%s; %s, %s\n",
           o->net->name, o->net->size, o->net->size, o->net->channels,
-          pn_graph_trainable_count(job.graph), o->batch, o->net->optim, o->reps, o->steps,
+          pn_graph_trainable_count(job->graph), o->batch, o->net->optim, o->reps, o->steps,
           o->threads, cores, pn_device_library(), pn_device_isa());
-  if (!o->no_peer && !start_pytorch(o, &peer))
+}
+
+/* In processes of their own, one after the other; of the host only. */
+static void measure_memories(const struct options *o, const struct peer *p, struct results *r) {
+  if (on_gpu(o)) return;
+  r->our_memory = measure_memory(o, NULL);
+  for (int m = 0; m < p->n_modes; m++) r->peer_memory[m] = measure_memory(o, p->mode[m]);
+}
+
+static pn_status bench(const struct options *o) {
+  struct job job = {.device = NULL};
+  struct peer peer = {.parameters = 0};
+  struct results r = {.ours = {.n = 0}};
+  char cores[256];
+  pn_status st = PN_OK;
+
+  if (o->memory) return tell_memory(o);
+  PN_TRY(bind_cores(o->threads, cores, sizeof cores));
+  PN_TRY(job_create(o, &job));
+  tell_setup(o, &job, cores);
+  if (!o->no_peer && !start_peer(o, &peer))
     fprintf(stderr, "no PyTorch from '%s': only our figure\n", o->python);
   if (peer.process.pid && peer.parameters != pn_graph_trainable_count(job.graph)) {
     st = PN_FAIL(PN_ERR_PEER, "PyTorch's network has %" PRId64 " parameters", peer.parameters);
     goto done;
   }
-  PN_TRY(measure(o, &job, &peer, &ours, peers));
-  (o->json ? print_json : print_text)(o, &peer, &ours, peers);
+  measure_memories(o, &peer, &r);
+  PN_TRY(measure(o, &job, &peer, &r.ours, r.peers));
+  if (o->json) {
+    print_json(o, &peer, &r);
+  } else {
+    print_text(o, &peer, &r.ours, r.peers);
+    if (!on_gpu(o)) print_memories(&peer, &r);
+  }
 done:
   peer_end(&peer.process);
   job_destroy(&job);
@@ -364,7 +333,8 @@ static void usage(FILE *out) {
   fprintf(out,
           "usage: bench_train [--model NAME] [--threads N] [--batch N] [--reps N] [--steps N]\n"
           "                   [--device NAME] [--python PATH] [--script PATH]\n"
-          "                   [--no-peer] [--json]\n"
+          "                   [--no-peer] [--json] [--memory: only our bytes before and at most]\n"
+          "                   [--compiled: torch.compile too, which takes minutes]\n"
           "Trains custom_cnn, cifar_cnn, resnet18 or resnet50v2 beside PyTorch "
           "(tools/peer_train.py) on the same cores.\n");
 }
@@ -381,6 +351,7 @@ static int parse(int argc, char **argv, struct options *o) {
               {"--device", NULL, &o->device, NULL},   {"--python", NULL, &o->python, NULL},
               {"--script", NULL, &o->script, NULL},   {"--no-peer", NULL, NULL, &o->no_peer},
               {"--json", NULL, NULL, &o->json},       {"--model", NULL, &o->model, NULL},
+              {"--memory", NULL, NULL, &o->memory},   {"--compiled", NULL, NULL, &o->compiled},
               {"--help", NULL, NULL, &o->help}};
   bool good = true;
   for (int i = 1; i < argc && good; i++) {
@@ -408,6 +379,7 @@ int main(int argc, char **argv) {
   int rc;
 
   o.device = "cpu";
+  o.self = "/proc/self/exe";
   o.python = access("/opt/peer/bin/python", X_OK) == 0 ? "/opt/peer/bin/python" : "python3";
   o.script = "tools/peer_train.py";
   if ((rc = parse(argc, argv, &o)) >= 0) return rc;

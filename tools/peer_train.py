@@ -3,9 +3,11 @@
 
 Answers one line to each command:
   (start)         ready VERSION PARAMETERS MODE...
-  run MODE STEPS  seconds
+  run MODE STEPS  seconds, seconds of this process's computing
   peak            bytes: of the largest resident set so far; on a GPU, of what PyTorch allocated there
   quit            (ends)
+With --memory, for the one mode of --modes, one line only: bytes resident before the model, and at
+most during three steps.
 
 Modes on the CPU: nchw, channels-last.  On a GPU, all channels-last: eager, compiled (torch.compile),
 graphed (forward, backward and update as one CUDA graph), compiled-graphed.  A mode that this PyTorch
@@ -13,6 +15,7 @@ cannot do is left out, with the reason on stderr.
 """
 import argparse
 import contextlib
+import re
 import resource
 import sys
 import time
@@ -109,14 +112,14 @@ class Job:
 
     def run(self, steps):
         self.settle()
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.process_time()
         for _ in range(steps):
             if self.graph:
                 self.graph.replay()
             else:
                 self.step()
         self.settle()
-        return time.perf_counter() - start
+        return time.perf_counter() - start, time.process_time() - cpu
 
 
 def make_jobs(args):
@@ -135,6 +138,19 @@ def peak(args):
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def status_bytes(field):
+    with open("/proc/self/status", encoding="ascii") as f:
+        return int(re.search(field + r":\s+(\d+) kB", f.read()).group(1)) * 1024
+
+
+def tell_memory(args):
+    before = status_bytes("VmRSS")
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as f:
+        f.write("5\n")  # the peak of the imports does not count
+    Job(args, args.modes).run(3)
+    print(before, status_bytes("VmHWM"), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=list(JOBS), default="custom_cnn")
@@ -142,6 +158,7 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
+    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--modes", help="comma-separated; default: all of the device")
     args = parser.parse_args()
     gpu = args.device == "cuda"
@@ -151,6 +168,9 @@ def main():
         sys.exit("peer_train.py: this PyTorch sees no GPU")
     torch.set_num_threads(args.threads)
     torch.backends.cudnn.benchmark = True
+    if args.memory:
+        tell_memory(args)
+        return
     jobs = make_jobs(args)
     if not jobs:
         sys.exit("peer_train.py: no mode works")
@@ -163,7 +183,7 @@ def main():
         if word[0] == "peak":
             print(peak(args), flush=True)
         else:
-            print(jobs[word[1]].run(int(word[2])), flush=True)
+            print(*jobs[word[1]].run(int(word[2])), flush=True)
 
 
 if __name__ == "__main__":

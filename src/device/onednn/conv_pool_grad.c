@@ -34,6 +34,8 @@ bool dnn_pool_grad_fits(const pn_task *t) {
   int lanes = dnn_lanes();
 
   if (t->pass == PN_FORWARD || t->n_ops != 3 || !pn_vector_find(lanes)) return false;
+  if ((conv->in.dim[2] + 32) * (conv->in.dim[3] + 32) > INT32_MAX / lanes)
+    return false; /* entries */
   pool = &t->op[2]->window;
   snprintf(tag, sizeof tag, "aBcd%db", lanes);
   return window_is(&conv->window, 3, 1) && window_is(pool, 2, 2) && pool->pad_before[0] == 0 &&
