@@ -78,6 +78,24 @@ def loss():
     return text + row("smooth_bce_losses", out.tolist()) + row("smooth_bce_grads", x.grad.tolist())
 
 
+# torch.nn.CrossEntropyLoss(weight=w) and its mean: sum of w[y] * loss / sum of w[y].
+WEIGHT = [0.5, 2.0, 1.25, 0.75]
+
+
+def weighted():
+    x = torch.tensor([[math.sin(2.0 * n + k) * 3 for k in range(4)] for n in range(5)], requires_grad=True)
+    y = torch.tensor([3, 0, 0, 2, 1])
+    out = torch.nn.functional.cross_entropy(x, y, weight=torch.tensor(WEIGHT))
+    out.backward()
+    text = row("class_weights", WEIGHT) + row("weighted_loss", [out.item()]) + row("weighted_grads", x.grad.flatten().tolist())
+    x = torch.tensor([math.sin(2.0 * n) * 3 for n in range(5)], requires_grad=True)
+    y = torch.tensor([1, 0, 0, 1, 1])
+    two = torch.stack([torch.zeros(5), x], 1)  # a sigmoid's logit is a softmax of 0 and it
+    out = torch.nn.functional.cross_entropy(two, y, weight=torch.tensor(WEIGHT[:2]))
+    out.backward()
+    return text + row("weighted_bce_loss", [out.item()]) + row("weighted_bce_grads", x.grad.tolist())
+
+
 def main():
     lr = torch.optim.lr_scheduler
     warm = lambda o, rest: lr.SequentialLR(o, [lr.LinearLR(o, 0.1, 1.0, 6), rest], [6])
@@ -93,7 +111,7 @@ def main():
     text += schedule("rate_cosine", lambda o: lr.CosineAnnealingLR(o, 24, eta_min=0.05))
     text += schedule("rate_warm_cosine", lambda o: warm(o, lr.CosineAnnealingLR(o, 18, eta_min=0.0)))
     text += schedule("rate_onecycle", lambda o: lr.OneCycleLR(o, 1.0, total_steps=24, pct_start=0.3, cycle_momentum=False), 23)
-    text += plateau() + ema() + loss()
+    text += plateau() + ema() + loss() + weighted()
     text += "/* clang-format on */\n\n#endif\n"
     sys.stdout.write(text)
 

@@ -43,8 +43,9 @@ done:
 
 static json_t *result_json(const char *run, const char *data, pn_split split, const pn_metrics *m,
                            const pn_dataset *d) {
-  return json_pack("{s:s, s:s, s:s, s:o}", "run", run, "data", data, "split", pn_split_name(split),
-                   "metrics", pn_metrics_json(m, d));
+  return json_pack("{s:s, s:s, s:s, s:o, s:o}", "run", run, "data", data, "split",
+                   pn_split_name(split), "metrics", pn_metrics_json(m, d), "warnings",
+                   pn_warnings_json(d));
 }
 
 pn_status pn_cmd_eval(pn_cli *x) {

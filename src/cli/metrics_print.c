@@ -78,6 +78,8 @@ pn_status pn_metrics_print(const char *title, const pn_metrics *m, const pn_data
   PN_TRY(print_classes(m, d));
   putchar('\n');
   PN_TRY(print_confusion(m, d));
+  for (int i = 0; i < pn_dataset_n_warnings(d); i++)
+    printf("%sWarning: %s\n", i ? "" : "\n", pn_dataset_warning(d, i));
 done:
   return st;
 }

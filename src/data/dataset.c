@@ -85,7 +85,9 @@ void pn_dataset_close(pn_dataset *d) {
   }
   for (int i = 0; i < d->n_classes; i++) free(d->class_name[i]);
   for (int s = 0; s < PN_SPLIT_COUNT; s++) free(d->number[s]);
+  for (int i = 0; i < d->n_warnings; i++) free(d->warning[i]);
   free(d->class_name);
+  free(d->warning);
   free(d->shard);
   free(d->file);
   free(d->bytes);
@@ -119,6 +121,14 @@ int pn_dataset_n_classes(const pn_dataset *d) {
 
 const char *pn_dataset_class_name(const pn_dataset *d, int i) {
   return i >= 0 && i < d->n_classes ? d->class_name[i] : "?";
+}
+
+int pn_dataset_n_warnings(const pn_dataset *d) {
+  return d->n_warnings;
+}
+
+const char *pn_dataset_warning(const pn_dataset *d, int i) {
+  return i >= 0 && i < d->n_warnings ? d->warning[i] : "";
 }
 
 const char *pn_dataset_digest(const pn_dataset *d) {

@@ -38,7 +38,11 @@ int pn_dataset_bits(const pn_dataset *d);        /* of a pixel: 8 or 16 */
 const char *pn_dataset_fit(const pn_dataset *d); /* ingest.fit: "stretch", ... */
 int pn_dataset_n_classes(const pn_dataset *d);
 const char *pn_dataset_class_name(const pn_dataset *d, int i);
-const char *pn_dataset_digest(const pn_dataset *d);       /* SHA-256 hex of index and pixels */
+const char *pn_dataset_digest(const pn_dataset *d); /* SHA-256 hex of index and pixels */
+/* What to know before believing an accuracy on this set, as sentences: classes that go with their
+ * source. */
+int pn_dataset_n_warnings(const pn_dataset *d);
+const char *pn_dataset_warning(const pn_dataset *d, int i);
 void pn_dataset_set_check(pn_dataset *d, pn_check check); /* PN_CHECK_FIRST until then */
 
 /* pn_sample.id of an image, without reading it; 0 <= i < count. */

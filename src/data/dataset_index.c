@@ -105,6 +105,29 @@ static pn_status read_classes(pn_dataset *d, json_t *index) {
   return PN_OK;
 }
 
+/* Indexes of earlier versions say nothing. */
+static pn_status read_ties(pn_dataset *d, json_t *index) {
+  json_t *ties = json_object_get(index, "ties"), *tie;
+  size_t i, n = json_array_size(ties);
+
+  if (!(d->warning = calloc(n + 1, sizeof *d->warning)))
+    return PN_FAIL(PN_ERR_NOMEM, "%s: index: out of memory", d->path);
+  json_array_foreach(ties, i, tie) {
+    const char *class, *by;
+    double accuracy;
+    if (json_unpack(tie, "{s:s, s:s, s:F}", "class", &class, "by", &by, "balanced_accuracy",
+                    &accuracy) != 0)
+      return bad_index(d, "bad list of ties");
+    if (asprintf(&d->warning[i],
+                 "class %s: the %s alone tells its images from all others (balanced accuracy "
+                 "%.3f): a network may learn where they come from instead of what they show",
+                 class, by, accuracy) < 0)
+      return PN_FAIL(PN_ERR_NOMEM, "%s: index: out of memory", d->path);
+    d->n_warnings++;
+  }
+  return PN_OK;
+}
+
 /* A shard that is not there, or was cut, is found now; the rest when it is opened. */
 static pn_status check_file(const pn_dataset *d, int k) {
   char path[PATH_MAX];
@@ -213,6 +236,7 @@ pn_status pn_dataset_read_index(pn_dataset *d) {
   PN_TRY(check_digest(d, index));
   PN_TRY(read_shape(d, index));
   PN_TRY(read_classes(d, index));
+  PN_TRY(read_ties(d, index));
   PN_TRY(read_shards(d, index));
   PN_TRY(read_splits(d, index));
 done:

@@ -14,6 +14,8 @@ struct pn_dataset {
   char fit[16]; /* stretch where the index does not say */
   int n_classes;
   char **class_name; /* [n_classes] */
+  int n_warnings;
+  char **warning; /* [n_warnings] */
   int n_shards;
   pn_shard_map *shard; /* [n_shards]: all zero until opened */
   char **file;         /* [n_shards] */

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "data/dicom.h"
 #include "data/ingest_out.h"
+#include "data/ingest_ties.h"
 #include "data/kind.h"
 
 #include <stdio.h>
@@ -131,6 +132,7 @@ static pn_status convert(pn_ingest *x, const pn_lock *lock, json_t **index) {
   st = pn_ingest_index(x, index);
   if (st == PN_OK) st = pn_ingest_check_index(x, *index);
   PN_TRY(pn_agree(x->comm, st));
+  if (pn_comm_rank(x->comm) == 0) pn_ingest_warn_ties(*index);
   if (pn_comm_rank(x->comm) == 0) st = publish(x, lock, *index);
   PN_TRY(pn_agree(x->comm, st));
 done:

@@ -1,6 +1,7 @@
 /* ingest_index.c -- index.json and rejects.csv from the merged records. */
 #include "base/digest.h"
 #include "base/file.h"
+#include "data/ingest_ties.h"
 #include "data/kind.h"
 
 #include <limits.h>
@@ -118,7 +119,8 @@ pn_status pn_ingest_index(const pn_ingest *x, json_t **out) {
   count_records(x, &t);
   *out = NULL;
   index = json_pack(
-      "{s:s,s:i,s:s,s:i,s:I,s:I,s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:s,s:o}",
+      "{s:s,s:i,s:s,s:i,s:I,s:I,s:i,s:s,s:o,s:o,s:o,s:o,s:o,s:I,s:I,s:I,s:I,s:f,s:f,s:s,s:s,s:o,s:"
+      "o}",
       "format", PN_INDEX_FORMAT, "version", PN_INDEX_VERSION, "kind", x->source.kind->name,
       "channels", x->source.channels, "height", (json_int_t)cfg->height, "width",
       (json_int_t)cfg->width, "bits", cfg->bits, "fit", pn_fit_name(cfg->fit), "classes",
@@ -128,7 +130,7 @@ pn_status pn_ingest_index(const pn_ingest *x, json_t **out) {
       "labels_without_file", (json_int_t)x->labels_without_file, "bad_label_rows",
       (json_int_t)x->bad_label_rows, "leaks", (json_int_t)x->leaks, "seed", (json_int_t)cfg->seed,
       "val_share", cfg->val_share, "test_share", cfg->test_share, "decoder", x->decoder, "plan",
-      x->source.plan, "shards", shards_json(x));
+      x->source.plan, "ties", pn_ingest_ties_json(x), "shards", shards_json(x));
   if (!index) return PN_FAIL(PN_ERR_NOMEM, "index: out of memory");
   if ((st = add_digest(index)) == PN_OK)
     *out = index;

@@ -130,6 +130,27 @@ static void put_warnings(FILE *f, const json_t *index) {
   fputs(shown ? "\n" : "None.\n\n", f);
 }
 
+static void put_ties(FILE *f, const json_t *index) {
+  json_t *list = json_object_get(index, "ties"), *tie;
+  size_t i;
+
+  if (json_array_size(list) == 0) return;
+  fputs("## Classes that go with their source\n\n"
+        "Told from all other images without looking at the pixels:\n\n"
+        "| class | by | balanced accuracy |\n| --- | --- | ---: |\n",
+        f);
+  json_array_foreach(list, i, tie) {
+    const char *class = json_string_value(json_object_get(tie, "class"));
+    const char *by = json_string_value(json_object_get(tie, "by"));
+    fprintf(f, "| %s | %s | %.3f |\n", class ? class : "?", by ? by : "?",
+            json_real_value(json_object_get(tie, "balanced_accuracy")));
+  }
+  fputs("\nA network may learn where such images come from instead of what they show: its accuracy "
+        "on "
+        "them says little\nabout other hospitals.\n\n",
+        f);
+}
+
 static void put_page(FILE *f, const pn_ingest *x, const json_t *index, const pn_ingest_stats *s) {
   const pn_shard_format *p = &x->format;
   const char *kind = json_string_value(json_object_get(index, "kind"));
@@ -145,6 +166,7 @@ static void put_page(FILE *f, const pn_ingest *x, const json_t *index, const pn_
   put_images(f, s);
   put_reasons(f, s);
   put_leaks(f, x, s);
+  put_ties(f, index);
   put_warnings(f, index);
   fprintf(f, "Pixels: %s.\n", x->decoder);
 }

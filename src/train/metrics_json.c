@@ -39,3 +39,10 @@ json_t *pn_metrics_json(const pn_metrics *m, const pn_dataset *d) {
                    number(m->precision), "recall", number(m->recall), "f1", number(m->f1), "auc",
                    number(m->auc), "confusion", confusion_json(m), "per_class", classes_json(m, d));
 }
+
+json_t *pn_warnings_json(const pn_dataset *d) {
+  json_t *all = json_array();
+  for (int i = 0; i < pn_dataset_n_warnings(d); i++)
+    json_array_append_new(all, json_string(pn_dataset_warning(d, i)));
+  return all;
+}

@@ -102,6 +102,7 @@ typedef struct {
 } pn_eval_job;
 pn_status pn_eval_run(const pn_eval_job *job, pn_comm *c, pn_metrics *out);
 json_t *pn_metrics_json(const pn_metrics *m,
-                        const pn_dataset *d); /* METRICS of outputs.md; new reference */
+                        const pn_dataset *d);  /* METRICS of outputs.md; new reference */
+json_t *pn_warnings_json(const pn_dataset *d); /* its warnings, as texts; new reference */
 
 #endif

@@ -35,6 +35,9 @@ for word in '"kind": "csv"' '"listed": 1244' '"written": 1242' '"duplicates": 1'
 [ "$(grep -oE '"test": [0-9]+' chest3.json)" = "\"test\": $(grep -c ',4$' "$data/chest3/labels.csv")" ] ||
   say "the test split is not fold 4: $(cat chest3.json)"
 equal chest3 "$data/chest3" --size 64 ingest.test_fold=4
+has err.txt 'class covid: the view alone tells its images from all others'
+has chest3.1/report.md '^\| covid \| view \| 1.000 \|$'
+grep -qE '"class": "(normal|pneumonia)"' chest3.1/index.json && say 'normal and pneumonia are of one source'
 for text in 024e7871 fff13f3a N00710 Hannover "CC BY"; do # patients, files and free text of the CSV
   grep -qaF -- "$text" chest3.1/shard-* chest3.1/index.json && say "'$text' of the source is in the output"
 done

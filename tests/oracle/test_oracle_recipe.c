@@ -185,14 +185,10 @@ static void test_ema(void **state) {
 }
 
 /* The loss kernel of `ref` alone: forward, then backward with scale 1 / n. */
-static void run_loss(pn_op_kind kind, int64_t n, int64_t k, void *ptr[PN_ROLE_COUNT]) {
-  pn_op_desc op = {.kind = kind, .in = pn_shape2(n, k), .out = pn_shape1(n)};
-  float scale[8];
-  pn_step_ctx ctx = {.sample_scale = scale, .smoothing = 0.2f};
+static void run_loss(pn_op_desc op, const pn_step_ctx *ctx, void *ptr[PN_ROLE_COUNT]) {
   pn_device *d = NULL;
   static const pn_pass passes[] = {PN_FORWARD, PN_BACKWARD_DATA};
 
-  for (int i = 0; i < 8; i++) scale[i] = 1.0f / (float)n;
   assert_int_equal(pn_device_create("ref", 1, &d), PN_OK);
   for (int i = 0; i < 2; i++) {
     pn_task t = {.pass = passes[i], .op = {&op}, .n_ops = 1, .training = true};
@@ -200,28 +196,71 @@ static void run_loss(pn_op_kind kind, int64_t n, int64_t k, void *ptr[PN_ROLE_CO
     t.layout[PN_SRC].shape = t.layout[PN_DSRC].shape = op.in;
     t.layout[PN_DST].shape = op.out;
     assert_int_equal(d->ops->prepare(d, &t, &kernel), PN_OK);
-    assert_int_equal(kernel.run(kernel.state, ptr, &ctx), PN_OK);
+    assert_int_equal(kernel.run(kernel.state, ptr, ctx), PN_OK);
     if (kernel.destroy) kernel.destroy(kernel.state);
   }
   pn_device_destroy(d);
 }
 
-static void test_smoothing(void **state) {
+/* Five images; logits of four classes, or one logit. */
+typedef struct {
+  pn_op_desc op;
   float x[5 * 4], loss[5], d[5 * 4];
-  int32_t many[5] = {3, 0, 0, 2, 1}, two[5] = {1, 0, 0, 1, 1};
-  void *ptr[PN_ROLE_COUNT] = {[PN_SRC] = x, [PN_DST] = loss, [PN_DSRC] = d, [PN_LABEL] = many};
+  int32_t label[5];
+} loss_case;
+
+static void loss_begin(loss_case *l, pn_op_kind kind) {
+  static const int32_t many[5] = {3, 0, 0, 2, 1}, two[5] = {1, 0, 0, 1, 1};
+  int classes = kind == PN_OP_BCE ? 1 : 4;
+
+  l->op = (pn_op_desc){.kind = kind, .in = pn_shape2(5, classes), .out = pn_shape1(5)};
+  memcpy(l->label, classes == 1 ? two : many, sizeof two);
+  for (int n = 0; n < 5; n++)
+    for (int k = 0; k < classes; k++) l->x[classes * n + k] = (float)(sin(2.0 * n + k) * 3);
+}
+
+static void loss_run(loss_case *l, const pn_step_ctx *ctx) {
+  void *ptr[PN_ROLE_COUNT] = {
+      [PN_SRC] = l->x, [PN_DST] = l->loss, [PN_DSRC] = l->d, [PN_LABEL] = l->label};
+  run_loss(l->op, ctx, ptr);
+}
+
+static void test_smoothing(void **state) {
+  static const float scale[5] = {0.2f, 0.2f, 0.2f, 0.2f, 0.2f};
+  pn_step_ctx ctx = {.sample_scale = scale, .smoothing = 0.2f};
+  loss_case l;
   (void)state;
 
-  for (int n = 0; n < 5; n++)
-    for (int k = 0; k < 4; k++) x[4 * n + k] = (float)(sin(2.0 * n + k) * 3);
-  run_loss(PN_OP_SOFTMAX_CE, 5, 4, ptr);
-  close_to(loss, smooth_losses, 5);
-  close_to(d, smooth_grads, 20);
-  for (int n = 0; n < 5; n++) x[n] = (float)(sin(2.0 * n) * 3);
-  ptr[PN_LABEL] = two;
-  run_loss(PN_OP_BCE, 5, 1, ptr);
-  close_to(loss, smooth_bce_losses, 5);
-  close_to(d, smooth_bce_grads, 5);
+  loss_begin(&l, PN_OP_SOFTMAX_CE);
+  loss_run(&l, &ctx);
+  close_to(l.loss, smooth_losses, 5);
+  close_to(l.d, smooth_grads, 20);
+  loss_begin(&l, PN_OP_BCE);
+  loss_run(&l, &ctx);
+  close_to(l.loss, smooth_bce_losses, 5);
+  close_to(l.d, smooth_bce_grads, 5);
+}
+
+/* train.balance=weights scales image n by w[y_n] / sum of w[y]: the mean of PyTorch's
+ * CrossEntropyLoss(weight=w). */
+static void check_weighted(pn_op_kind kind, const double *want_loss, const double *want_d) {
+  float scale[5], sum = 0, loss = 0;
+  pn_step_ctx ctx = {.sample_scale = scale};
+  loss_case l;
+
+  loss_begin(&l, kind);
+  for (int n = 0; n < 5; n++) sum += (float)class_weights[l.label[n]];
+  for (int n = 0; n < 5; n++) scale[n] = (float)class_weights[l.label[n]] / sum;
+  loss_run(&l, &ctx);
+  for (int n = 0; n < 5; n++) loss += scale[n] * l.loss[n];
+  close_to(&loss, want_loss, 1);
+  close_to(l.d, want_d, kind == PN_OP_BCE ? 5 : 20);
+}
+
+static void test_class_weights(void **state) {
+  (void)state;
+  check_weighted(PN_OP_SOFTMAX_CE, weighted_loss, weighted_grads);
+  check_weighted(PN_OP_BCE, weighted_bce_loss, weighted_bce_grads);
 }
 
 int main(void) {
@@ -229,7 +268,7 @@ int main(void) {
       cmocka_unit_test(test_optimizers),    cmocka_unit_test(test_lars),
       cmocka_unit_test(test_schedules),     cmocka_unit_test(test_plateau),
       cmocka_unit_test(test_bad_schedules), cmocka_unit_test(test_ema),
-      cmocka_unit_test(test_smoothing),
+      cmocka_unit_test(test_smoothing),     cmocka_unit_test(test_class_weights),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
