@@ -44,7 +44,7 @@ number() { # NAME KEY: of the whole split
 }
 mean() { awk '{ s += $1; q += $1 * $1 } END { m = s / NR; v = NR > 1 ? (q - NR * m * m) / (NR - 1) : 0; printf "%.4f %.4f\n", m, sqrt(v > 0 ? v : 0) }'; }
 curve() { # NAME: validation accuracy of each epoch
-  awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "val_accuracy") k = i; next } k { printf "%s%.3f", NR > 2 ? " " : "", $k } END { print "" }' "$out/$1/epochs.csv"
+  awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "val_accuracy") k = i; next } k { printf "%s%.3f", (NR > 2 ? " " : ""), $k } END { print "" }' "$out/$1/epochs.csv"
 }
 seconds() { # NAME: of the training
   grep -m1 -oE '^ *"seconds": [0-9.]+' <(grep -vE '^ {4,}' "$out/$1/run.json") | grep -oE '[0-9.]+$'
