@@ -44,6 +44,7 @@ typedef struct {
   void (*destroy)(void *impl);
   pn_status (*alloc)(void *impl, size_t bytes, void **out); /* far, 256-byte aligned, zeroed */
   void (*free)(void *impl, void *p);
+  int64_t (*available)(void *impl);                              /* far bytes; < 0: not known */
   pn_status (*host_alloc)(void *impl, size_t bytes, void **out); /* for fast transfers, zeroed */
   void (*host_free)(void *impl, void *p);
   pn_status (*upload)(void *impl, void *far, const void *host, size_t bytes);

@@ -5,10 +5,15 @@
 
 #include "backend.h"
 
+#include "device/out_of_memory.h"
+
 typedef struct {
   const cu_backend *backend;
   void *impl; /* the backend's, owned */
   void *sums; /* far room of far_squares; owned */
+  pn_ledger ledger;
+  struct cu_block *block; /* what is allocated; owned */
+  int n_blocks, blocks_room;
 } cu_device;
 
 /* State of every prepared kernel. */

@@ -6,6 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What an allocation was for, to be taken off the ledger when it is freed. */
+struct cu_block {
+  void *at;
+  const char *what;
+  size_t bytes;
+};
+
 const struct pn_chain_pattern cu_patterns[] = {
     {3, {PN_OP_NORM, PN_OP_ADD, PN_OP_RELU}, false},
     {2, {PN_OP_NORM, PN_OP_RELU}, false},
@@ -47,6 +54,7 @@ void cu_destroy(pn_device *d) {
   if (!c) return;
   if (c->sums) c->backend->free(c->impl, c->sums);
   c->backend->destroy(c->impl);
+  free(c->block);
   free(c);
   d->impl = NULL;
 }
@@ -69,14 +77,50 @@ void cu_host_free(pn_device *d, void *p) {
   if (p) c->backend->host_free(c->impl, p);
 }
 
-static pn_status far_alloc(pn_device *d, size_t bytes, void **out) {
+static void note_bytes(cu_device *c, const char *what, int64_t bytes) {
+  pn_ledger_add(&c->ledger, what, strcmp(what, "activations") == 0 ? "train.batch" : NULL, bytes);
+}
+
+static pn_status note_block(cu_device *c, void *at, const char *what, size_t bytes) {
+  if (c->n_blocks == c->blocks_room) {
+    int room = c->blocks_room ? 2 * c->blocks_room : 32;
+    struct cu_block *bigger = realloc(c->block, (size_t)room * sizeof *bigger);
+    if (!bigger) return PN_FAIL(PN_ERR_NOMEM, "%s: out of memory", c->backend->name);
+    c->block = bigger;
+    c->blocks_room = room;
+  }
+  c->block[c->n_blocks++] = (struct cu_block){at, what, bytes};
+  note_bytes(c, what, (int64_t)bytes);
+  return PN_OK;
+}
+
+static pn_status far_alloc(pn_device *d, const char *what, size_t bytes, void **out) {
   cu_device *c = d->impl;
-  return c->backend->alloc(c->impl, bytes, out);
+  pn_status st = c->backend->alloc(c->impl, bytes, out);
+
+  if (st == PN_ERR_NOMEM) {
+    note_bytes(c, what, 0); /* the option that makes it smaller */
+    return pn_out_of_memory(&c->ledger, cu_describe(d), what, (int64_t)bytes,
+                            c->backend->available(c->impl));
+  }
+  if (st == PN_OK && (st = note_block(c, *out, what, bytes)) != PN_OK) {
+    c->backend->free(c->impl, *out);
+    *out = NULL;
+  }
+  return st;
 }
 
 static void far_free(pn_device *d, void *p) {
   cu_device *c = d->impl;
-  if (p) c->backend->free(c->impl, p);
+
+  if (!p) return;
+  for (int i = 0; i < c->n_blocks; i++) {
+    if (c->block[i].at != p) continue;
+    note_bytes(c, c->block[i].what, -(int64_t)c->block[i].bytes);
+    c->block[i] = c->block[--c->n_blocks];
+    break;
+  }
+  c->backend->free(c->impl, p);
 }
 
 static pn_status far_upload(pn_device *d, void *far, const void *host, size_t bytes) {
@@ -118,7 +162,8 @@ static pn_status far_squares(pn_device *d, const pn_flat_update *u, double sum[2
   cu_fold fold = {.width = 2, .parts = PARTS, .group = GROUP};
   pn_status st = PN_OK;
 
-  if (!c->sums) PN_TRY(far_alloc(d, (PARTS + PARTS / GROUP + 1) * 2 * sizeof(double), &c->sums));
+  if (!c->sums)
+    PN_TRY(far_alloc(d, "sums", (PARTS + PARTS / GROUP + 1) * 2 * sizeof(double), &c->sums));
   a.decay = (double)u->decay;
   a.count = (uint32_t)u->count;
   a.parts = PARTS;

@@ -23,6 +23,7 @@ struct emulated {
     size_t bytes;
   } block[MAX_BLOCKS];
   int n_blocks;
+  int64_t left;      /* bytes; < 0: no limit */
   struct tape *tape; /* NULL: launches run at once */
 };
 
@@ -38,10 +39,13 @@ struct tape {
   } launch[MAX_LAUNCHES];
 };
 
+/* PN_EMULATED_BYTES: so much memory, for tests. */
 static pn_status emulated_create(const pn_device_spec *spec, void **impl) {
+  const char *limit = getenv("PN_EMULATED_BYTES");
   struct emulated *e = calloc(1, sizeof *e);
   if (!e) return PN_FAIL(PN_ERR_NOMEM, "emulated: device");
   e->threads = spec->threads;
+  e->left = limit ? atoll(limit) : -1;
   *impl = e;
   return PN_OK;
 }
@@ -59,12 +63,15 @@ static pn_status emulated_alloc(void *impl, size_t bytes, void **out) {
 
   *out = NULL;
   if (rounded == 0) rounded = 4096;
+  if (e->left >= 0 && (int64_t)rounded > e->left)
+    return PN_FAIL(PN_ERR_NOMEM, "emulated: cannot allocate %zu bytes", rounded);
   if (e->n_blocks == MAX_BLOCKS)
     return PN_FAIL(PN_ERR_NOMEM, "emulated: over %d blocks", MAX_BLOCKS);
   p = mmap(NULL, rounded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) return PN_FAIL(PN_ERR_NOMEM, "emulated: cannot map %zu bytes", rounded);
   e->block[e->n_blocks].at = p;
   e->block[e->n_blocks++].bytes = rounded;
+  if (e->left >= 0) e->left -= (int64_t)rounded;
   *out = p;
   return PN_OK;
 }
@@ -74,9 +81,14 @@ static void emulated_free(void *impl, void *p) {
   for (int i = 0; i < e->n_blocks; i++) {
     if (e->block[i].at != p) continue;
     munmap(p, e->block[i].bytes);
+    if (e->left >= 0) e->left += (int64_t)e->block[i].bytes;
     e->block[i] = e->block[--e->n_blocks];
     return;
   }
+}
+
+static int64_t emulated_available(void *impl) {
+  return ((struct emulated *)impl)->left;
 }
 
 static pn_status emulated_host_alloc(void *impl, size_t bytes, void **out) {
@@ -195,6 +207,7 @@ const cu_backend cu_emulated = {
     .destroy = emulated_destroy,
     .alloc = emulated_alloc,
     .free = emulated_free,
+    .available = emulated_available,
     .host_alloc = emulated_host_alloc,
     .host_free = emulated_host_free,
     .upload = emulated_upload,

@@ -130,14 +130,10 @@ done:
   return st;
 }
 
-static pn_status no_memory(size_t bytes) {
+static int64_t gpu_available(void *impl) {
   size_t left = 0, all = 0;
-  (void)cudaGetLastError();
-  (void)cudaMemGetInfo(&left, &all);
-  return PN_FAIL(PN_ERR_NOMEM,
-                 "GPU memory: %zu MiB asked, %zu of %zu MiB free: lower train.batch, or raise "
-                 "train.accumulate",
-                 bytes >> 20, left >> 20, all >> 20);
+  (void)impl;
+  return cudaMemGetInfo(&left, &all) == cudaSuccess ? (int64_t)left : -1;
 }
 
 static pn_status gpu_alloc(void *impl, size_t bytes, void **out) {
@@ -148,7 +144,7 @@ static pn_status gpu_alloc(void *impl, size_t bytes, void **out) {
   if (bytes == 0) bytes = 256;
   *out = NULL;
   PN_TRY(cu_check(cudaSetDevice(g->index), "cudaSetDevice"));
-  if ((rc = cudaMalloc(out, bytes)) == cudaErrorMemoryAllocation) return no_memory(bytes);
+  if ((rc = cudaMalloc(out, bytes)) != cudaSuccess) (void)cudaGetLastError();
   PN_TRY(cu_check(rc, "cudaMalloc"));
   PN_TRY(cu_check(cudaMemsetAsync(*out, 0, bytes, g->stream), "cudaMemset"));
 done:
@@ -262,6 +258,7 @@ const cu_backend cu_gpu = {
     .destroy = gpu_destroy,
     .alloc = gpu_alloc,
     .free = gpu_free,
+    .available = gpu_available,
     .host_alloc = gpu_host_alloc,
     .host_free = gpu_host_free,
     .upload = gpu_upload,

@@ -110,7 +110,9 @@ typedef struct {
 
 /* Memory that only the device can touch.  Both calls are done when they return. */
 typedef struct {
-  pn_status (*alloc)(pn_device *d, size_t bytes, void **out); /* 64-byte aligned, zeroed */
+  /* 64-byte aligned, zeroed.  what: "parameters", for the message when there is no room; a literal
+   */
+  pn_status (*alloc)(pn_device *d, const char *what, size_t bytes, void **out);
   void (*free)(pn_device *d, void *p);
   pn_status (*upload)(pn_device *d, void *far, const void *host, size_t bytes);
   pn_status (*download)(pn_device *d, void *host, const void *far, size_t bytes);

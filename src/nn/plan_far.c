@@ -37,9 +37,9 @@ static pn_status host_array(pn_plan *p, size_t bytes, void *out) {
   return st;
 }
 
-static pn_status far_array(pn_plan *p, size_t bytes, void *out) {
+static pn_status far_array(pn_plan *p, const char *what, size_t bytes, void *out) {
   void *a = NULL;
-  pn_status st = far_of(p)->alloc(p->spec.device, bytes, &a);
+  pn_status st = far_of(p)->alloc(p->spec.device, what, bytes, &a);
   memcpy(out, &a, sizeof a);
   return st;
 }
@@ -56,10 +56,10 @@ pn_status pn_plan_far_create(pn_plan *p) {
   PN_TRY(host_array(p, f->logits_bytes, &f->logits));
   PN_TRY(host_array(p, n * sizeof(float), &f->losses));
   PN_TRY(host_array(p, n * sizeof(int32_t), &f->labels));
-  PN_TRY(far_array(p, n * sizeof(uint64_t), &f->id));
-  PN_TRY(far_array(p, n * sizeof(float), &f->scale));
-  PN_TRY(far_array(p, n * sizeof(int32_t), &f->label2));
-  PN_TRY(far_array(p, n * sizeof(float), &f->mix));
+  PN_TRY(far_array(p, "batch", n * sizeof(uint64_t), &f->id));
+  PN_TRY(far_array(p, "batch", n * sizeof(float), &f->scale));
+  PN_TRY(far_array(p, "batch", n * sizeof(int32_t), &f->label2));
+  PN_TRY(far_array(p, "batch", n * sizeof(float), &f->mix));
 done:
   return st;
 }
@@ -105,8 +105,9 @@ pn_status pn_plan_far_ready(pn_plan *p) {
   pn_status st = PN_OK;
 
   if (f->lent_params || f->params) return PN_OK;
-  PN_TRY(far_array(p, (size_t)p->map.total * sizeof(float), &f->params));
-  if (p->spec.training) PN_TRY(far_array(p, (size_t)p->map.trainable * sizeof(float), &f->grads));
+  PN_TRY(far_array(p, "parameters", (size_t)p->map.total * sizeof(float), &f->params));
+  if (p->spec.training)
+    PN_TRY(far_array(p, "gradients", (size_t)p->map.trainable * sizeof(float), &f->grads));
   pn_plan_bind(p, p->params, p->grads);
 done:
   return st;

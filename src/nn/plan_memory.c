@@ -70,7 +70,7 @@ pn_status pn_plan_place(pn_plan *p) {
   }
   free(order);
   st = p->spec.device->ops->far
-           ? p->spec.device->ops->far->alloc(p->spec.device, p->arena_bytes, &arena)
+           ? p->spec.device->ops->far->alloc(p->spec.device, "activations", p->arena_bytes, &arena)
            : pn_device_alloc(p->spec.device, p->arena_bytes, &arena);
   p->arena = arena;
   return st;

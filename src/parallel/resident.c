@@ -24,6 +24,8 @@ static size_t bytes_of(const pn_strategy *s, int arena) {
 }
 
 static pn_status allocate(pn_strategy *s, pn_piece *far, const pn_piece *host) {
+  static const char *const what[ARENAS] = {"parameters", "optimizer state", "optimizer state",
+                                           "average of the weights"};
   pn_device *d = s->spec.device;
   float **to[ARENAS] = {&far->param, &far->state[0], &far->state[1], &far->ema};
   float *like[ARENAS];
@@ -33,10 +35,10 @@ static pn_status allocate(pn_strategy *s, pn_piece *far, const pn_piece *host) {
   arenas_of((pn_piece[]){*host}, like);
   for (int i = 0; i < ARENAS; i++) {
     if (!like[i]) continue;
-    PN_TRY(d->ops->far->alloc(d, bytes_of(s, i), &p));
+    PN_TRY(d->ops->far->alloc(d, what[i], bytes_of(s, i), &p));
     *to[i] = p;
   }
-  PN_TRY(d->ops->far->alloc(d, s->bytes_grads, &p));
+  PN_TRY(d->ops->far->alloc(d, "gradients", s->bytes_grads, &p));
   far->grad = p;
 done:
   return st;

@@ -172,10 +172,10 @@ done:
   return st;
 }
 
-/* PN_WATCH_GPU: this GPU is watched, whatever device is used; for tests. */
+/* The device's GPU; PN_WATCH_GPU: another one, for tests. */
 static pn_status watch_gpus(pn_run *r) {
   const char *bus = getenv("PN_WATCH_GPU");
-  return pn_gpu_columns_create(r->comm, bus ? bus : "", r->batches.steps, &r->gpu);
+  return pn_gpu_columns_create(r->comm, bus ? bus : r->device->bus, r->batches.steps, &r->gpu);
 }
 
 pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data, pn_run **out) {

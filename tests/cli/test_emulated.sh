@@ -16,7 +16,7 @@ ranks() { n=$1; shift; must "$MPIEXEC" -n "$n" --oversubscribe --bind-to none "$
 rm -rf phantom shards run-*
 must "$PNEUMA" synth phantom --images 24 --seed 5
 must "$PNEUMA" ingest phantom shards --size 32
-printf 'model: {filters1: 4, filters2: 6, hidden: 8, dropout: 0.3}\ntrain: {batch: 4, epochs: 2, threads: 1}\noptim: {weight_decay: 0.01, ema: 0.9}\naugment: {hflip: 0.5}\ndata: {path: shards}\n' > run.yaml
+printf 'model: {filters1: 4, filters2: 6, hidden: 8, dropout: 0.3}\ntrain: {batch: 4, epochs: 2, threads: 1}\noptim: {weight_decay: 0.01, ema: 0.9}\naugment: {hflip: 0.5}\ndata: {path: shards}\nout: {plots: false}\n' > run.yaml
 for d in ref $D; do must "$PNEUMA" train run.yaml train.device=$d out.path=run-$d; done
 has run-$D/run.json "\"device\": \"$D\""
 
@@ -26,6 +26,12 @@ join -t, <(cut -d, -f1-4 run-ref/steps.csv | tail -n +2) <(cut -d, -f1-4 run-$D/
 head -n 1 run-ref/steps.csv | cut -d, -f1-4 > columns.txt
 awk -F, -v most=$most -v want="$(head -n 1 run-ref/steps.csv)" 'BEGIN {split(want, name, ","); for (i = 1; i <= 4; i++) if (name[i] == "loss") c = i; if (!c) exit 1}
   {d = $c - $(c + 3); if (d < 0) d = -d; if (d > most) {print "loss differs: " $0; bad = 1}} END {exit bad}' both.csv || say "$D trains otherwise than ref"
+
+# no memory: what is asked, what fills it, what to lower
+if [ "$D" = emulated ]; then
+  PN_EMULATED_BYTES=300000 "$PNEUMA" train run.yaml train.batch=16 train.device=emulated out.path=run-small > out.txt 2> err.txt && say 'a run in no memory'
+  has err.txt 'emulated: no memory for activations: .* asked, .* free; lower train.batch'
+fi
 
 # other rules, clipping: their kernels work on what stays on the device
 for o in "sgd optim.momentum=0.9 optim.nesterov=true optim.clip_norm=0.5" "lars optim.momentum=0.9" "adamw optim.clip_norm=0.1"; do

@@ -145,7 +145,7 @@ static inline void *operand(pn_device *d, size_t bytes, const void *host) {
   const pn_far_ops *far = d->ops->far;
   void *p = NULL;
 
-  assert_int_equal(far ? far->alloc(d, bytes, &p) : d->ops->alloc(d, bytes, &p), PN_OK);
+  assert_int_equal(far ? far->alloc(d, "test", bytes, &p) : d->ops->alloc(d, bytes, &p), PN_OK);
   if (host && far) assert_int_equal(far->upload(d, p, host, bytes), PN_OK);
   if (host && !far) memcpy(p, host, bytes);
   return p;
