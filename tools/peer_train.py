@@ -9,7 +9,8 @@ Answers one line to each command:
 With --memory, for the one mode of --modes, one line only: bytes resident before the model, and at
 most during three steps.
 
-Modes on the CPU: nchw, channels-last.  On a GPU, all channels-last: eager, compiled (torch.compile),
+Modes on the CPU: nchw, channels-last; with --precision bf16 these are autocast over f32 parameters, and
+nchw-whole, channels-last-whole have parameters of bf16.  On a GPU, all channels-last: eager, compiled (torch.compile),
 graphed (forward, backward and update as one CUDA graph), compiled-graphed.  A mode that this PyTorch
 cannot do is left out, with the reason on stderr.
 """
@@ -59,27 +60,30 @@ def make_optimizer(model, job, capturable):
 
 
 class Job:
-    """One way of training: model, optimizer and a batch in memory.  Weights stay f32."""
+    """One way of training: model, optimizer and a batch in memory.  Weights stay f32 but in the "whole" modes."""
 
     def __init__(self, args, mode):
         job = JOBS[args.model]
-        memory_format = torch.contiguous_format if mode == "nchw" else torch.channels_last
+        memory_format = torch.contiguous_format if mode.startswith("nchw") else torch.channels_last
         torch.manual_seed(1)
         make_oracle.KerasNorm = FastNorm
         self.device, self.precision = args.device, args.precision
         self.model = make_oracle.BUILDERS[args.model](job).to(args.device, memory_format=memory_format)
+        whole = mode.endswith("-whole")
+        if whole:
+            self.model, self.precision = self.model.to(torch.bfloat16), "f32"  # nothing to cast
         self.optimizer = make_optimizer(self.model, job, "graphed" in mode)
         self.x = torch.rand(args.batch, job["channels"], *job["size"], device=args.device)
-        self.x = self.x.to(memory_format=memory_format)
+        self.x = self.x.to(torch.bfloat16 if whole else torch.float32, memory_format=memory_format)
         self.y = torch.arange(args.batch, device=args.device) % 2
         self.loss = nn.CrossEntropyLoss()
         if not job["softmax"]:
-            self.y, self.loss = self.y.float().unsqueeze(1), nn.BCEWithLogitsLoss()
+            self.y, self.loss = self.y.to(self.x.dtype).unsqueeze(1), nn.BCEWithLogitsLoss()
         self.forward = torch.compile(self.model) if "compiled" in mode else self.model
         self.graph = None
         if "graphed" in mode:
             self.capture()
-        elif mode != "nchw" and mode != "channels-last":
+        elif not mode.startswith(("nchw", "channels-last")):
             self.run(1)  # a mode that does not work is noticed here
 
     def arithmetic(self):
@@ -164,6 +168,8 @@ def main():
     gpu = args.device == "cuda"
     if not args.modes:
         args.modes = "eager,compiled,graphed,compiled-graphed" if gpu else "nchw,channels-last"
+        if args.precision == "bf16" and not gpu:
+            args.modes += ",nchw-whole,channels-last-whole"
     if gpu and not torch.cuda.is_available():
         sys.exit("peer_train.py: this PyTorch sees no GPU")
     torch.set_num_threads(args.threads)

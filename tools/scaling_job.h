@@ -94,7 +94,9 @@ static inline pn_status job_engine(struct job *j) {
   PN_TRY(pn_model_build(j->net->name, &cfg, &j->graph));
   PN_TRY(pn_device_create("cpu", 1, &j->device));
   PN_TRY(pn_optim_create(&optim, &j->optim));
-  PN_TRY(pn_plan_set_create(j->graph, j->device, j->batch, sizes, &j->plans));
+  const pn_plan_spec like = {
+      .graph = j->graph, .device = j->device, .batch = j->batch, .training = true};
+  PN_TRY(pn_plan_set_create(&like, sizes, &j->plans));
   j->images = malloc((size_t)job_pixels(j) * sizeof *j->images);
   j->id = calloc((size_t)j->batch, sizeof *j->id);
   j->scale = calloc((size_t)j->batch, sizeof *j->scale);

@@ -55,6 +55,7 @@ pn_status pn_cmd_eval(pn_cli *x) {
                      .data_path = data,
                      .checkpoint = pn_options_text(x->opt, "eval.checkpoint"),
                      .scores_path = *scores ? scores : NULL,
+                     .precision = pn_precision_given(x->opt),
                      .split = split_of(pn_options_text(x->opt, "eval.split"))};
   pn_place_map places = {0};
   pn_metrics m = {0};

@@ -98,6 +98,7 @@ pn_status pn_cmd_predict(pn_cli *x) {
   pn_predict_job job = {.run_path = x->args[0],
                         .checkpoint = pn_options_text(x->opt, "eval.checkpoint"),
                         .file = file,
+                        .precision = pn_precision_given(x->opt),
                         .n = x->n_args - 1};
   pn_place_map places = {0};
   pn_predictions p = {.n = 0};

@@ -6,6 +6,7 @@
 #include "cli/units.h"
 #include "nn/plan.h"
 #include "report/tables.h"
+#include "train/precision.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct pn_info_model {
   pn_graph *graph;
   pn_device *device;
   pn_plan *plan;
+  pn_dtype precision;
   int64_t batch; /* of one rank */
   int threads;
 };
@@ -72,9 +74,13 @@ pn_status pn_info_model_create(const pn_options *o, int ranks, int threads, pn_i
   pn_model_head_setup(o, &cfg);
   PN_TRY(pn_model_build(pn_options_text(o, "model.name"), &cfg, &m->graph));
   PN_TRY(pn_device_create(pn_options_text(o, "train.device"), threads, &m->device));
-  PN_TRY(pn_plan_create(
-      &(pn_plan_spec){.graph = m->graph, .device = m->device, .batch = m->batch, .training = true},
-      &m->plan));
+  PN_TRY(pn_precision_of(m->device, pn_options_text(o, "train.precision"), &m->precision));
+  PN_TRY(pn_plan_create(&(pn_plan_spec){.graph = m->graph,
+                                        .device = m->device,
+                                        .batch = m->batch,
+                                        .training = true,
+                                        .precision = m->precision},
+                        &m->plan));
   *out = m;
   m = NULL;
 done:
@@ -197,8 +203,8 @@ pn_status pn_info_model_print(const pn_info_model *m) {
          pn_text_count(pn_graph_trainable_count(m->graph)).s,
          pn_text_flop((double)pn_graph_flop(m->graph)).s);
   PN_TRY(print_layers(m->graph));
-  printf("\nPlan of one rank: training, %lld images, %d thread%s\n\n", (long long)m->batch,
-         m->threads, m->threads == 1 ? "" : "s");
+  printf("\nPlan of one rank: training, %lld images, %d thread%s, %s\n\n", (long long)m->batch,
+         m->threads, m->threads == 1 ? "" : "s", pn_dtype_name(m->precision));
   PN_TRY(print_plan(m->plan));
   printf("\n  %-28s %12s\n", "computes per step", pn_text_flop((double)plan_flop(m->plan)).s);
   printf("  %-28s %12s\n", "parameters",
@@ -233,6 +239,7 @@ void pn_info_model_json(const pn_info_model *m, json_t *to) {
   json_object_set_new(to, "trainable", json_integer(pn_graph_trainable_count(m->graph)));
   json_object_set_new(to, "flop_per_image", json_integer(pn_graph_flop(m->graph)));
   json_object_set_new(to, "batch", json_integer(m->batch));
+  json_object_set_new(to, "precision", json_string(pn_dtype_name(m->precision)));
   json_object_set_new(to, "plan", plan_json(m->plan));
   json_object_set_new(to, "memory",
                       json_pack("{s:I, s:I, s:I, s:I}", "parameters", (json_int_t)params,

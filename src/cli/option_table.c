@@ -77,7 +77,12 @@ static const pn_option table[] = {
      "several ranks may use one GPU; else more ranks than GPUs are an error", T},
     {"device.tf32", PN_T_BOOL, 0, 1, "false", NULL, "",
      "cuda: products of f32 numbers on the matrix units, with 10-bit mantissas", T},
-    {"train.precision", PN_T_CHOICE, WORD, "f32", "f32", "", "arithmetic", T},
+    {"train.precision", PN_T_CHOICE, WORD, "f32", "f32|bf16", "",
+     "of activations and weights as used; bf16 needs avx512_bf16 or AMX (docs/precision.md); eval, "
+     "predict: not given, as the run",
+     I | T | E | X},
+    {"train.precision_fallback", PN_T_BOOL, 0, 1, "false", NULL, "",
+     "f32 on all ranks where one of them has no bf16 instructions; else that is an error", T},
     {"train.threads", PN_T_INT, 1, 4096, "auto", NULL, "threads",
      "per rank; auto: the cores the rank may use", I | T | E | X},
     {"train.seed", PN_T_INT, SEED, "1", NULL, "", "initial weights, order of images, dropout", T},

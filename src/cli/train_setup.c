@@ -12,6 +12,10 @@
 
 #define LOCK_NAME ".run.lock"
 
+const char *pn_precision_given(const pn_options *o) {
+  return pn_options_given(o, "train.precision") ? pn_options_text(o, "train.precision") : NULL;
+}
+
 void pn_model_setup(const pn_options *o, pn_model_config *m) {
   pn_model_defaults(m);
   m->filters[0] = pn_options_int(o, "model.filters1");
@@ -84,6 +88,7 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   cfg->reshard = pn_options_bool(o, "train.reshard");
   copy(cfg->comm, sizeof cfg->comm, pn_options_text(o, "train.comm"));
   copy(cfg->precision, sizeof cfg->precision, pn_options_text(o, "train.precision"));
+  cfg->precision_fallback = pn_options_bool(o, "train.precision_fallback");
   cfg->epochs = pn_options_int(o, "train.epochs");
   cfg->steps = pn_options_int(o, "train.steps");
   cfg->batch = pn_options_int(o, "train.batch");

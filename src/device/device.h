@@ -24,7 +24,8 @@ typedef enum {
   PN_PASS_COUNT
 } pn_pass;
 
-/* Operands of a kernel.  Tensors are f32 but LABEL (i32 [N]) and AUX/SCRATCH (bytes). */
+/* Operands of a kernel.  Tensors are f32, or bf16 where their layout says so; LABEL is i32 [N],
+ * AUX and SCRATCH are bytes. */
 typedef enum {
   PN_SRC, /* input of the chain */
   PN_DST, /* output of the chain; of a loss: per-sample loss [N], unweighted */
@@ -64,14 +65,20 @@ enum { PN_MAX_CHAIN = 4, PN_IMPL_BYTES = 64 };
  *  - an output with a fixed tag that the kernel cannot write: overwrite it, a reorder follows.
  * DDST1 and DADD are offers: the value has such a term.  A device that does not set their bits in
  * `uses` gets the sum in DDST, and its DSRC is added to the term in a step of its own.
- * Vectors of a channel (BIAS, GAMMA, ...) and LABEL are plain.  A device may give WEIGHT another
- * shape of as many elements in the same row-major order: a dense matrix O I as O C H W, stored like
- * the activations it multiplies. */
+ * Precision: where it is bf16, SRC, DST and their diffs should be bf16, and WEIGHT as the kernel
+ * reads it may be (the planner converts it once in each step).  On entry a type is what is there,
+ * or what is wished; the answer's type is what the kernel takes and makes, and the planner
+ * converts. Parameters, their gradients, statistics and losses are f32 always: DWEIGHT's answer in
+ * FORWARD is how the parameter is to be stored; a tag left empty there: like WEIGHT. Vectors of a
+ * channel (BIAS, GAMMA, ...) and LABEL are plain and f32.  A device may give WEIGHT another shape
+ * of as many elements in the same row-major order: a dense matrix O I as O C H W, stored like the
+ * activations it multiplies. */
 typedef struct {
   pn_pass pass;
   const pn_op_desc *op[PN_MAX_CHAIN];
   int n_ops;
   bool training; /* forward: AUX will be needed */
+  pn_dtype precision;
   pn_layout layout[PN_ROLE_COUNT];
   unsigned uses;        /* out: bit (1u << role) for every operand the kernel touches */
   size_t aux_bytes;     /* out in FORWARD, in otherwise */
@@ -146,6 +153,8 @@ typedef struct {
   pn_status (*prepare)(pn_device *d, pn_task *task, pn_kernel *out);
   /* Kernel from PN_SRC (layout `from`) to PN_DST (layout `to`), same logical shape. */
   pn_status (*reorder)(pn_device *d, const pn_layout *from, const pn_layout *to, pn_kernel *out);
+  /* Has this machine fast code for the type?  NULL: for f32 only.  *why: what is missing. */
+  bool (*computes)(const pn_device *d, pn_dtype type, const char **why);
   /* Host memory: parameters, gradients, optimizer state.  64-byte aligned or better, zeroed. */
   pn_status (*alloc)(pn_device *d, size_t bytes, void **out);
   void (*free)(pn_device *d, void *p);
@@ -170,6 +179,10 @@ pn_status pn_device_create(const char *name, int threads, pn_device **out);
 /* The GPUs that this process sees; none is no error.  DEVICE: the driver fails. */
 pn_status pn_device_gpus(pn_gpu_list *out);
 void pn_device_destroy(pn_device *d);
+/* Why the device or this processor has no fast code for plans of that type; NULL: it has. */
+const char *pn_device_lacks(const pn_device *d, pn_dtype type);
+/* Errors: UNSUPPORTED (the same). */
+pn_status pn_device_check_precision(const pn_device *d, pn_dtype type);
 /* 64-byte aligned or better, zeroed; d->ops->free gives it back.  Errors: NOMEM. */
 pn_status pn_device_alloc(pn_device *d, size_t bytes, void **out);
 const char *pn_device_library(void); /* "oneDNN 2.6.3" or "none": for pneuma info */

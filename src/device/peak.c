@@ -22,7 +22,7 @@ static double one_flops(const pn_vector_code *v, int threads) {
 }
 
 double pn_peak_flops(int threads) {
-  const pn_vector_code *v = pn_vector_find(pn_device_lanes());
+  const pn_vector_code *v = pn_vector_find(pn_device_lanes(), PN_F32);
   double best = 0;
 
   for (int i = 0; v && i < RUNS; i++) best = fmax(best, one_flops(v, threads));

@@ -121,6 +121,20 @@ pn_status pn_device_create(const char *name, int threads, pn_device **out) {
   return pn_device_open(&spec, out);
 }
 
+const char *pn_device_lacks(const pn_device *d, pn_dtype type) {
+  const char *why = "it computes in f32 only";
+
+  return type == PN_F32 || (d->ops->computes && d->ops->computes(d, type, &why)) ? NULL : why;
+}
+
+pn_status pn_device_check_precision(const pn_device *d, pn_dtype type) {
+  const char *why = pn_device_lacks(d, type);
+
+  if (!why) return PN_OK;
+  return PN_FAIL(PN_ERR_UNSUPPORTED, "device %s has no fast %s here: %s", d->ops->name,
+                 pn_dtype_name(type), why);
+}
+
 pn_status pn_device_alloc(pn_device *d, size_t bytes, void **out) {
   pn_status st = pn_fault_at(PN_FAULT_ALLOCATE, NULL);
 

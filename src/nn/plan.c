@@ -13,10 +13,11 @@ void pn_param_map_free(pn_param_map *m) {
 
 static pn_status check_spec(const pn_plan_spec *spec) {
   const pn_param_map *m = spec->params;
+  pn_status st;
 
   if (!spec->graph || !spec->device) return PN_FAIL(PN_ERR_ARG, "plan: graph or device is missing");
   if (spec->batch < 1) return PN_FAIL(PN_ERR_ARG, "plan: batch %" PRId64, spec->batch);
-  if (!m) return PN_OK;
+  if ((st = pn_device_check_precision(spec->device, spec->precision)) != PN_OK || !m) return st;
   if (m->n != pn_graph_n_params(spec->graph))
     return PN_FAIL(PN_ERR_ARG, "plan: map of %d parameters, graph %s has %d", m->n,
                    pn_graph_name(spec->graph), pn_graph_n_params(spec->graph));

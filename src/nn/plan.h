@@ -29,6 +29,7 @@ typedef struct {
   pn_device *device;          /* borrowed */
   int64_t batch;              /* images, >= 1 */
   bool training;              /* backward too; dropout active */
+  pn_dtype precision;         /* of activations and weights as used: PN_F32 or PN_BF16 */
   const pn_param_map *params; /* NULL: choose the layouts (see pn_plan_param_map) */
 } pn_plan_spec;
 
@@ -75,11 +76,11 @@ pn_status pn_plan_run_step(pn_plan *p, int i, const pn_step_ctx *ctx);
 
 /* What `pneuma info` prints: one row per step. */
 typedef struct {
-  char name[PN_NAME_BYTES];          /* "conv1+relu1" or "reorder" */
-  const char *pass;                  /* "forward", "backward" */
-  const char *device, *impl;         /* borrowed from the plan */
-  char layout[2 * PN_TAG_BYTES + 8]; /* "abcd -> aBcd16b" */
-  size_t bytes;                      /* operands read and written, SCRATCH left out */
+  char name[PN_NAME_BYTES];           /* "conv1+relu1", "reorder", "convert" (to another type) */
+  const char *pass;                   /* "forward", "backward" */
+  const char *device, *impl;          /* borrowed from the plan */
+  char layout[2 * PN_TAG_BYTES + 16]; /* "abcd -> aBcd16b", "abcd -> acdb bf16" */
+  size_t bytes;                       /* operands read and written, SCRATCH left out */
   int64_t flop;
 } pn_step_info;
 int pn_plan_n_steps(const pn_plan *p);

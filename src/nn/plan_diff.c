@@ -10,9 +10,10 @@ static pn_status prepare_sum(pn_plan *p, pn_step *s, const pn_layout *like) {
   pn_status st;
 
   op.more[0] = like->shape;
-  s->task = (pn_task){.pass = PN_FORWARD, .n_ops = 1, .op = {&op}};
+  s->task = (pn_task){.pass = PN_FORWARD, .n_ops = 1, .op = {&op}, .precision = like->type};
   s->task.layout[PN_SRC] = s->task.layout[PN_SRC1] = *like;
   s->task.layout[PN_DST] = pn_layout_any(like->shape);
+  s->task.layout[PN_DST].type = like->type;
   st = s->device->ops->prepare(s->device, &s->task, &s->kernel);
   if (st == PN_ERR_UNSUPPORTED && !s->device->ops->far) {
     s->device = p->host;

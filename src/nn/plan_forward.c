@@ -33,12 +33,15 @@ static pn_status add_outputs(pn_plan *p, pn_chain *c, pn_step *s) {
   return st;
 }
 
-/* The first answer for WEIGHT fixes the storage, unless the caller has. */
+/* The first answer fixes the storage, unless the caller has. */
 static void fix_weight_layout(pn_plan *p, const pn_chain *c, const pn_step *s) {
   int weight = pn_graph_node(p->spec.graph, c->node[0])->weight;
+  pn_layout stored;
 
   if (weight < 0 || p->weight[weight].n_copies) return;
-  pn_value_set(&p->weight[weight], &s->task.layout[PN_WEIGHT], (pn_operand){AT_PARAM, weight});
+  stored = s->task.layout[s->task.layout[PN_DWEIGHT].tag[0] ? PN_DWEIGHT : PN_WEIGHT];
+  stored.type = PN_F32;
+  pn_value_set(&p->weight[weight], &stored, (pn_operand){AT_PARAM, weight});
 }
 
 static pn_status lower_chain(pn_plan *p, int start) {

@@ -1,6 +1,8 @@
 /* plan_info.c -- what a plan tells about itself. */
 #include "nn/plan_internal.h"
 
+#include "base/bf16.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +22,10 @@ static size_t operand_bytes(const pn_plan *p, const pn_operand *o) {
 }
 
 /* The first of `roles` (ended by PN_ROLE_COUNT) that the step uses. */
-static const char *first_tag(const pn_step *s, const pn_role *roles) {
+static pn_layout first_layout(const pn_step *s, const pn_role *roles) {
   for (; *roles < PN_ROLE_COUNT; roles++)
-    if (uses(s, (int)*roles)) return s->task.layout[*roles].tag;
-  return "-";
+    if (uses(s, (int)*roles)) return s->task.layout[*roles];
+  return (pn_layout){.tag = "-"};
 }
 
 static void layout_text(const pn_step *s, char *out, size_t out_bytes) {
@@ -31,8 +33,12 @@ static void layout_text(const pn_step *s, char *out, size_t out_bytes) {
   static const pn_role in_bwd[] = {PN_DDST, PN_SRC, PN_ROLE_COUNT};
   static const pn_role out_bwd[] = {PN_DMID, PN_DSRC, PN_DWEIGHT, PN_DGAMMA, PN_DST, PN_ROLE_COUNT};
 
-  snprintf(out, out_bytes, "%s -> %s", first_tag(s, s->backward ? in_bwd : in_fwd),
-           first_tag(s, s->backward ? out_bwd : out_fwd));
+  pn_layout from = first_layout(s, s->backward ? in_bwd : in_fwd);
+  pn_layout to = first_layout(s, s->backward ? out_bwd : out_fwd);
+  bool convert = from.type != to.type, half = to.type == PN_BF16;
+
+  snprintf(out, out_bytes, "%s%s -> %s%s", from.tag, convert && !half ? " bf16" : "", to.tag,
+           half ? " bf16" : "");
 }
 
 void pn_plan_step_info(const pn_plan *p, int i, pn_step_info *out) {
@@ -62,13 +68,22 @@ static bool all_finite(const float *x, size_t count) {
   return true;
 }
 
+static bool operand_finite(const void *x, size_t bytes, pn_dtype type) {
+  const pn_bf16 *half = x;
+
+  if (type != PN_BF16) return all_finite(x, bytes / sizeof(float));
+  for (size_t i = 0; i < bytes / sizeof *half; i++)
+    if (!isfinite(pn_bf16_to_f32(half[i]))) return false;
+  return true;
+}
+
 /* An operand that cannot be read counts as finite: the error itself is told elsewhere. */
-static bool peek_finite(const pn_plan *p, const void *at, size_t bytes) {
+static bool peek_finite(const pn_plan *p, const void *at, size_t bytes, pn_dtype type) {
   void *host = NULL;
   bool finite;
 
-  if (!p->far) return all_finite(at, bytes / sizeof(float));
-  finite = pn_plan_peek(p, at, bytes, &host) != PN_OK || all_finite(host, bytes / sizeof(float));
+  if (!p->far) return operand_finite(at, bytes, type);
+  finite = pn_plan_peek(p, at, bytes, &host) != PN_OK || operand_finite(host, bytes, type);
   free(host);
   return finite;
 }
@@ -83,7 +98,7 @@ static bool result_finite(const pn_plan *p, int i) {
     size_t bytes = operand_bytes(p, &s->operand[r]);
     if (!uses(s, r) || (r == PN_DST && s->backward && s->operand[PN_DDST].at != AT_NOWHERE))
       continue; /* backward reads DST, but a reorder writes it */
-    if (!peek_finite(p, p->bound[i].ptr[r], bytes)) return false;
+    if (!peek_finite(p, p->bound[i].ptr[r], bytes, s->task.layout[r].type)) return false;
   }
   return true;
 }

@@ -24,9 +24,16 @@ static void weight_layouts(const pn_plan *p, const pn_chain *c, pn_layout *l) {
   l[PN_BIAS] = l[PN_DBIAS] = pn_layout_plain(pn_shape1(op->weight.dim[0]));
 }
 
+static pn_layout any_of(pn_shape shape, pn_dtype type) {
+  pn_layout l = pn_layout_any(shape);
+  l.type = type;
+  return l;
+}
+
 /* Layouts as the kernel would find them: empty tags where it may choose. */
 pn_task pn_task_begin(const pn_plan *p, const pn_chain *c, pn_pass pass) {
-  pn_task t = {.pass = pass, .n_ops = c->n, .training = p->spec.training};
+  pn_task t = {
+      .pass = pass, .n_ops = c->n, .training = p->spec.training, .precision = p->spec.precision};
   const pn_op_desc *first = &p->op[c->node[0]], *last = &p->op[c->node[c->n - 1]];
   const pn_value *dst = &p->value[c->node[c->n - 1]];
 
@@ -34,11 +41,12 @@ pn_task pn_task_begin(const pn_plan *p, const pn_chain *c, pn_pass pass) {
   t.aux_bytes = pass == PN_FORWARD ? 0 : c->aux_bytes;
   for (int k = 0; k < c->n_in; k++) {
     t.layout[pn_src_role(k)] = p->value[c->input[k]].copy[0].layout;
-    t.layout[pn_dsrc_role(k)] = pn_layout_any(t.layout[pn_src_role(k)].shape);
+    t.layout[pn_dsrc_role(k)] =
+        any_of(t.layout[pn_src_role(k)].shape, t.layout[pn_src_role(k)].type);
   }
-  t.layout[PN_DST] = dst->n_copies ? dst->copy[0].layout : pn_layout_any(last->out);
-  t.layout[PN_DDST] = pn_layout_any(last->out);
-  t.layout[PN_DMID] = pn_layout_any(first->out);
+  t.layout[PN_DST] = dst->n_copies ? dst->copy[0].layout : any_of(last->out, t.precision);
+  t.layout[PN_DDST] = any_of(last->out, t.precision);
+  t.layout[PN_DMID] = any_of(first->out, t.precision);
   t.layout[PN_LABEL] = pn_layout_plain(pn_shape1(p->spec.batch));
   weight_layouts(p, c, t.layout);
   for (int r = PN_GAMMA; r <= PN_DBETA && c->norm >= 0; r++)
@@ -113,12 +121,12 @@ pn_status pn_buffer_add(pn_plan *p, size_t bytes, bool workspace, int *out) {
 }
 
 pn_status pn_buffer_add_layout(pn_plan *p, const pn_layout *l, pn_operand *out) {
-  int64_t count;
-  pn_status st = pn_layout_count(l, &count);
+  size_t bytes;
+  pn_status st = pn_layout_bytes(l, &bytes);
 
   if (st != PN_OK) return st;
   out->at = AT_BUFFER;
-  return pn_buffer_add(p, (size_t)count * sizeof(float), false, &out->index);
+  return pn_buffer_add(p, bytes, false, &out->index);
 }
 
 void pn_value_set(pn_value *v, const pn_layout *l, pn_operand where) {
@@ -127,13 +135,24 @@ void pn_value_set(pn_value *v, const pn_layout *l, pn_operand where) {
   v->n_copies = 1;
 }
 
+/* "convert conv1.weight", where the type changes; else "reorder". */
+static void reorder_name(const pn_plan *p, const pn_layout *from, pn_operand src,
+                         const pn_layout *to, char name[PN_NAME_BYTES]) {
+  const char *param = src.at == AT_PARAM ? pn_graph_param(p->spec.graph, src.index)->name : "";
+
+  if (from->type == to->type)
+    snprintf(name, PN_NAME_BYTES, "reorder");
+  else
+    snprintf(name, PN_NAME_BYTES, "convert%s%.48s", *param ? " " : "", param);
+}
+
 pn_status pn_reorder_add(pn_plan *p, const pn_step *like, const pn_layout *from, pn_operand src,
                          const pn_layout *to, pn_operand dst) {
   pn_step s = {.device = p->spec.device, .unit = like->unit};
   pn_status st;
 
   s.backward = like->backward;
-  snprintf(s.name, sizeof s.name, "reorder");
+  reorder_name(p, from, src, to, s.name);
   s.task.uses = 1u << PN_SRC | 1u << PN_DST;
   s.task.layout[PN_SRC] = *from;
   s.task.layout[PN_DST] = *to;

@@ -11,6 +11,7 @@ static const struct {
     [PN_I32] = {"i32", sizeof(int32_t)},
     [PN_I64] = {"i64", sizeof(int64_t)},
     [PN_F32] = {"f32", sizeof(float)},
+    [PN_BF16] = {"bf16", sizeof(uint16_t)},
     [PN_F64] = {"f64", sizeof(double)},
 };
 

@@ -5,6 +5,8 @@
  * a, b (extent 2, step 16), c, d, b (extent 16, step 1). */
 #include "tensor/layout.h"
 
+#include "base/bf16.h"
+
 #include <string.h>
 
 enum { MAX_AXES = 12, MAX_BLOCK = 1 << 16 };
@@ -104,7 +106,7 @@ bool pn_layout_is_plain(const pn_layout *l) {
 }
 
 bool pn_layout_equal(const pn_layout *a, const pn_layout *b) {
-  return pn_shape_equal(a->shape, b->shape) && strcmp(a->tag, b->tag) == 0;
+  return a->type == b->type && pn_shape_equal(a->shape, b->shape) && strcmp(a->tag, b->tag) == 0;
 }
 
 pn_status pn_layout_count(const pn_layout *l, int64_t *count) {
@@ -116,6 +118,14 @@ pn_status pn_layout_count(const pn_layout *l, int64_t *count) {
   *count = 1;
   for (int i = 0; i < a.n; i++) *count *= a.axis[i].extent;
   return PN_OK;
+}
+
+pn_status pn_layout_bytes(const pn_layout *l, size_t *bytes) {
+  int64_t count;
+  pn_status st = pn_layout_count(l, &count);
+
+  *bytes = (size_t)count * pn_dtype_bytes(l->type);
+  return st;
 }
 
 /* One row along the innermost axis, whose first element has logical index `at`.  Offsets in the
@@ -148,8 +158,28 @@ static bool next_row(const struct axes *a, int64_t *digit, int64_t *at) {
   return false;
 }
 
-/* The one walk of pack and unpack: exactly one of `pack_to` and `unpack_to` is given. */
-static pn_status walk(const pn_layout *l, const float *from, float *pack_to, float *unpack_to) {
+static void pack_row(const float *from, int64_t stride, int64_t valid, int64_t extent, float *to) {
+  for (int64_t i = 0; i < valid; i++) to[i] = from[i * stride];
+  for (int64_t i = valid; i < extent; i++) to[i] = 0;
+}
+
+static void pack_row_bf16(const float *from, int64_t stride, int64_t valid, int64_t extent,
+                          pn_bf16 *to) {
+  for (int64_t i = 0; i < valid; i++) to[i] = pn_bf16_of(from[i * stride]);
+  for (int64_t i = valid; i < extent; i++) to[i] = 0;
+}
+
+static void unpack_row(const pn_layout *l, const void *stored, int64_t at, int64_t valid, float *to,
+                       int64_t stride) {
+  if (l->type == PN_BF16)
+    for (int64_t i = 0; i < valid; i++)
+      to[i * stride] = pn_bf16_to_f32(((const pn_bf16 *)stored)[at + i]);
+  else
+    for (int64_t i = 0; i < valid; i++) to[i * stride] = ((const float *)stored)[at + i];
+}
+
+/* The one walk of pack (from `logical`) and unpack (from `stored`). */
+static pn_status walk(const pn_layout *l, float *logical, void *stored, bool pack) {
   struct axes a;
   int64_t digit[MAX_AXES] = {0}, at[PN_MAX_DIMS] = {0}, row = 0, first, stride = 0, valid;
   pn_status st = parse(l, &a);
@@ -161,20 +191,21 @@ static pn_status walk(const pn_layout *l, const float *from, float *pack_to, flo
   inner = &a.axis[a.n - 1];
   do {
     row_offsets(l, inner, at, &first, &stride, &valid);
-    if (pack_to) {
-      for (int64_t i = 0; i < valid; i++) pack_to[row + i] = from[first + i * stride];
-      for (int64_t i = valid; i < inner->extent; i++) pack_to[row + i] = 0;
-    } else
-      for (int64_t i = 0; i < valid; i++) unpack_to[first + i * stride] = from[row + i];
+    if (!pack)
+      unpack_row(l, stored, row, valid, logical + first, stride);
+    else if (l->type == PN_BF16)
+      pack_row_bf16(logical + first, stride, valid, inner->extent, (pn_bf16 *)stored + row);
+    else
+      pack_row(logical + first, stride, valid, inner->extent, (float *)stored + row);
     row += inner->extent;
   } while (next_row(&a, digit, at));
   return PN_OK;
 }
 
-pn_status pn_layout_pack(const pn_layout *l, const float *logical, float *stored) {
-  return walk(l, logical, stored, NULL);
+pn_status pn_layout_pack(const pn_layout *l, const float *logical, void *stored) {
+  return walk(l, (float *)logical, stored, true);
 }
 
-pn_status pn_layout_unpack(const pn_layout *l, const float *stored, float *logical) {
-  return walk(l, stored, NULL, logical);
+pn_status pn_layout_unpack(const pn_layout *l, const void *stored, float *logical) {
+  return walk(l, logical, (void *)stored, false);
 }

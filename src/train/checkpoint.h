@@ -1,9 +1,9 @@
 /* checkpoint.h -- what a run leaves behind to go on from: RUN/checkpoints/step_N.
  *
- *   manifest.json   format, model, data, tensors (name, shape, kinds), parts, step, epoch, state of
- *                   the run (sums of the epoch, epochs so far, best, ...), options
- *   part_RRRR.h5    what rank R owns: /KIND/NAME, f32 in the logical order (N C H W, O I H W, O I),
- *                   attribute crc32c; KIND is param or an optimizer state (exp_avg, ...)
+ *   manifest.json   format, model, precision, data, tensors (name, shape, kinds), parts, step,
+ * epoch, state of the run (sums of the epoch, epochs so far, best, ...), options part_RRRR.h5 what
+ * rank R owns: /KIND/NAME, f32 in the logical order (N C H W, O I H W, O I), attribute crc32c; KIND
+ * is param or an optimizer state (exp_avg, ...)
  *
  * Written as step_N.tmp, synced, renamed: a folder without .tmp is complete.  Older ones go only
  * after that.  The files depend neither on the device's layouts nor on the number of ranks. */
@@ -21,6 +21,7 @@ typedef struct {
   const pn_model_config *model; /* as built */
   const pn_dataset *data;
   const pn_graph *graph;
+  pn_dtype precision; /* in effect; the file is f32 in any case */
   pn_strategy *strategy;
   pn_comm *comm;
   int64_t step, epoch; /* steps and epochs done */
@@ -34,7 +35,7 @@ pn_status pn_checkpoint_save(const pn_checkpoint *k);
 
 typedef struct {
   char folder[PN_RUN_PATH_BYTES]; /* of the checkpoint */
-  char model[32];
+  char model[32], precision[8];   /* what the run computed in */
   int64_t step;
   pn_model_config config;
   json_t *manifest; /* owned */

@@ -1,6 +1,7 @@
 /* eval_run.c -- evaluate what a training run left behind. */
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
+#include "train/precision.h"
 #include "train/rank_device.h"
 
 #include <stdlib.h>
@@ -72,6 +73,8 @@ static pn_status open_run(eval_run *r, const pn_eval_job *job, pn_comm *c) {
   PN_TRY(check_data(r, job->run_path, job->data_path));
   PN_TRY(check_split(r, job));
   PN_TRY(pn_model_build(r->saved.model, &r->saved.config, &r->graph));
+  PN_TRY(pn_precision_of(r->device, job->precision ? job->precision : r->saved.precision,
+                         &spec.precision));
   spec.graph = r->graph;
   spec.device = r->device;
   spec.data = r->data;

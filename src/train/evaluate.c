@@ -45,8 +45,11 @@ static pn_status scores_alloc(int64_t n, int outputs, scores *s) {
 }
 
 pn_status pn_evaluator_create(const pn_eval_spec *spec, pn_evaluator **out) {
-  pn_plan_spec plan = {
-      .graph = spec->graph, .device = spec->device, .batch = PN_EVAL_BATCH, .params = spec->map};
+  pn_plan_spec plan = {.graph = spec->graph,
+                       .device = spec->device,
+                       .batch = PN_EVAL_BATCH,
+                       .params = spec->map,
+                       .precision = spec->precision};
   pn_evaluator *e = calloc(1, sizeof *e);
   pn_status st = PN_OK;
 

@@ -17,6 +17,7 @@ enum { PN_EVAL_BATCH = 32 };
 typedef struct {
   const pn_graph *graph; /* all borrowed */
   pn_device *device;
+  pn_dtype precision;
   const pn_param_map *map; /* NULL: choose one (see pn_evaluator_map) */
   pn_comm *comm;
   pn_dataset *data;

@@ -57,12 +57,13 @@ static json_t *data_json(const pn_dataset *d) {
 static json_t *manifest_json(const pn_checkpoint *k, const int64_t *counts) {
   const pn_train_config *c = k->cfg;
   return json_pack(
-      "{s:s, s:i, s:{s:s, s:o}, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:i, s:s, s:O?, s:O?}", "format",
-      PN_CHECKPOINT_FORMAT, "version", PN_CHECKPOINT_VERSION, "model", "name", c->model, "config",
-      pn_model_config_json(k->model), "data", data_json(k->data), "tensors", tensors_json(k),
-      "parts", parts_json(counts, pn_comm_size(k->comm)), "step", (json_int_t)k->step, "epoch",
-      (json_int_t)k->epoch, "seed", (json_int_t)c->seed, "strategy", c->strategy, "ranks",
-      pn_comm_size(k->comm), "optimizer", c->optim.name, "options", c->options, "state", k->state);
+      "{s:s, s:i, s:{s:s, s:o}, s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:i, s:s, s:s, s:O?, s:O?}",
+      "format", PN_CHECKPOINT_FORMAT, "version", PN_CHECKPOINT_VERSION, "model", "name", c->model,
+      "config", pn_model_config_json(k->model), "data", data_json(k->data), "tensors",
+      tensors_json(k), "parts", parts_json(counts, pn_comm_size(k->comm)), "step",
+      (json_int_t)k->step, "epoch", (json_int_t)k->epoch, "seed", (json_int_t)c->seed, "strategy",
+      c->strategy, "ranks", pn_comm_size(k->comm), "optimizer", c->optim.name, "precision",
+      pn_dtype_name(k->precision), "options", c->options, "state", k->state);
 }
 
 static pn_status write_manifest(const pn_checkpoint *k, const pn_step_folder *f,
@@ -133,20 +134,22 @@ done:
 
 static pn_status parse_manifest(const char *path, const char *text, pn_saved_run *s) {
   json_error_t where;
-  const char *format = NULL, *model = NULL;
+  const char *format = NULL, *model = NULL, *precision = "f32"; /* older ones do not say */
   json_t *config = NULL;
   int version = 0;
 
   if (!(s->manifest = json_loads(text, 0, &where)))
     return PN_FAIL(PN_ERR_FORMAT, "%s:%d: %s", path, where.line, where.text);
-  if (json_unpack(s->manifest, "{s:s, s:i, s:{s:s, s:o}}", "format", &format, "version", &version,
-                  "model", "name", &model, "config", &config) != 0 ||
+  if (json_unpack(s->manifest, "{s:s, s:i, s:{s:s, s:o}, s?s}", "format", &format, "version",
+                  &version, "model", "name", &model, "config", &config, "precision",
+                  &precision) != 0 ||
       strcmp(format, PN_CHECKPOINT_FORMAT) != 0)
     return PN_FAIL(PN_ERR_FORMAT, "%s is not a pneuma checkpoint", path);
   if (version != PN_CHECKPOINT_VERSION)
     return PN_FAIL(PN_ERR_FORMAT, "%s: version %d, this build reads %d", path, version,
                    PN_CHECKPOINT_VERSION);
   snprintf(s->model, sizeof s->model, "%s", model);
+  snprintf(s->precision, sizeof s->precision, "%s", precision);
   return pn_model_config_parse(config, path, &s->config);
 }
 

@@ -23,9 +23,9 @@ static void keep(pn_plan_set *s, pn_plan *p, int64_t batch) {
   s->batch[s->n++] = batch;
 }
 
-pn_status pn_plan_set_create(const pn_graph *g, pn_device *d, int64_t layout_batch,
-                             const int64_t sizes[PN_MAX_PLANS], pn_plan_set *out) {
-  pn_plan_spec spec = {.graph = g, .device = d, .batch = layout_batch, .training = true};
+pn_status pn_plan_set_create(const pn_plan_spec *like, const int64_t sizes[PN_MAX_PLANS],
+                             pn_plan_set *out) {
+  pn_plan_spec spec = *like;
   pn_plan *first = NULL;
   pn_status st = PN_OK;
 
@@ -37,7 +37,7 @@ pn_status pn_plan_set_create(const pn_graph *g, pn_device *d, int64_t layout_bat
     pn_plan *p = NULL;
     if (sizes[i] == 0 || pn_plan_set_get(out, sizes[i])) continue;
     spec.batch = sizes[i];
-    if (sizes[i] == layout_batch) {
+    if (sizes[i] == like->batch) {
       p = first;
       first = NULL;
     } else {

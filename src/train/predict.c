@@ -5,6 +5,7 @@
 #include "data/image_file.h"
 #include "train/checkpoint.h"
 #include "train/evaluate.h"
+#include "train/precision.h"
 #include "train/probs.h"
 #include "train/rank_device.h"
 
@@ -71,6 +72,8 @@ static pn_status open_plan(predictor *p) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_model_build(p->saved.model, &p->saved.config, &p->graph));
+  PN_TRY(pn_precision_of(p->device, p->job->precision ? p->job->precision : p->saved.precision,
+                         &spec.precision));
   spec.graph = p->graph;
   spec.device = p->device;
   PN_TRY(pn_plan_create(&spec, &p->plan));

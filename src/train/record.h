@@ -67,7 +67,7 @@ pn_status pn_record_epoch(pn_record *r, const pn_epoch_row *row);
 /* What the numbers of the result do not say. */
 typedef struct {
   const pn_train_config *cfg;
-  const char *device;
+  const char *device, *precision;
   int ranks;
   size_t bytes_arena;
   const pn_bucket_choice *buckets;

@@ -46,7 +46,7 @@ static json_t *what_ran(const pn_record *r, const pn_run_facts *f, const pn_trai
   return json_pack("{s:s, s:I, s:s, s:i, s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:f, s:O, s:o}",
                    "model", c->model, "parameters", (json_int_t)o->parameters, "strategy",
                    c->strategy, "ranks", f->ranks, "threads", c->threads, "device", f->device,
-                   "precision", c->precision, "batch_rule", c->batch_global ? "global" : "local",
+                   "precision", f->precision, "batch_rule", c->batch_global ? "global" : "local",
                    "global_batch", (json_int_t)o->global_batch, "steps", (json_int_t)o->steps,
                    "steps_per_epoch", (json_int_t)f->steps_per_epoch, "data_digest",
                    pn_dataset_digest(r->data), "seconds", o->seconds, "epochs", r->epochs,

@@ -22,6 +22,7 @@ typedef struct {
   pn_model_config model; /* with the data's sizes */
   pn_graph *graph;
   pn_device *device;
+  pn_dtype precision; /* in effect */
   pn_optim *optim;
   pn_group *groups; /* [parameters] */
   pn_schedule schedule;

@@ -1,6 +1,7 @@
 /* run_setup.c -- from a configuration and a data set to everything that the step loop needs. */
 #include "base/clock.h"
 #include "base/digest.h"
+#include "train/precision.h"
 #include "train/rank_device.h"
 #include "train/run.h"
 
@@ -16,9 +17,6 @@ static pn_status check_config(const pn_train_config *c, const pn_dataset *d) {
     return PN_FAIL(PN_ERR_ARG,
                    "train.exact=true cuts the images of a step into train.leaves parts, on any "
                    "number of ranks: it needs train.batch_rule=global and train.accumulate=1");
-  if (c->precision[0] && strcmp(c->precision, "f32") != 0)
-    return PN_FAIL(PN_ERR_UNSUPPORTED, "train.precision=%s: this version computes in f32",
-                   c->precision);
   if (pn_dataset_count(d, PN_TRAIN) < 1)
     return PN_FAIL(
         PN_ERR_ARG,
@@ -66,10 +64,15 @@ static pn_status make_plans(pn_run *r) {
   const pn_batches *b = &r->batches;
   int64_t last = (r->n_steps < b->steps ? r->n_steps : b->steps) - 1;
   int64_t sizes[PN_MAX_PLANS];
+  pn_plan_spec like = {.graph = r->graph,
+                       .device = r->device,
+                       .batch = pn_batches_largest(b),
+                       .training = true,
+                       .precision = r->precision};
 
   pn_batches_sizes(b, 0, sizes); /* of a full step, of the last */
   pn_batches_sizes(b, last, sizes + 2);
-  return pn_plan_set_create(r->graph, r->device, pn_batches_largest(b), sizes, &r->plans);
+  return pn_plan_set_create(&like, sizes, &r->plans);
 }
 
 /* Nothing here talks to other ranks. */
@@ -89,8 +92,12 @@ done:
 }
 
 static pn_status make_device(pn_run *r) {
-  pn_device_spec spec = {.name = r->cfg->device, .threads = r->cfg->threads, .tf32 = r->cfg->tf32};
-  return pn_rank_device(r->comm, &spec, r->cfg->share_gpu, &r->device);
+  const pn_train_config *c = r->cfg;
+  pn_device_spec spec = {.name = c->device, .threads = c->threads, .tf32 = c->tf32};
+  pn_status st = pn_rank_device(r->comm, &spec, c->share_gpu, &r->device);
+
+  if (st != PN_OK) return st;
+  return pn_precision_agree(r->comm, r->device, c->precision, c->precision_fallback, &r->precision);
 }
 
 static pn_status make_strategy(pn_run *r) {
@@ -156,6 +163,7 @@ static pn_status make_feed(pn_run *r) {
 static pn_status setup_local(pn_run *r) {
   pn_eval_spec eval = {.graph = r->graph,
                        .device = r->device,
+                       .precision = r->precision,
                        .map = &r->plans.map,
                        .comm = r->comm,
                        .data = r->data,

@@ -5,6 +5,7 @@ static const double SAVE_EVERY_S = 60; /* at the end of the first epoch after th
 
 pn_status pn_run_save(pn_run *r) {
   pn_checkpoint k = {.cfg = r->cfg,
+                     .precision = r->precision,
                      .model = &r->model,
                      .data = r->data,
                      .graph = r->graph,

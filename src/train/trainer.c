@@ -230,6 +230,7 @@ done:
 static pn_status finish(pn_run *r, pn_train_result *out) {
   pn_run_facts facts = {.cfg = r->cfg,
                         .device = r->device->ops->name,
+                        .precision = pn_dtype_name(r->precision),
                         .ranks = pn_comm_size(r->comm),
                         .buckets = &r->strategy->buckets,
                         .steps_per_epoch = r->batches.steps,

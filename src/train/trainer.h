@@ -26,8 +26,9 @@ typedef struct {
 typedef struct {
   char model[32];
   pn_model_config model_config; /* size, channels and classes are filled from the data */
-  char strategy[16], device[16], precision[8];
-  bool share_gpu, tf32; /* device cuda: several ranks may use one; f32 products by TF32 */
+  char strategy[16], device[16], precision[8]; /* precision "": f32 */
+  bool precision_fallback; /* f32 on all ranks where one has no such instructions, not an error */
+  bool share_gpu, tf32;    /* device cuda: several ranks may use one; f32 products by TF32 */
   pn_optim_config optim;
   pn_schedule_config schedule; /* name "": constant */
   char lr_scale[8];            /* "none", "linear", "sqrt" of images per step / lr_batch */
@@ -97,6 +98,7 @@ typedef struct {
   const char *run_path, *data_path; /* borrowed */
   const char *checkpoint;           /* see pn_saved_run_open; NULL: auto */
   const char *scores_path;          /* CSV of the probabilities; NULL: none */
+  const char *precision;            /* borrowed; NULL: that of the run */
   pn_split split;
   int threads;
 } pn_eval_job;

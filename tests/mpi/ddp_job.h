@@ -88,8 +88,11 @@ static inline void start(job *j, const job_spec *x, pn_comm *c) {
   pn_partition(batch, pn_comm_rank(c), ranks, &j->first, &j->mine);
   sizes[0] = (j->mine + parts - 1) / parts;
   sizes[1] = j->mine / parts;
-  ok(pn_plan_set_create(j->graph, j->device, ((batch + ranks - 1) / ranks + parts - 1) / parts,
-                        sizes, &j->plans));
+  pn_plan_spec like = {.graph = j->graph,
+                       .device = j->device,
+                       .batch = ((batch + ranks - 1) / ranks + parts - 1) / parts,
+                       .training = true};
+  ok(pn_plan_set_create(&like, sizes, &j->plans));
   pn_strategy_spec spec = {.graph = j->graph,
                            .map = &j->plans.map,
                            .optim = j->optim,

@@ -254,7 +254,7 @@ static void test_refusals(void **state) {
   c.epochs = 0;
   expect(pn_train(&c, world, d, &r), PN_ERR_ARG, "nothing to do");
   c = config("ddp");
-  strcpy(c.precision, "bf16");
+  strcpy(c.precision, "fp16");
   expect(pn_train(&c, world, d, &r), PN_ERR_UNSUPPORTED, "f32");
   c = config("ddp");
   strcpy(c.model, "custom_cn");

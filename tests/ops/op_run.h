@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/bf16.h"
 #include "base/rng.h"
 #include "op_cases.h"
 
@@ -18,6 +19,8 @@
 #include <stdlib.h>
 
 enum { MAX_BATCH = 64 };
+
+static pn_dtype op_precision; /* of the tasks, and of what the operands are rounded to */
 
 /* Plain row-major operands by role; aux: the device's bytes. */
 typedef struct {
@@ -90,6 +93,18 @@ static inline void fill_normal(float *x, int64_t n, uint64_t stream, float scale
   for (int64_t i = 0; i < n; i++) x[i] = scale * (float)pn_rng_normal(&r);
 }
 
+/* What is bf16 in a plan of bf16. */
+static inline bool is_activation(int r) {
+  return r == PN_SRC || r == PN_DST || (r >= PN_DSRC && r <= PN_DMID) ||
+         (r >= PN_SRC1 && r <= PN_DADD);
+}
+
+/* Operands as bf16 holds them, so that only the kernels' own rounding shows. */
+static inline void round_operands(float *x, int64_t n) {
+  for (int64_t i = 0; i < n && op_precision == PN_BF16; i++)
+    x[i] = pn_bf16_to_f32(pn_bf16_of(x[i]));
+}
+
 static inline void op_data_make(const op_case *c, const pn_op_desc *op, op_data *d) {
   static uint64_t id[MAX_BATCH];
   static float scale[MAX_BATCH];
@@ -114,6 +129,9 @@ static inline void op_data_make(const op_case *c, const pn_op_desc *op, op_data 
     id[i] = 100 + 7 * (uint64_t)i;
     scale[i] = i == 2 ? 0.0f : 0.25f + 0.125f * (float)i;
   }
+  for (int i = 0; i < N_TENSOR_ROLES; i++)
+    round_operands(d->plain[tensor_roles[i]],
+                   pn_shape_count(role_shape(op, c->n_ops, (int)tensor_roles[i])));
   d->ctx = (pn_step_ctx){.seed = 99, .epoch = 4, .sample_id = id, .sample_scale = scale};
 }
 
@@ -124,7 +142,7 @@ static inline void op_data_free(op_data *d) {
 
 static inline pn_task op_task(const pn_op_desc *op, int n, pn_pass pass, const char *tag,
                               bool first_diff) {
-  pn_task t = {.pass = pass, .n_ops = n, .training = true};
+  pn_task t = {.pass = pass, .n_ops = n, .training = true, .precision = op_precision};
 
   for (int i = 0; i < n; i++) t.op[i] = &op[i];
   for (int i = 0; i < N_TENSOR_ROLES; i++) {
@@ -135,6 +153,7 @@ static inline pn_task op_task(const pn_op_desc *op, int n, pn_pass pass, const c
     if (r >= PN_GAMMA) chosen = false;
     t.layout[r] = chosen && r != PN_DBIAS ? pn_layout_any(s) : pn_layout_plain(s);
     if (!chosen && s.n_dims == 4 && tag) strcpy(t.layout[r].tag, tag);
+    if (is_activation(r)) t.layout[r].type = op_precision;
   }
   t.layout[PN_LABEL] = pn_layout_plain(pn_shape1(op[0].in.dim[0]));
   return t;
@@ -245,7 +264,8 @@ static inline pn_status op_pass(pn_device *d, pn_task *t, op_data *data, bool *r
   *ran = k.run != NULL;
   if (t->pass == PN_FORWARD) {
     data->dst = t->layout[PN_DST];
-    data->weight = t->layout[PN_WEIGHT];
+    data->weight = t->layout[t->layout[PN_DWEIGHT].tag[0] ? PN_DWEIGHT : PN_WEIGHT];
+    data->weight.type = PN_F32;
   }
   if (impl) snprintf(impl, PN_IMPL_BYTES, "%s", k.impl);
   if (t->pass == PN_FORWARD && t->aux_bytes) {

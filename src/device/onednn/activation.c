@@ -23,6 +23,7 @@ struct range {
   }
 
 RUN(add_run, pn_simd_add(ptr[PN_SRC], ptr[PN_SRC1], ptr[PN_DST], s->count, s->threads))
+RUN(add_half, pn_simd_add_bf16(ptr[PN_SRC], ptr[PN_SRC1], ptr[PN_DST], s->count, s->threads))
 RUN(sigmoid_run, pn_simd_sigmoid(ptr[PN_SRC], ptr[PN_DST], s->count, s->threads))
 RUN(sigmoid_back,
     pn_simd_sigmoid_back(ptr[PN_DST], ptr[PN_DDST], ptr[PN_DSRC], s->count, s->threads))
@@ -46,6 +47,7 @@ static const struct row {
 
 /* The layout all operands share; `like` is the one that is there. */
 static pn_status choose(const struct row *row, pn_layout *like, int64_t *count) {
+  pn_dtype type = like->type;
   pn_status st = PN_OK;
 
   if (!row->blocked || !like->tag[0]) *like = pn_layout_plain(like->shape);
@@ -54,6 +56,7 @@ static pn_status choose(const struct row *row, pn_layout *like, int64_t *count) 
   *like = pn_layout_plain(like->shape);
   PN_TRY(pn_layout_count(like, count));
 done:
+  like->type = type;
   return st;
 }
 
@@ -78,6 +81,7 @@ pn_status dnn_activation_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   if (!forward && (t->pass != PN_BACKWARD_DATA || !row->back))
     return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: no such pass of %s", pn_op_name(op->kind));
   if (!(s = calloc(1, sizeof *s))) return PN_FAIL(PN_ERR_NOMEM, "onednn: activation");
+  like.type = t->precision; /* bf16: sums only, see takes_bf16 */
   s->threads = d->threads;
   s->rows = op->in.dim[0];
   s->classes = op->in.n_dims > 1 ? op->in.dim[1] : 1;
@@ -90,6 +94,7 @@ pn_status dnn_activation_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   t->scratch_bytes = 0;
   if (forward) t->aux_bytes = 0;
   *out = (pn_kernel){.run = forward ? row->forward : row->back, .destroy = free, .state = s};
+  if (t->precision == PN_BF16) out->run = add_half;
   snprintf(out->impl, sizeof out->impl, "simd");
   return PN_OK;
 }

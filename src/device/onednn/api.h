@@ -20,10 +20,13 @@ struct dnn_md {
   bool made;
 };
 
-bool dnn_md_init(const pn_shape *s, dnnl_format_tag_t tag, struct dnn_md *out); /* false: unfit */
+/* False: unfit. */
+bool dnn_md_init(const pn_shape *s, pn_dtype type, dnnl_format_tag_t tag, struct dnn_md *out);
 void dnn_md_free(struct dnn_md *m);
 dnn_md_ref dnn_md_use(const struct dnn_md *m); /* NULL where not made */
 dnnl_status_t dnn_post_relu(dnnl_post_ops_t post);
+
+enum { DNN_MATMUL_SRC, DNN_MATMUL_WEIGHT, DNN_MATMUL_BIAS, DNN_MATMUL_DST, DNN_MATMUL_TENSORS };
 
 /* A convolution as asked of oneDNN. */
 struct dnn_conv {
@@ -32,6 +35,9 @@ struct dnn_conv {
   dnnl_dims_t stride, pad_before, pad_after;
   struct dnn_md src, weight, bias, dst; /* of diffs in backward; bias may be absent */
 };
+/* dst = src * weight [+ bias 1 x columns]. */
+dnnl_status_t dnn_matmul_create(dnnl_engine_t e, const struct dnn_md m[DNN_MATMUL_TENSORS],
+                                dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *pd);
 dnnl_status_t dnn_conv_create(dnnl_engine_t e, const struct dnn_conv *c, dnnl_primitive_attr_t attr,
                               dnnl_primitive_desc_t *pd);
 
@@ -62,7 +68,7 @@ void dnn_use_threads(const struct dnn_device *d);
  * fit the shape). */
 pn_status dnn_md_make(const pn_layout *l, struct dnn_md *out);
 /* The tag whose layout is exactly `md`; false where no tag names it. */
-bool dnn_tag_of(dnn_md_ref md, const pn_shape *shape, char tag[PN_TAG_BYTES]);
+bool dnn_tag_of(dnn_md_ref md, const pn_shape *shape, pn_dtype type, char tag[PN_TAG_BYTES]);
 
 /* A primitive with its memory objects; pointers are set when it runs. */
 enum { DNN_MAX_ARGS = 9 };
@@ -96,17 +102,23 @@ struct dnn_conv_request {
   pn_pass pass;
   const pn_op_desc *op; /* borrowed */
   bool training;
+  pn_dtype type; /* of activations and their diffs, and of the weights but in BACKWARD_WEIGHT */
   struct dnn_post post;
 };
+/* Where an operand's layout is open, bf16 takes NHWC, which all our kernels share. */
 pn_status dnn_conv_choose(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
                           pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
-/* Exactly these layouts (the open ones oneDNN's), and that code unless `impl` is "". */
+/* Types in `want` do not count: they follow from the request.  Exactly these layouts (the open ones
+ * oneDNN's), and that code unless `impl` is "". */
 bool dnn_conv_take(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
                    const char *impl, pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
 /* Evaluation with the weights of a training plan: its layouts where there is fast code for them, so
  * that no weight and no activation is reordered; else a blocked result.  False: none of these. */
 bool dnn_conv_take_stored(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
                           pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out);
+/* FORWARD of training in bf16: the layout in which the weights' gradient comes is that to store
+ * them in; into DWEIGHT. */
+void dnn_conv_storage(const struct dnn_conv_request *r, pn_task *t);
 pn_status dnn_conv_exec(const struct dnn_conv_request *r, const_dnnl_primitive_desc_t pd,
                         struct dnn_exec *out);
 /* Evaluation: conv + norm [+ add] [+ ReLU], and conv + add: one primitive, the rest as post-ops. */
@@ -134,6 +146,8 @@ int dnn_lanes(void);
 /* Preparation of one kind of chain; UNSUPPORTED: not this one. */
 pn_status dnn_conv_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 pn_status dnn_dense_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+/* inputs: of an image, padding of the layout included; the task has its layouts. */
+pn_status dnn_dense_bf16_prepare(pn_device *d, pn_task *t, int64_t inputs, pn_kernel *out);
 pn_status dnn_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 pn_status dnn_planes_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 pn_status dnn_concat_prepare(pn_device *d, pn_task *t, pn_kernel *out);

@@ -4,10 +4,11 @@
 #if DNNL_VERSION_MAJOR == 2
 #include <string.h>
 
-bool dnn_md_init(const pn_shape *s, dnnl_format_tag_t tag, struct dnn_md *out) {
+bool dnn_md_init(const pn_shape *s, pn_dtype type, dnnl_format_tag_t tag, struct dnn_md *out) {
+  dnnl_data_type_t t = type == PN_BF16 ? dnnl_bf16 : dnnl_f32;
   dnnl_dims_t dim = {0};
   memcpy(dim, s->dim, sizeof s->dim);
-  out->made = dnnl_memory_desc_init_by_tag(&out->d, s->n_dims, dim, dnnl_f32, tag) == dnnl_success;
+  out->made = dnnl_memory_desc_init_by_tag(&out->d, s->n_dims, dim, t, tag) == dnnl_success;
   return out->made;
 }
 
@@ -42,6 +43,15 @@ dnnl_status_t dnn_conv_create(dnnl_engine_t e, const struct dnn_conv *c, dnnl_pr
                               dnnl_primitive_desc_t *pd) {
   dnnl_convolution_desc_t desc;
   dnnl_status_t rc = describe(c, &desc);
+  return rc == dnnl_success ? dnnl_primitive_desc_create(pd, &desc, attr, e, NULL) : rc;
+}
+
+dnnl_status_t dnn_matmul_create(dnnl_engine_t e, const struct dnn_md m[DNN_MATMUL_TENSORS],
+                                dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *pd) {
+  dnnl_matmul_desc_t desc;
+  dnnl_status_t rc = dnnl_matmul_desc_init(
+      &desc, dnn_md_use(&m[DNN_MATMUL_SRC]), dnn_md_use(&m[DNN_MATMUL_WEIGHT]),
+      dnn_md_use(&m[DNN_MATMUL_BIAS]), dnn_md_use(&m[DNN_MATMUL_DST]));
   return rc == dnnl_success ? dnnl_primitive_desc_create(pd, &desc, attr, e, NULL) : rc;
 }
 #else

@@ -4,11 +4,11 @@
 #if DNNL_VERSION_MAJOR >= 3
 #include <string.h>
 
-bool dnn_md_init(const pn_shape *s, dnnl_format_tag_t tag, struct dnn_md *out) {
+bool dnn_md_init(const pn_shape *s, pn_dtype type, dnnl_format_tag_t tag, struct dnn_md *out) {
+  dnnl_data_type_t t = type == PN_BF16 ? dnnl_bf16 : dnnl_f32;
   dnnl_dims_t dim = {0};
   memcpy(dim, s->dim, sizeof s->dim);
-  out->made =
-      dnnl_memory_desc_create_with_tag(&out->d, s->n_dims, dim, dnnl_f32, tag) == dnnl_success;
+  out->made = dnnl_memory_desc_create_with_tag(&out->d, s->n_dims, dim, t, tag) == dnnl_success;
   return out->made;
 }
 
@@ -41,6 +41,13 @@ dnnl_status_t dnn_conv_create(dnnl_engine_t e, const struct dnn_conv *c, dnnl_pr
   return dnnl_convolution_forward_primitive_desc_create(
       pd, e, c->training ? dnnl_forward_training : dnnl_forward_inference, dnnl_convolution_direct,
       src, weight, bias, dst, c->stride, dense, c->pad_before, c->pad_after, attr);
+}
+
+dnnl_status_t dnn_matmul_create(dnnl_engine_t e, const struct dnn_md m[DNN_MATMUL_TENSORS],
+                                dnnl_primitive_attr_t attr, dnnl_primitive_desc_t *pd) {
+  return dnnl_matmul_primitive_desc_create(
+      pd, e, dnn_md_use(&m[DNN_MATMUL_SRC]), dnn_md_use(&m[DNN_MATMUL_WEIGHT]),
+      dnn_md_use(&m[DNN_MATMUL_BIAS]), dnn_md_use(&m[DNN_MATMUL_DST]), attr);
 }
 #else
 typedef int pn_onednn_v3_unused; /* a translation unit is never empty */

@@ -25,6 +25,17 @@ struct conv {
   struct dnn_exec exec;
 };
 
+static pn_dtype type_of(const struct dnn_conv_request *r, int tensor) {
+  return tensor == DNN_CONV_WEIGHT && r->pass == PN_BACKWARD_WEIGHT ? PN_F32 : r->type;
+}
+
+static pn_status make_md(const struct dnn_conv_request *r, const pn_layout *want, int tensor,
+                         struct dnn_md *out) {
+  pn_layout l = want[tensor];
+  l.type = type_of(r, tensor);
+  return dnn_md_make(&l, out);
+}
+
 /* The descriptor for one choice of layouts, NULL where there is none. */
 static dnnl_primitive_desc_t try_layouts(const struct dnn_conv_request *r,
                                          const pn_layout want[DNN_CONV_TENSORS]) {
@@ -38,9 +49,9 @@ static dnnl_primitive_desc_t try_layouts(const struct dnn_conv_request *r,
   memcpy(conv.stride, op->window.stride, sizeof op->window.stride);
   memcpy(conv.pad_before, op->window.pad_before, sizeof op->window.pad_before);
   memcpy(conv.pad_after, op->window.pad_after, sizeof op->window.pad_after);
-  PN_TRY(dnn_md_make(&want[DNN_CONV_SRC], &conv.src));
-  PN_TRY(dnn_md_make(&want[DNN_CONV_WEIGHT], &conv.weight));
-  PN_TRY(dnn_md_make(&want[DNN_CONV_DST], &conv.dst));
+  PN_TRY(make_md(r, want, DNN_CONV_SRC, &conv.src));
+  PN_TRY(make_md(r, want, DNN_CONV_WEIGHT, &conv.weight));
+  PN_TRY(make_md(r, want, DNN_CONV_DST, &conv.dst));
   if (op->bias && r->pass != PN_BACKWARD_DATA) PN_TRY(dnn_md_make(&bias, &conv.bias));
   PN_TRY(dnn_attr_make(&r->post, &attr));
   if (dnn_conv_create(r->device->engine, &conv, attr, &pd) != dnnl_success) pd = NULL;
@@ -70,8 +81,9 @@ static bool acceptable(const struct dnn_conv_request *r, const_dnnl_primitive_de
   const pn_shape shape[DNN_CONV_TENSORS] = {r->op->in, r->op->weight, r->op->out};
   if (is_reference(dnn_pd_impl(pd))) return false;
   for (int i = 0; i < DNN_CONV_TENSORS; i++) {
-    found[i].shape = shape[i];
-    if (!dnn_tag_of(md_of(pd, arg[i]), &shape[i], found[i].tag)) return false;
+    found[i] = pn_layout_any(shape[i]);
+    found[i].type = type_of(r, i);
+    if (!dnn_tag_of(md_of(pd, arg[i]), &shape[i], found[i].type, found[i].tag)) return false;
   }
   return true;
 }
@@ -117,10 +129,13 @@ static bool take_known(const struct dnn_conv_request *r, pn_layout found[DNN_CON
 pn_status dnn_conv_choose(const struct dnn_conv_request *r, const pn_layout want[DNN_CONV_TENSORS],
                           pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out) {
   static const char *const open[DNN_CONV_TENSORS] = {"", "", ""};
+  static const char *const nhwc[DNN_CONV_TENSORS] = {"acdb", "", "acdb"};
   pn_layout any[DNN_CONV_TENSORS], weight[DNN_CONV_TENSORS];
   char best[PN_IMPL_BYTES] = "";
 
   *out = NULL;
+  set_tags(r, nhwc, any);
+  if (r->type == PN_BF16 && dnn_conv_take(r, any, "", found, out)) return PN_OK;
   set_tags(r, open, any);
   set_tags(r, open, weight);
   weight[DNN_CONV_WEIGHT] = want[DNN_CONV_WEIGHT];
@@ -128,6 +143,7 @@ pn_status dnn_conv_choose(const struct dnn_conv_request *r, const pn_layout want
     return take_known(r, found, out)
                ? PN_OK
                : PN_FAIL(PN_ERR_UNSUPPORTED, "oneDNN: only reference code for this convolution");
+  if (r->type == PN_BF16) return PN_OK;
   /* the same code with what is there already saves reorders */
   snprintf(best, sizeof best, "%s", dnn_pd_impl(*out));
   dnnl_primitive_desc_t fitting = NULL;
@@ -202,7 +218,8 @@ bool dnn_conv_take_stored(const struct dnn_conv_request *r, const pn_layout want
                           pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *out) {
   pn_layout open[DNN_CONV_TENSORS], blocked[DNN_CONV_TENSORS];
 
-  if (r->pass != PN_FORWARD || r->training || !want[DNN_CONV_WEIGHT].tag[0]) return false;
+  if (r->pass != PN_FORWARD || r->training || !want[DNN_CONV_WEIGHT].tag[0] || r->type != PN_F32)
+    return false;
   memcpy(open, want, sizeof open);
   memcpy(blocked, want, sizeof blocked);
   open[DNN_CONV_SRC].tag[0] = blocked[DNN_CONV_WEIGHT].tag[0] = '\0';
@@ -212,9 +229,24 @@ bool dnn_conv_take_stored(const struct dnn_conv_request *r, const pn_layout want
          dnn_conv_take(r, blocked, "", found, out);
 }
 
+void dnn_conv_storage(const struct dnn_conv_request *r, pn_task *t) {
+  struct dnn_conv_request back = *r;
+  pn_layout open[DNN_CONV_TENSORS], found[DNN_CONV_TENSORS];
+  dnnl_primitive_desc_t pd = NULL;
+
+  if (r->pass != PN_FORWARD || r->type != PN_BF16) return;
+  back.pass = PN_BACKWARD_WEIGHT;
+  back.post = (struct dnn_post){.relu = false};
+  set_tags(&back, (const char *const[]){"", "", ""}, open);
+  if (dnn_conv_choose(&back, open, found, &pd) == PN_OK)
+    t->layout[PN_DWEIGHT] = found[DNN_CONV_WEIGHT];
+  if (pd) dnnl_primitive_desc_destroy(pd);
+}
+
 pn_status dnn_conv_single_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   const struct pass_row *row = &pass_rows[t->pass];
-  struct dnn_conv_request r = {d->impl, t->pass, t->op[0], t->training, {.relu = false}};
+  struct dnn_conv_request r = {d->impl,     t->pass,      t->op[0],
+                               t->training, t->precision, {.relu = false}};
   pn_layout want[DNN_CONV_TENSORS] = {t->layout[row->src], t->layout[row->weight],
                                       t->layout[row->dst]};
   pn_layout found[DNN_CONV_TENSORS];
@@ -228,6 +260,7 @@ pn_status dnn_conv_single_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   if (!dnn_conv_take_stored(&r, want, found, &pd)) PN_TRY(dnn_conv_choose(&r, want, found, &pd));
   PN_TRY(dnn_conv_exec(&r, pd, &c->exec));
   answer(&r, pd, found, t);
+  dnn_conv_storage(&r, t);
   *out = (pn_kernel){.run = conv_run, .destroy = conv_destroy, .state = c};
   snprintf(out->impl, sizeof out->impl, "%s", dnn_pd_impl(pd));
   c = NULL;

@@ -65,15 +65,33 @@ bool dnn_conv_norm_fits(const pn_task *t) {
   return t->pass == PN_FORWARD && (find(t, PN_OP_NORM) || find(t, PN_OP_ADD));
 }
 
+/* NHWC everywhere, what is added too. */
+static pn_status choose_bf16(struct dnn_conv_request *r, pn_task *t, bool added,
+                             pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *pd) {
+  static const char *const nhwc = "acdb";
+  pn_layout want[DNN_CONV_TENSORS] = {t->layout[PN_SRC], t->layout[PN_WEIGHT], t->layout[PN_DST]};
+  pn_status st;
+
+  if (added) {
+    snprintf(t->layout[PN_SRC1].tag, PN_TAG_BYTES, "%s", nhwc);
+    t->layout[PN_SRC1].type = PN_BF16;
+    r->post.added = &t->layout[PN_SRC1];
+  }
+  if ((st = dnn_conv_choose(r, want, found, pd)) != PN_OK) return st;
+  if (!added || strcmp(found[DNN_CONV_DST].tag, nhwc) == 0) return PN_OK;
+  return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: no bf16 convolution with a sum");
+}
+
 /* Where the layouts of training have fast code they stay: neither weights nor activations are
  * reordered, and unlike oneDNN's own choice for inference that code takes the sum.  What is added
  * has the layout of the result. */
-static pn_status choose(struct dnn_conv_request *r, const pn_task *t, bool added,
+static pn_status choose(struct dnn_conv_request *r, pn_task *t, bool added,
                         pn_layout found[DNN_CONV_TENSORS], dnnl_primitive_desc_t *pd) {
   const pn_layout any = pn_layout_any(t->layout[PN_DST].shape);
   pn_layout want[DNN_CONV_TENSORS] = {t->layout[PN_SRC], t->layout[PN_WEIGHT],
                                       added ? t->layout[PN_SRC1] : any};
 
+  if (r->type == PN_BF16) return choose_bf16(r, t, added, found, pd);
   if (added) r->post.added = &t->layout[PN_SRC1];
   if (dnn_conv_take_stored(r, want, found, pd)) return PN_OK;
   if (added) return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: no convolution with a sum");
@@ -99,7 +117,7 @@ static void answer(struct conv_norm *c, const pn_op_desc *conv, size_t conv_scra
 pn_status dnn_conv_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   const pn_op_desc *norm = find(t, PN_OP_NORM);
   bool added = find(t, PN_OP_ADD) != NULL;
-  struct dnn_conv_request r = {d->impl, PN_FORWARD, t->op[0], false, {.affine = 0}};
+  struct dnn_conv_request r = {d->impl, PN_FORWARD, t->op[0], false, t->precision, {.affine = 0}};
   pn_layout found[DNN_CONV_TENSORS];
   dnnl_primitive_desc_t pd = NULL;
   struct conv_norm *c = calloc(1, sizeof *c);
@@ -115,6 +133,7 @@ pn_status dnn_conv_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   PN_TRY(choose(&r, t, added, found, &pd));
   PN_TRY(dnn_conv_exec(&r, pd, &c->exec));
   answer(c, t->op[0], dnn_pd_scratch(pd), added, found, t);
+  dnn_conv_storage(&r, t);
   *out = (pn_kernel){.run = run, .destroy = destroy, .state = c};
   snprintf(out->impl, sizeof out->impl, "%s", dnn_pd_impl(pd));
   c = NULL;

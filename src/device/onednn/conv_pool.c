@@ -19,6 +19,7 @@ struct conv_pool {
   int64_t weight, bias;   /* elements of the gradients; bias 0: none */
   size_t mid_at, more_at; /* in SCRATCH: conv's output or its diff; see below */
   bool keep_code;
+  pn_dtype type;
 };
 
 static size_t align_up(size_t n) {
@@ -27,6 +28,10 @@ static size_t align_up(size_t n) {
 
 static void *at_bytes(void *p, size_t bytes) {
   return (char *)p + bytes;
+}
+
+static void *at_element(const struct conv_pool *c, void *p, int64_t i) {
+  return (char *)p + (size_t)i * pn_dtype_bytes(c->type);
 }
 
 /* SCRATCH: oneDNN's, the conv's output, and in evaluation the code that nobody keeps. */
@@ -40,9 +45,9 @@ static pn_status forward_run(void *state, void *const ptr[PN_ROLE_COUNT], const 
   for (int64_t i = 0; i < c->chunks && st == PN_OK; i++) {
     uint8_t *code =
         c->keep_code ? (uint8_t *)ptr[PN_AUX] + i * c->dst : at_bytes(ptr[PN_SCRATCH], c->more_at);
-    at[PN_SRC] = (float *)ptr[PN_SRC] + i * c->src;
+    at[PN_SRC] = at_element(c, ptr[PN_SRC], i * c->src);
     st = dnn_exec_run(c->device, &c->conv, at);
-    pn_pool_forward(&c->pool, at[PN_DST], (float *)ptr[PN_DST] + i * c->dst, code,
+    pn_pool_forward(&c->pool, at[PN_DST], at_element(c, ptr[PN_DST], i * c->dst), code,
                     c->device->threads);
   }
   return st;
@@ -51,9 +56,9 @@ static pn_status forward_run(void *state, void *const ptr[PN_ROLE_COUNT], const 
 /* The diff of chunk i of the conv's output, into SCRATCH. */
 static void *unpool(const struct conv_pool *c, void *const ptr[PN_ROLE_COUNT], int64_t i) {
   void *mid = at_bytes(ptr[PN_SCRATCH], c->mid_at);
-  pn_pool_backward(&c->pool, (const float *)ptr[PN_DDST] + i * c->dst,
+  pn_pool_backward(&c->pool, at_element(c, ptr[PN_DDST], i * c->dst),
                    (const uint8_t *)ptr[PN_AUX] + i * c->dst,
-                   (const float *)ptr[PN_DST] + i * c->dst, mid, c->device->threads);
+                   at_element(c, ptr[PN_DST], i * c->dst), mid, c->device->threads);
   return mid;
 }
 
@@ -65,7 +70,7 @@ static pn_status data_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_
   memcpy(at, ptr, sizeof at);
   for (int64_t i = 0; i < c->chunks && st == PN_OK; i++) {
     at[PN_DDST] = unpool(c, ptr, i);
-    at[PN_DSRC] = (float *)ptr[PN_DSRC] + i * c->src;
+    at[PN_DSRC] = at_element(c, ptr[PN_DSRC], i * c->src);
     st = dnn_exec_run(c->device, &c->conv, at);
   }
   return st;
@@ -85,7 +90,7 @@ static pn_status weight_run(void *state, void *const ptr[PN_ROLE_COUNT], const p
   memcpy(at, ptr, sizeof at);
   for (int64_t i = 0; i < c->chunks; i++) {
     at[PN_DDST] = unpool(c, ptr, i);
-    at[PN_SRC] = (float *)ptr[PN_SRC] + i * c->src;
+    at[PN_SRC] = at_element(c, ptr[PN_SRC], i * c->src);
     if ((st = dnn_exec_run(c->device, &c->conv, at)) != PN_OK) return st;
     if (i > 0) {
       add(ptr[PN_DWEIGHT], part, c->weight);
@@ -111,9 +116,9 @@ static void conv_pool_destroy(void *state) {
 }
 
 /* Images per chunk: a divisor of the batch whose conv output stays in the cache. */
-static int64_t chunk_images(const pn_op_desc *conv, int threads) {
+static int64_t chunk_images(const pn_op_desc *conv, pn_dtype type, int threads) {
   int64_t batch = conv->in.dim[0], best = 1;
-  int64_t image = pn_shape_count(conv->out) / batch * (int64_t)sizeof(float);
+  int64_t image = pn_shape_count(conv->out) / batch * (int64_t)pn_dtype_bytes(type);
   for (int64_t n = 1; n <= batch; n++)
     if (batch % n == 0 && n * image <= (int64_t)CHUNK_BYTES * threads) best = n;
   return best;
@@ -135,7 +140,7 @@ static pn_status measure(struct conv_pool *c, const pn_layout found[DNN_CONV_TEN
   if (t->pass == PN_BACKWARD_WEIGHT)
     more = align_up((size_t)c->weight * sizeof(float)) + (size_t)c->bias * sizeof(float);
   c->mid_at = align_up(conv_scratch);
-  c->more_at = c->mid_at + align_up((size_t)mid * sizeof(float));
+  c->more_at = c->mid_at + align_up((size_t)mid * pn_dtype_bytes(c->type));
   t->scratch_bytes = c->more_at + more;
   if (t->pass == PN_FORWARD) t->aux_bytes = c->keep_code ? (size_t)(c->dst * c->chunks) : 0;
 done:
@@ -158,12 +163,18 @@ static const struct pass_row {
                           1u << PN_DSRC | 1u << PN_WEIGHT | 1u << PN_DDST | 1u << PN_DST, data_run},
 };
 
+/* The shapes are the whole batch's. */
+static void pool_operand(pn_layout *to, const pn_layout *found) {
+  memcpy(to->tag, found->tag, PN_TAG_BYTES);
+  to->type = found->type;
+}
+
 static void answer(pn_task *t, const pn_layout found[DNN_CONV_TENSORS]) {
   const struct pass_row *row = &rows[t->pass];
   pn_layout *l = t->layout;
-  memcpy(l[row->src].tag, found[DNN_CONV_SRC].tag, PN_TAG_BYTES);
-  memcpy(l[PN_DST].tag, found[DNN_CONV_DST].tag, PN_TAG_BYTES);
-  memcpy(l[PN_DDST].tag, found[DNN_CONV_DST].tag, PN_TAG_BYTES);
+  pool_operand(&l[row->src], &found[DNN_CONV_SRC]);
+  pool_operand(&l[PN_DST], &found[DNN_CONV_DST]);
+  pool_operand(&l[PN_DDST], &found[DNN_CONV_DST]);
   l[row->weight] = found[DNN_CONV_WEIGHT];
   t->uses = row->uses | 1u << PN_SCRATCH;
   if (!t->op[0]->bias) t->uses &= ~(1u << PN_BIAS | 1u << PN_DBIAS);
@@ -205,7 +216,8 @@ static pn_status choose(const struct dnn_conv_request *r, const pn_task *t,
 /* One chunk: the ops of the chain with fewer images. */
 static int64_t cut_batch(const struct dnn_device *m, const pn_task *t, pn_op_desc *conv,
                          pn_op_desc *pool) {
-  int64_t images = chunk_images(t->op[0], m->threads), chunks = t->op[0]->in.dim[0] / images;
+  int64_t images = chunk_images(t->op[0], t->precision, m->threads),
+          chunks = t->op[0]->in.dim[0] / images;
   *conv = *t->op[0];
   *pool = *t->op[2];
   conv->in.dim[0] = conv->out.dim[0] = pool->in.dim[0] = pool->out.dim[0] = images;
@@ -215,7 +227,7 @@ static int64_t cut_batch(const struct dnn_device *m, const pn_task *t, pn_op_des
 /* Can this backward pass of the convolution read the pool's layout at full speed? */
 static bool reads_layout(struct dnn_device *m, const pn_task *t, pn_pass pass) {
   pn_op_desc conv, pool;
-  struct dnn_conv_request r = {m, pass, &conv, t->training, {.relu = false}};
+  struct dnn_conv_request r = {m, pass, &conv, t->training, t->precision, {.relu = false}};
   pn_layout want[DNN_CONV_TENSORS], found[DNN_CONV_TENSORS];
   dnnl_primitive_desc_t pd = NULL;
   bool yes;
@@ -231,21 +243,23 @@ static bool reads_layout(struct dnn_device *m, const pn_task *t, pn_pass pass) {
 
 static pn_status prepare_pass(struct conv_pool *c, pn_task *t, pn_kernel *out) {
   pn_op_desc conv, pool;
-  struct dnn_conv_request r = {
-      c->device, t->pass, &conv, t->training, {.relu = t->pass == PN_FORWARD}};
+  struct dnn_conv_request r = {c->device,   t->pass,      &conv,
+                               t->training, t->precision, {.relu = t->pass == PN_FORWARD}};
   pn_layout found[DNN_CONV_TENSORS];
   dnnl_primitive_desc_t pd = NULL;
   pn_status st = PN_OK;
 
   c->chunks = cut_batch(c->device, t, &conv, &pool);
   PN_TRY(choose(&r, t, found, &pd));
-  if (!pn_pool_make(&pool, found[DNN_CONV_DST].tag, &c->pool)) {
+  c->type = t->precision;
+  if (!pn_pool_make(&pool, &found[DNN_CONV_DST], &c->pool)) {
     st = PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: pool of layout %s", found[DNN_CONV_DST].tag);
     goto done;
   }
   PN_TRY(dnn_conv_exec(&r, pd, &c->conv));
   PN_TRY(measure(c, found, dnn_pd_scratch(pd), t));
   answer(t, found);
+  dnn_conv_storage(&r, t);
   *out = (pn_kernel){.run = rows[t->pass].run, .destroy = conv_pool_destroy, .state = c};
   snprintf(out->impl, sizeof out->impl, "%s+simd", dnn_pd_impl(pd));
 done:

@@ -33,7 +33,9 @@ bool dnn_pool_grad_fits(const pn_task *t) {
   char tag[PN_TAG_BYTES];
   int lanes = dnn_lanes();
 
-  if (t->pass == PN_FORWARD || t->n_ops != 3 || !pn_vector_find(lanes)) return false;
+  if (t->pass == PN_FORWARD || t->n_ops != 3 || t->precision != PN_F32 ||
+      !pn_vector_find(lanes, PN_F32))
+    return false;
   if ((conv->in.dim[2] + 32) * (conv->in.dim[3] + 32) > INT32_MAX / lanes)
     return false; /* entries */
   pool = &t->op[2]->window;
@@ -146,7 +148,7 @@ static struct pool_grad *make(const pn_device *d, const pn_task *t) {
 
   if (!p) return NULL;
   s = &p->shape;
-  p->code = pn_vector_find(dnn_lanes());
+  p->code = pn_vector_find(dnn_lanes(), PN_F32);
   p->conv = *conv;
   p->threads = d->threads;
   s->filters = conv->out.dim[1];

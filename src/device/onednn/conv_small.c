@@ -14,6 +14,7 @@ struct small {
   int threads;
   int64_t plane, packed; /* elements of an image's padded planes, of the packed weights */
   int64_t out;           /* elements of one image's result */
+  pn_dtype type;         /* of the result and its diff; the image and the sums are f32 */
 };
 
 /* Elements of SCRATCH: weights and bias, then one part per thread. */
@@ -53,10 +54,15 @@ static void pack(const struct small *s, const float *weight, const float *bias, 
   if (s->op.bias) memcpy(to + s->packed, bias, (size_t)filters * sizeof *bias);
 }
 
+/* Image n of the result or its diff. */
+static void *result(const struct small *s, void *all, int64_t n) {
+  return (char *)all + (size_t)(n * s->out) * pn_dtype_bytes(s->type);
+}
+
 static pn_status forward_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
   const struct small *s = state;
   int64_t batch = s->op.in.dim[0], image = pn_shape_count(s->op.in) / batch;
-  float *shared = ptr[PN_SCRATCH], *y = ptr[PN_DST];
+  float *shared = ptr[PN_SCRATCH];
   const float *x = ptr[PN_SRC];
   uint8_t *code = ptr[PN_AUX];
   (void)ctx;
@@ -71,7 +77,7 @@ static pn_status forward_run(void *state, void *const ptr[PN_ROLE_COUNT], const 
       pn_small_image im = {.planes = planes,
                            .weight = shared,
                            .bias = shared + s->packed,
-                           .y = y + n * s->out,
+                           .y = result(s, ptr[PN_DST], n),
                            .code = code + n * s->out};
       s->code->conv_forward(&s->shape, &im);
     }
@@ -99,8 +105,7 @@ static void unpack(const struct small *s, const float *parts, float *dweight, fl
 static pn_status weight_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
   const struct small *s = state;
   int64_t batch = s->op.in.dim[0], image = pn_shape_count(s->op.in) / batch;
-  const float *x = ptr[PN_SRC], *dy = ptr[PN_DDST];
-  float *y = ptr[PN_DST];
+  const float *x = ptr[PN_SRC];
   uint8_t *code = ptr[PN_AUX];
   float *parts = ptr[PN_SCRATCH];
   (void)ctx;
@@ -113,8 +118,8 @@ static pn_status weight_run(void *state, void *const ptr[PN_ROLE_COUNT], const p
     for (int64_t n = 0; n < batch; n++) {
       pad_image(s, x + n * image, planes);
       pn_small_image im = {.planes = planes,
-                           .dy = dy + n * s->out,
-                           .y = y + n * s->out,
+                           .dy = result(s, ptr[PN_DDST], n),
+                           .y = result(s, ptr[PN_DST], n),
                            .code = code + n * s->out,
                            .dw = dw,
                            .db = dw + s->packed};
@@ -137,7 +142,8 @@ bool dnn_small_conv_fits(const pn_task *t) {
   pool = &t->op[2]->window;
   return window_is(&conv->window, 3, 1) && window_is(pool, 2, 2) && pool->pad_before[0] == 0 &&
          pool->pad_before[1] == 0 && pool->pad_after[0] == 0 && pool->pad_after[1] == 0 &&
-         pn_vector_find(dnn_lanes()) != NULL;
+         pn_vector_find(dnn_lanes(), t->precision) != NULL &&
+         (t->precision == PN_F32 || conv->out.dim[1] % dnn_lanes() == 0);
 }
 
 static struct small *make(const pn_device *d, const pn_task *t) {
@@ -145,7 +151,8 @@ static struct small *make(const pn_device *d, const pn_task *t) {
   const int64_t *before = conv->window.pad_before, *after = conv->window.pad_after;
   struct small *s = calloc(1, sizeof *s);
   if (!s) return NULL;
-  s->code = pn_vector_find(dnn_lanes());
+  s->code = pn_vector_find(dnn_lanes(), t->precision);
+  s->type = t->precision;
   s->op = *conv;
   s->threads = d->threads;
   s->shape = (pn_small_conv){.channels = conv->in.dim[1],
@@ -153,6 +160,9 @@ static struct small *make(const pn_device *d, const pn_task *t) {
                              .rows = conv->in.dim[2] + before[0] + after[0],
                              .cols = conv->in.dim[3] + before[1] + after[1],
                              .out = {pool->out.dim[2], pool->out.dim[3]}};
+  s->shape.pixel = s->type == PN_BF16 ? conv->out.dim[1] : s->code->lanes;
+  s->shape.block =
+      s->type == PN_BF16 ? s->code->lanes : s->shape.out[0] * s->shape.out[1] * s->code->lanes;
   s->plane = (s->shape.channels * s->shape.rows * s->shape.cols + 15) / 16 * 16;
   s->packed = s->shape.blocks * s->shape.channels * PN_SMALL_TAPS * s->code->lanes;
   s->out = s->shape.blocks * s->shape.out[0] * s->shape.out[1] * s->code->lanes;
@@ -166,7 +176,9 @@ static void answer(const struct small *s, pn_task *t) {
   pn_role weight = forward ? PN_WEIGHT : PN_DWEIGHT, bias = forward ? PN_BIAS : PN_DBIAS;
   l[PN_SRC] = pn_layout_plain(s->op.in);
   l[weight] = pn_layout_plain(s->op.weight);
-  snprintf(l[PN_DST].tag, PN_TAG_BYTES, "aBcd%db", s->code->lanes);
+  snprintf(l[PN_DST].tag, PN_TAG_BYTES, "acdb");
+  if (s->type == PN_F32) snprintf(l[PN_DST].tag, PN_TAG_BYTES, "aBcd%db", s->code->lanes);
+  l[PN_DST].type = s->type;
   l[PN_DDST] = l[PN_DST];
   t->uses = 1u << PN_SRC | 1u << weight | 1u << PN_DST | 1u << PN_SCRATCH | 1u << PN_AUX;
   if (!forward) t->uses |= 1u << PN_DDST;

@@ -49,8 +49,8 @@ static bool by_image(const pn_layout *l) {
   return l->tag[0] == 'a';
 }
 
-/* The common layout of an input (SRC or DSRC) and the weights.  What is fixed stays. */
-static pn_status agree_layouts(const pn_op_desc *op, pn_layout *in, pn_layout *weight) {
+/* The common layout of an input (SRC or DSRC) and the weights; types stay.  What is fixed stays. */
+static pn_status agree_tags(const pn_op_desc *op, pn_layout *in, pn_layout *weight) {
   bool chosen = weight->tag[0] != '\0';
   if (op->in.n_dims != 4) {
     *in = pn_layout_plain(op->in);
@@ -73,6 +73,13 @@ static pn_status agree_layouts(const pn_op_desc *op, pn_layout *in, pn_layout *w
   return PN_OK;
 }
 
+static pn_status agree_layouts(const pn_op_desc *op, pn_layout *in, pn_layout *weight) {
+  pn_dtype type = in->type;
+  pn_status st = agree_tags(op, in, weight);
+  in->type = type;
+  return st;
+}
+
 /* Per pass: which roles are the input and the weights, and the rest of the operands. */
 static const struct pass_row {
   pn_role in, weight, out, bias;
@@ -87,16 +94,22 @@ pn_status dnn_dense_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   const struct pass_row *row = &pass_rows[t->pass];
   const pn_op_desc *op = t->op[0];
   struct dense *s;
+  pn_dtype out_type;
   int64_t count;
   pn_status st;
 
   if (t->pass == PN_BACKWARD_POST) return dnn_relu_post(d, t, out);
   if ((st = agree_layouts(op, &t->layout[row->in], &t->layout[row->weight])) != PN_OK) return st;
   if ((st = pn_layout_count(&t->layout[row->in], &count)) != PN_OK) return st;
+  out_type = t->layout[row->out].type;
+  t->layout[row->out] = pn_layout_plain(op->out);
+  if (t->precision == PN_BF16) {
+    t->layout[row->out].type = out_type;
+    return dnn_dense_bf16_prepare(d, t, count / op->in.dim[0], out);
+  }
   if (!(s = malloc(sizeof *s))) return PN_FAIL(PN_ERR_NOMEM, "onednn: dense");
   *s = (struct dense){d->impl,  op->in.dim[0], op->weight.dim[0], count / op->in.dim[0],
                       op->bias, t->n_ops == 2};
-  t->layout[row->out] = pn_layout_plain(op->out);
   t->uses = 1u << row->in | 1u << row->weight | 1u << row->out;
   if (op->bias && t->pass != PN_BACKWARD_DATA) t->uses |= 1u << row->bias;
   t->scratch_bytes = 0;

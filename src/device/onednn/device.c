@@ -1,6 +1,7 @@
 /* device.c -- the oneDNN device's table: creation, memory, and which kernel takes which chain. */
 #include "device/onednn/api.h"
 #include "device/onednn/onednn.h"
+#include "device/simd/amx.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,11 +33,30 @@ static pn_status (*const prepare_row[PN_OP_COUNT])(pn_device *, pn_task *, pn_ke
     [PN_OP_SOFTMAX] = dnn_activation_prepare,
 };
 
+/* These take and make bf16; the others compute in f32, and the planner converts around them. */
+static const bool takes_bf16[PN_OP_COUNT] = {
+    [PN_OP_CONV] = true,    [PN_OP_DENSE] = true, [PN_OP_RELU] = true,
+    [PN_OP_MAXPOOL] = true, [PN_OP_NORM] = true,  [PN_OP_ADD] = true,
+    [PN_OP_DROPOUT] = true, [PN_OP_GAP] = true,   [PN_OP_ZEROPAD] = true};
+
 const char *pn_onednn_version(void) {
   static _Thread_local char text[32];
   const dnnl_version_t *v = dnnl_version();
   snprintf(text, sizeof text, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
   return text;
+}
+
+/* Some virtual machines show AMX but not the shape of its tiles, which oneDNN asks for: it would
+ * set up tiles of no rows and end by SIGILL.  Before the library's first use, unless the user has
+ * set the limit; later calls change nothing. */
+static void limit_isa(void) {
+  if (!pn_amx_hides_tiles() || getenv("ONEDNN_MAX_CPU_ISA") || getenv("DNNL_MAX_CPU_ISA")) return;
+  (void)dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core_bf16);
+}
+
+static int effective_isa(void) {
+  limit_isa();
+  return (int)dnnl_get_effective_cpu_isa();
 }
 
 const char *pn_onednn_isa(void) {
@@ -52,20 +72,27 @@ const char *pn_onednn_isa(void) {
               {dnnl_cpu_isa_avx2, "avx2"},
               {dnnl_cpu_isa_avx, "avx"},
               {dnnl_cpu_isa_sse41, "sse41"}};
-  int isa = (int)dnnl_get_effective_cpu_isa();
+  int isa = effective_isa();
   for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
     if ((isa & rows[i].bits) == rows[i].bits) return rows[i].name;
   return "generic";
 }
 
 int dnn_lanes(void) {
-  int isa = (int)dnnl_get_effective_cpu_isa();
+  int isa = effective_isa();
   if ((isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core) return 16;
   return (isa & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2 ? 8 : 4;
 }
 
 int pn_onednn_lanes(void) {
   return dnn_lanes();
+}
+
+static bool onednn_computes(const pn_device *d, pn_dtype type, const char **why) {
+  (void)d;
+  *why = "the processor, or ONEDNN_MAX_CPU_ISA, has no bf16 instructions (avx512_bf16)";
+  return type == PN_F32 || (type == PN_BF16 && (effective_isa() & dnnl_cpu_isa_avx512_core_bf16) ==
+                                                   dnnl_cpu_isa_avx512_core_bf16);
 }
 
 static void onednn_destroy(pn_device *d) {
@@ -83,6 +110,7 @@ static pn_status onednn_create(pn_device *d, const pn_device_spec *spec) {
   if (!m) return PN_FAIL(PN_ERR_NOMEM, "onednn: device");
   d->impl = m;
   m->threads = spec->threads;
+  limit_isa();
   dnn_use_threads(m);
   PN_TRY(dnn_check(dnnl_engine_create(&m->engine, dnnl_cpu, 0), "engine"));
   PN_TRY(dnn_check(dnnl_stream_create(&m->stream, m->engine, dnnl_stream_default_flags), "stream"));
@@ -91,11 +119,17 @@ done:
   return st;
 }
 
+static void all_f32(pn_task *task) {
+  task->precision = PN_F32;
+  for (int r = 0; r < PN_ROLE_COUNT; r++) task->layout[r].type = PN_F32;
+}
+
 static pn_status onednn_prepare(pn_device *d, pn_task *task, pn_kernel *out) {
   pn_op_kind kind = task->op[0]->kind;
   *out = (pn_kernel){.run = NULL};
   if (kind >= PN_OP_COUNT || !prepare_row[kind])
     return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: no kernel for %s", pn_op_name(kind));
+  if (!takes_bf16[kind]) all_f32(task);
   dnn_use_threads(d->impl);
   return prepare_row[kind](d, task, out);
 }
@@ -155,6 +189,7 @@ const pn_device_ops pn_device_onednn_ops = {
     .fuse = patterns,
     .prepare = onednn_prepare,
     .reorder = dnn_reorder,
+    .computes = onednn_computes,
     .alloc = onednn_alloc,
     .free = onednn_free,
 };

@@ -159,12 +159,13 @@ static run_fn *answer(const struct norm *s, pn_task *t, bool added) {
 
 /* All big operands are laid out like the input. */
 static void like_source(pn_task *t) {
+  const pn_layout *src = &t->layout[PN_SRC];
   static const pn_role roles[] = {PN_DST, PN_DSRC, PN_DDST, PN_DMID, PN_SRC1, PN_DDST1, PN_DADD};
   for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
-    if (roles[i] != PN_DDST1 && roles[i] != PN_DADD)
-      snprintf(t->layout[roles[i]].tag, PN_TAG_BYTES, "%s", t->layout[PN_SRC].tag);
-    else if (t->layout[roles[i]].tag[0])
-      snprintf(t->layout[roles[i]].tag, PN_TAG_BYTES, "%s", t->layout[PN_SRC].tag);
+    if ((roles[i] != PN_DDST1 && roles[i] != PN_DADD) || t->layout[roles[i]].tag[0]) {
+      snprintf(t->layout[roles[i]].tag, PN_TAG_BYTES, "%s", src->tag);
+      t->layout[roles[i]].type = src->type;
+    }
 }
 
 pn_status dnn_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
@@ -176,9 +177,11 @@ pn_status dnn_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   s->job = (pn_norm_job){.norm = op->norm, .threads = d->threads};
   s->job.relu = t->n_ops == 2 || (added && t->pass == PN_FORWARD);
   s->batch = t->training && !op->norm.frozen;
-  if (!pn_norm_view_make(&op->in, t->layout[PN_SRC].tag, dnn_lanes(), &s->job.view)) {
+  t->layout[PN_SRC].type = t->precision;
+  if (!pn_norm_view_make(&t->layout[PN_SRC], dnn_lanes(), &s->job.view)) {
     t->layout[PN_SRC] = pn_layout_plain(op->in);
-    if (!pn_norm_view_make(&op->in, t->layout[PN_SRC].tag, dnn_lanes(), &s->job.view)) {
+    t->layout[PN_SRC].type = t->precision;
+    if (!pn_norm_view_make(&t->layout[PN_SRC], dnn_lanes(), &s->job.view)) {
       free(s);
       return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: norm of %d dimensions", op->in.n_dims);
     }

@@ -65,9 +65,11 @@ pn_status dnn_planes_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   *s = (struct planes){
       .channels = op->in.dim[1], .pad_counts = op->pad_counts, .threads = d->threads};
   if (!forward) copy_tag(in, l[PN_SRC].tag);
-  if (!pn_pool_make(op, in->tag, &s->pool)) {
+  in->type = result->type = t->precision;
+  if (!pn_pool_make(op, in, &s->pool)) {
     *in = pn_layout_plain(op->in);
-    (void)pn_pool_make(op, in->tag, &s->pool);
+    in->type = t->precision;
+    (void)pn_pool_make(op, in, &s->pool);
   }
   copy_tag(result, op->kind == PN_OP_GAP ? "ab" : in->tag);
   t->uses = forward ? 1u << PN_SRC | 1u << PN_DST : 1u << PN_DDST | 1u << PN_DSRC;

@@ -17,7 +17,7 @@ pn_status dnn_md_make(const pn_layout *l, struct dnn_md *out) {
   dnnl_format_tag_t tag = find(l->tag);
   if (tag == dnnl_format_tag_undef)
     return PN_FAIL(PN_ERR_UNSUPPORTED, "oneDNN has no layout '%s'", l->tag);
-  if (!dnn_md_init(&l->shape, tag, out))
+  if (!dnn_md_init(&l->shape, l->type, tag, out))
     return PN_FAIL(PN_ERR_UNSUPPORTED, "oneDNN: layout '%s' does not fit", l->tag);
   return PN_OK;
 }
@@ -29,18 +29,18 @@ static bool has_dims(const char *tag, int n) {
   return letters == n;
 }
 
-static bool names(dnn_md_ref md, const pn_shape *shape, dnnl_format_tag_t tag) {
+static bool names(dnn_md_ref md, const pn_shape *shape, pn_dtype type, dnnl_format_tag_t tag) {
   struct dnn_md m = {.made = false};
-  bool same = dnn_md_init(shape, tag, &m) && dnnl_memory_desc_equal(dnn_md_use(&m), md) != 0;
+  bool same = dnn_md_init(shape, type, tag, &m) && dnnl_memory_desc_equal(dnn_md_use(&m), md) != 0;
   dnn_md_free(&m);
   return same;
 }
 
-bool dnn_tag_of(dnn_md_ref md, const pn_shape *shape, char tag[PN_TAG_BYTES]) {
+bool dnn_tag_of(dnn_md_ref md, const pn_shape *shape, pn_dtype type, char tag[PN_TAG_BYTES]) {
   for (int t = dnnl_a; t < dnnl_format_tag_last; t++) {
     const char *name = dnnl_fmt_tag2str((dnnl_format_tag_t)t);
     if (strlen(name) >= PN_TAG_BYTES || !has_dims(name, shape->n_dims)) continue;
-    if (!names(md, shape, (dnnl_format_tag_t)t)) continue;
+    if (!names(md, shape, type, (dnnl_format_tag_t)t)) continue;
     snprintf(tag, PN_TAG_BYTES, "%s", name);
     return true;
   }

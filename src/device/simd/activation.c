@@ -38,6 +38,10 @@ PN_CLONES static void add_range(const float *a, const float *b, float *y, int64_
   for (int64_t i = 0; i < n; i++) y[i] = a[i] + b[i];
 }
 
+PN_CLONES static void add_range_bf16(const pn_bf16 *a, const pn_bf16 *b, pn_bf16 *y, int64_t n) {
+  for (int64_t i = 0; i < n; i++) y[i] = pn_bf16_of(pn_bf16_to_f32(a[i]) + pn_bf16_to_f32(b[i]));
+}
+
 /* NaN stays NaN: the comparisons of fast_exp would hide it. */
 PN_CLONES static void sigmoid_range(const float *x, const float *unused, float *y, int64_t n) {
   (void)unused;
@@ -71,6 +75,11 @@ static void over_ranges(range_fn *f, const float *a, const float *b, float *y, i
 
 void pn_simd_add(const float *a, const float *b, float *y, int64_t n, int threads) {
   over_ranges(add_range, a, b, y, n, threads);
+}
+void pn_simd_add_bf16(const pn_bf16 *a, const pn_bf16 *b, pn_bf16 *y, int64_t n, int threads) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+  for (int64_t i = 0; i < n; i += GRAIN)
+    add_range_bf16(a + i, b + i, y + i, n - i < GRAIN ? n - i : GRAIN);
 }
 void pn_simd_sigmoid(const float *x, float *y, int64_t n, int threads) {
   over_ranges(sigmoid_range, x, NULL, y, n, threads);

@@ -3,9 +3,11 @@
 #ifndef PN_DEVICE_SIMD_ACTIVATION_H
 #define PN_DEVICE_SIMD_ACTIVATION_H
 
+#include "base/bf16.h"
 #include "device/op.h"
 
 void pn_simd_add(const float *a, const float *b, float *y, int64_t n, int threads);
+void pn_simd_add_bf16(const pn_bf16 *a, const pn_bf16 *b, pn_bf16 *y, int64_t n, int threads);
 void pn_simd_sigmoid(const float *x, float *y, int64_t n, int threads);
 void pn_simd_sigmoid_back(const float *y, const float *dy, float *dx, int64_t n, int threads);
 void pn_simd_silu(const float *x, float *y, int64_t n, int threads);

@@ -5,20 +5,44 @@
 
 #include <string.h>
 
-enum { PAD = 16 };
+enum { PAD = 16, BLOCK_BYTES = 1 << 17 };
 
-bool pn_norm_view_make(const pn_shape *s, const char *tag, int lanes, pn_norm_view *out) {
+/* Pixels of a slab of NHWC: a divisor of the image's, so few that all groups find them in the
+ * cache.
+ */
+static int64_t block_pixels(int64_t area, int64_t pixel_bytes) {
+  int64_t best = 1;
+
+  for (int64_t n = 1; n <= area && n * pixel_bytes <= BLOCK_BYTES; n++)
+    if (area % n == 0) best = n;
+  return best;
+}
+
+static void channels_last(int64_t area, pn_norm_view *v) {
+  int64_t block = block_pixels(area, v->channels * (int64_t)pn_dtype_bytes(v->type));
+
+  v->images *= area / block;
+  v->pixels = block;
+  v->stride = v->channels;
+  v->group_step = v->lanes;
+  v->image_step = block * v->channels;
+}
+
+bool pn_norm_view_make(const pn_layout *l, int lanes, pn_norm_view *out) {
+  const pn_shape *s = &l->shape;
+  const char *tag = l->tag;
   int64_t area = s->n_dims == 4 ? s->dim[2] * s->dim[3] : 1, c = s->dim[1];
 
-  *out = (pn_norm_view){.images = s->dim[0], .pixels = area, .channels = c, .lanes = lanes};
+  *out = (pn_norm_view){
+      .images = s->dim[0], .pixels = area, .channels = c, .lanes = lanes, .type = l->type};
   out->image_step = c * area;
   if (strcmp(tag, "ab") == 0) {
     out->images = 1;
     out->pixels = s->dim[0];
-  }
-  if (strcmp(tag, "ab") == 0 || strcmp(tag, "acdb") == 0) {
     out->stride = c;
     out->group_step = lanes;
+  } else if (strcmp(tag, "acdb") == 0) {
+    channels_last(area, out);
   } else if (strcmp(tag, "abcd") == 0) {
     out->stride = out->lanes = 1;
     out->group_step = area;
@@ -40,23 +64,30 @@ int64_t pn_norm_scratch(const pn_norm_view *v) {
   return 2 * v->images * pn_norm_padded(v);
 }
 
+static const void *moved(const void *p, int64_t elements, pn_dtype type) {
+  return p ? (const char *)p + elements * (int64_t)pn_dtype_bytes(type) : NULL;
+}
+
+static void move(pn_norm_slab *s, int64_t elements, pn_dtype type) {
+  s->x = moved(s->x, elements, type);
+  s->y = moved(s->y, elements, type);
+  s->d = moved(s->d, elements, type);
+  s->d1 = moved(s->d1, elements, type);
+  s->add = moved(s->add, elements, type);
+  if (s->out) s->out = (char *)s->out + elements * (int64_t)pn_dtype_bytes(type);
+}
+
 /* A slab of the first tensor, moved to image i and group g. */
 static pn_norm_slab slab_at(const pn_norm_job *j, const pn_norm_slab *first, int64_t i, int64_t g) {
   const pn_norm_view *v = &j->view;
-  int64_t at = i * v->image_step + g * v->group_step;
   pn_norm_slab s = *first;
 
   s.pixels = v->pixels;
   s.stride = v->stride;
   s.padded = pn_norm_padded(v);
   s.relu = j->relu;
-  s.x += at;
   s.aux += g * v->lanes;
-  if (s.y) s.y += at;
-  if (s.d) s.d += at;
-  if (s.d1) s.d1 += at;
-  if (s.add) s.add += at;
-  if (s.out) s.out += at;
+  move(&s, i * v->image_step + g * v->group_step, v->type);
   return s;
 }
 
@@ -84,15 +115,10 @@ static void run_code(const pn_norm_code *code, enum step step, const pn_norm_sla
 }
 
 /* One channel of a slab. */
-static pn_norm_slab lane_of(const pn_norm_slab *s, int64_t l) {
+static pn_norm_slab lane_of(const pn_norm_slab *s, int64_t l, pn_dtype type) {
   pn_norm_slab one = *s;
-  one.x += l;
   one.aux += l;
-  if (one.y) one.y += l;
-  if (one.d) one.d += l;
-  if (one.d1) one.d1 += l;
-  if (one.add) one.add += l;
-  if (one.out) one.out += l;
+  move(&one, l, type);
   return one;
 }
 
@@ -100,7 +126,8 @@ static pn_norm_slab lane_of(const pn_norm_slab *s, int64_t l) {
 static void run_slab(const pn_norm_job *j, enum step step, const pn_norm_slab *s, int64_t g,
                      double *a, double *b) {
   const pn_norm_view *v = &j->view;
-  const pn_vector_code *wide = pn_vector_find(v->lanes);
+  const pn_vector_code *wide = pn_vector_find(v->lanes, v->type);
+  const pn_norm_code *scalar = v->type == PN_BF16 ? &pn_norm_scalar_bf16 : &pn_norm_scalar;
   int64_t lanes = v->lanes;
 
   if (v->stride == v->channels && v->channels - g * lanes < lanes) {
@@ -112,8 +139,8 @@ static void run_slab(const pn_norm_job *j, enum step step, const pn_norm_slab *s
     return;
   }
   for (int64_t l = 0; l < lanes; l++) {
-    pn_norm_slab one = lane_of(s, l);
-    run_code(&pn_norm_scalar, step, &one, a ? a + l : NULL, b ? b + l : NULL);
+    pn_norm_slab one = lane_of(s, l, v->type);
+    run_code(scalar, step, &one, a ? a + l : NULL, b ? b + l : NULL);
   }
 }
 
@@ -131,7 +158,7 @@ static void run_all(const pn_norm_job *j, enum step step, const pn_norm_slab *fi
   }
 }
 
-void pn_norm_statistics(const pn_norm_job *j, const float *x, float *aux, double *scratch) {
+void pn_norm_statistics(const pn_norm_job *j, const void *x, float *aux, double *scratch) {
   const pn_norm_view *v = &j->view;
   int64_t padded = pn_norm_padded(v), half = v->images * padded;
   pn_norm_slab first = {.x = x, .aux = aux};
@@ -150,8 +177,8 @@ void pn_norm_statistics(const pn_norm_job *j, const float *x, float *aux, double
   }
 }
 
-void pn_norm_apply(const pn_norm_job *j, const float *x, const float *add, const float *aux,
-                   float *y) {
+void pn_norm_apply(const pn_norm_job *j, const void *x, const void *add, const float *aux,
+                   void *y) {
   pn_norm_slab first = {.x = x, .add = add, .out = y, .aux = aux};
   run_all(j, APPLY, &first, NULL);
 }

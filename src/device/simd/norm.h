@@ -4,18 +4,21 @@
 #define PN_DEVICE_SIMD_NORM_H
 
 #include "device/op.h"
+#include "tensor/layout.h"
 
 /* How a tensor N C H W (or N F) falls into slabs. */
 typedef struct {
-  int64_t images, groups, pixels; /* rows N F: one image of N pixels */
+  int64_t images, groups, pixels; /* rows N F: one image of N pixels; NHWC: an image may count as
+                                     several, so that a slab's neighbours are in the cache */
   int64_t stride;                 /* elements from pixel to pixel */
   int64_t lanes;                  /* channels of a group; of the last one: what is left */
   int64_t image_step, group_step; /* elements */
   int64_t channels;
+  pn_dtype type; /* of all big operands: PN_F32 or PN_BF16 */
 } pn_norm_view;
 
 /* lanes: of the vectors to use.  False where the tag is none of abcd, acdb, aBcd8b, aBcd16b, ab. */
-bool pn_norm_view_make(const pn_shape *s, const char *tag, int lanes, pn_norm_view *out);
+bool pn_norm_view_make(const pn_layout *l, int lanes, pn_norm_view *out);
 
 /* Per channel, padded to whole vectors; f32.  The planner's AUX. */
 enum {
@@ -42,17 +45,16 @@ typedef struct {
 } pn_norm_job;
 
 /* Batch mean and biased variance into MEAN and (as the variance) INV of aux. */
-void pn_norm_statistics(const pn_norm_job *j, const float *x, float *aux, double *scratch);
+void pn_norm_statistics(const pn_norm_job *j, const void *x, float *aux, double *scratch);
 /* y = relu(scale * x + shift + add); add may be NULL. */
-void pn_norm_apply(const pn_norm_job *j, const float *x, const float *add, const float *aux,
-                   float *y);
+void pn_norm_apply(const pn_norm_job *j, const void *x, const void *add, const float *aux, void *y);
 
 /* Operands of the backward passes; d1 and add may be NULL. */
 typedef struct {
-  const float *x, *d, *d1;
-  const float *y;   /* post: the chain's result */
-  const float *add; /* data: is added to dx */
-  float *out;       /* post: dz; data: dx */
+  const void *x, *d, *d1;
+  const void *y;   /* post: the chain's result */
+  const void *add; /* data: is added to dx */
+  void *out;       /* post: dz; data: dx */
 } pn_norm_diffs;
 
 /* dz = d + d1 where y > 0, else 0; its sums into aux. */
@@ -65,8 +67,8 @@ void pn_norm_data(const pn_norm_job *j, const pn_norm_diffs *p, const float *aux
 /* One slab, for the vector files. */
 typedef struct {
   int64_t pixels, stride;
-  const float *x, *y, *d, *d1, *add;
-  float *out;
+  const void *x, *y, *d, *d1, *add;
+  void *out;
   const float *aux; /* of the slab's first channel */
   int64_t padded;   /* from array to array of aux */
   bool relu;
@@ -80,6 +82,6 @@ typedef struct {
   void (*data)(const pn_norm_slab *s);
 } pn_norm_code;
 
-extern const pn_norm_code pn_norm_scalar; /* one channel */
+extern const pn_norm_code pn_norm_scalar, pn_norm_scalar_bf16; /* one channel */
 
 #endif

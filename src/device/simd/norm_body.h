@@ -1,5 +1,6 @@
 /* norm_body.h -- the loops of norm.h for the files that define before: LANES, the types vec (LANES
- * floats) and uvec (the same, unaligned), vec_max, vec_pass (d where y > 0, else 0). */
+ * floats), uvec (the same, unaligned) and elem (float, or bf16 as bits), load and store (a vec from
+ * and to LANES of them), vec_max, vec_pass (d where y > 0, else 0). */
 
 enum { NORM_PIECE = 512 }; /* pixels: fit in the first cache, and keep f32 sums short */
 
@@ -7,12 +8,12 @@ static inline vec norm_array(const pn_norm_slab *s, int which) {
   return *(const uvec *)(s->aux + which * s->padded);
 }
 
-static inline vec norm_load(const float *p, int64_t at) {
-  return *(const uvec *)(p + at);
+static inline vec norm_load(const void *p, int64_t at) {
+  return load((const elem *)p + at);
 }
 
-static inline void norm_store(float *p, int64_t at, vec v) {
-  *(uvec *)(p + at) = v;
+static inline void norm_store(void *p, int64_t at, vec v) {
+  store((elem *)p + at, v);
 }
 
 static inline int64_t norm_end(const pn_norm_slab *s, int64_t first) {

@@ -4,6 +4,15 @@
 enum { LANES = 1 };
 typedef float vec;
 typedef float uvec;
+typedef float elem;
+
+static inline vec load(const elem *p) {
+  return *p;
+}
+
+static inline void store(elem *p, vec v) {
+  *p = v;
+}
 
 static inline vec vec_max(vec a, vec b) {
   return a > b ? a : b;

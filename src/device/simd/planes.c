@@ -18,6 +18,8 @@ static int64_t row_place(const pn_pool *p, int64_t channels, int64_t k, int64_t 
   return k / blocks * channels + first;
 }
 
+enum { CHANNELS = 64 }; /* summed at a time */
+
 PN_CLONES static void plane_mean(const float *x, int64_t pixels, int64_t lanes, int64_t count,
                                  float *y) {
   for (int64_t l = 0; l < count; l++) y[l] = 0;
@@ -26,11 +28,30 @@ PN_CLONES static void plane_mean(const float *x, int64_t pixels, int64_t lanes, 
   for (int64_t l = 0; l < count; l++) y[l] /= (float)pixels;
 }
 
-void pn_gap_forward(const pn_pool *p, int64_t channels, const float *x, float *y, int threads) {
+PN_CLONES static void plane_mean_bf16(const pn_bf16 *x, int64_t pixels, int64_t lanes,
+                                      int64_t count, pn_bf16 *y) {
+  for (int64_t first = 0; first < count; first += CHANNELS) {
+    int64_t n = count - first < CHANNELS ? count - first : CHANNELS;
+    float sum[CHANNELS] = {0};
+    for (int64_t i = 0; i < pixels; i++)
+      for (int64_t l = 0; l < n; l++) sum[l] += pn_bf16_to_f32(x[i * lanes + first + l]);
+    for (int64_t l = 0; l < n; l++) y[first + l] = pn_bf16_of(sum[l] / (float)pixels);
+  }
+}
+
+static void *element(const pn_pool *p, const void *base, int64_t i) {
+  return (char *)base + (size_t)i * pn_dtype_bytes(p->type);
+}
+
+void pn_gap_forward(const pn_pool *p, int64_t channels, const void *x, void *y, int threads) {
+  int64_t pixels = p->in[0] * p->in[1];
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t k = 0; k < p->outer; k++) {
     int64_t count, at = row_place(p, channels, k, &count);
-    plane_mean(x + k * in_plane(p), p->in[0] * p->in[1], p->lanes, count, y + at);
+    if (p->type == PN_BF16)
+      plane_mean_bf16(element(p, x, k * in_plane(p)), pixels, p->lanes, count, element(p, y, at));
+    else
+      plane_mean(element(p, x, k * in_plane(p)), pixels, p->lanes, count, element(p, y, at));
   }
 }
 
@@ -41,11 +62,22 @@ PN_CLONES static void plane_fill(const float *dy, int64_t pixels, int64_t lanes,
     for (int64_t l = 0; l < lanes; l++) dx[i * lanes + l] = dx[l];
 }
 
-void pn_gap_backward(const pn_pool *p, int64_t channels, const float *dy, float *dx, int threads) {
+static void plane_fill_bf16(const pn_bf16 *dy, int64_t pixels, int64_t lanes, int64_t count,
+                            pn_bf16 *dx) {
+  for (int64_t l = 0; l < lanes; l++)
+    dx[l] = l < count ? pn_bf16_of(pn_bf16_to_f32(dy[l]) / (float)pixels) : 0;
+  for (int64_t i = 1; i < pixels; i++) memcpy(dx + i * lanes, dx, (size_t)lanes * sizeof *dx);
+}
+
+void pn_gap_backward(const pn_pool *p, int64_t channels, const void *dy, void *dx, int threads) {
+  int64_t pixels = p->in[0] * p->in[1];
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t k = 0; k < p->outer; k++) {
     int64_t count, at = row_place(p, channels, k, &count);
-    plane_fill(dy + at, p->in[0] * p->in[1], p->lanes, count, dx + k * in_plane(p));
+    if (p->type == PN_BF16)
+      plane_fill_bf16(element(p, dy, at), pixels, p->lanes, count, element(p, dx, k * in_plane(p)));
+    else
+      plane_fill(element(p, dy, at), pixels, p->lanes, count, element(p, dx, k * in_plane(p)));
   }
 }
 
@@ -110,24 +142,26 @@ static int64_t padded_at(const pn_pool *p, int64_t r) {
   return ((r + p->window.pad_before[0]) * p->out[1] + p->window.pad_before[1]) * p->lanes;
 }
 
-void pn_zeropad(const pn_pool *p, const float *x, float *y, int threads) {
+void pn_zeropad(const pn_pool *p, const void *x, void *y, int threads) {
   int64_t row = p->in[1] * p->lanes;
+  size_t bytes = pn_dtype_bytes(p->type);
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t k = 0; k < p->outer; k++) {
-    memset(y + k * out_plane(p), 0, (size_t)out_plane(p) * sizeof *y);
+    memset(element(p, y, k * out_plane(p)), 0, (size_t)out_plane(p) * bytes);
     for (int64_t r = 0; r < p->in[0]; r++)
-      memcpy(y + k * out_plane(p) + padded_at(p, r), x + k * in_plane(p) + r * row,
-             (size_t)row * sizeof *y);
+      memcpy(element(p, y, k * out_plane(p) + padded_at(p, r)),
+             element(p, x, k * in_plane(p) + r * row), (size_t)row * bytes);
   }
 }
 
-void pn_zeropad_back(const pn_pool *p, const float *dy, float *dx, int threads) {
+void pn_zeropad_back(const pn_pool *p, const void *dy, void *dx, int threads) {
   int64_t row = p->in[1] * p->lanes;
 #pragma omp parallel for schedule(static) num_threads(threads)
   for (int64_t k = 0; k < p->outer; k++)
     for (int64_t r = 0; r < p->in[0]; r++)
-      memcpy(dx + k * in_plane(p) + r * row, dy + k * out_plane(p) + padded_at(p, r),
-             (size_t)row * sizeof *dx);
+      memcpy(element(p, dx, k * in_plane(p) + r * row),
+             element(p, dy, k * out_plane(p) + padded_at(p, r)),
+             (size_t)row * pn_dtype_bytes(p->type));
 }
 
 PN_CLONES static void upsample_plane(const pn_pool *p, const float *x, float *y) {

@@ -1,5 +1,4 @@
-/* pool_body.h -- max-pooling with any window over planes of LANES channels, for vector_avx2.c and
- * vector_avx512.c; see small_conv_body.h. */
+/* pool_body.h -- max-pooling with any window for the vector_*.c files; after pool2_body.h. */
 
 /* Places of the window at one output that lie in the input: rows [r0, r1), columns [c0, c1). */
 struct pool_places {
@@ -16,39 +15,51 @@ static inline struct pool_places pool_places_at(const pn_pool_plane *p, int64_t 
   return a;
 }
 
-static void pool_any_forward(const pn_pool_plane *p, const float *big, float *small,
-                             uint8_t *code) {
+static inline int64_t pool_place(const pn_pool_plane *p, const struct pool_places *a, int64_t r,
+                                 int64_t c) {
+  return ((a->top + r) * p->in[1] + a->left + c) * p->step;
+}
+
+/* LANES channels of one output. */
+static inline void pool_any_one(const pn_pool_plane *p, const struct pool_places *a, const elem *x,
+                                elem *y, uint8_t *code) {
+  vec best = (vec){0} - INFINITY;
+  ivec which = (ivec){0} + (int32_t)(a->r0 * p->kernel[1] + a->c0);
+  for (int64_t r = a->r0; r < a->r1; r++)
+    for (int64_t c = a->c0; c < a->c1; c++) {
+      vec v = load(x + pool_place(p, a, r, c));
+      ivec more = (v > best) | (v != v); /* the first maximum; NaN wins */
+      which = (more & (int32_t)(r * p->kernel[1] + c)) | (~more & which);
+      best = (vec)((more & (ivec)v) | (~more & (ivec)best));
+    }
+  store(y, best);
+  *(bytes *)code = __builtin_convertvector(which, bytes);
+}
+
+static void pool_any_forward(const pn_pool_plane *p, const void *big, void *small, uint8_t *code) {
+  elem *y = small;
   for (int64_t h = 0; h < p->out[0]; h++)
-    for (int64_t w = 0; w < p->out[1]; w++, small += LANES, code += LANES) {
+    for (int64_t w = 0; w < p->out[1]; w++, y += p->step, code += p->step) {
       struct pool_places a = pool_places_at(p, h, w);
-      vec best = (vec){0} - INFINITY;
-      ivec which = (ivec){0} + (int32_t)(a.r0 * p->kernel[1] + a.c0);
-      for (int64_t r = a.r0; r < a.r1; r++)
-        for (int64_t c = a.c0; c < a.c1; c++) {
-          vec v = *(const vec *)(big + ((a.top + r) * p->in[1] + a.left + c) * LANES);
-          ivec more = (v > best) | (v != v); /* the first maximum; NaN wins */
-          which = (more & (int32_t)(r * p->kernel[1] + c)) | (~more & which);
-          best = (vec)((more & (ivec)v) | (~more & (ivec)best));
-        }
-      *(vec *)small = best;
-      *(bytes *)code = __builtin_convertvector(which, bytes);
+      for (int64_t l = 0; l < p->step; l += LANES)
+        pool_any_one(p, &a, (const elem *)big + l, y + l, code + l);
     }
 }
 
 /* Adds to `big`, which holds zeros. */
-static void pool_any_backward(const pn_pool_plane *p, const float *dy, const uint8_t *code,
-                              const float *y, float *big) {
-  const vec zero = {0};
+static void pool_any_backward(const pn_pool_plane *p, const void *dy, const uint8_t *code,
+                              const void *y, void *big) {
   for (int64_t h = 0, at = 0; h < p->out[0]; h++)
-    for (int64_t w = 0; w < p->out[1]; w++, at += LANES) {
+    for (int64_t w = 0; w < p->out[1]; w++) {
       struct pool_places a = pool_places_at(p, h, w);
-      ivec g = *(const ivec *)(dy + at);
-      ivec which = __builtin_convertvector(*(const bytes *)(code + at), ivec);
-      if (y) g &= *(const vec *)(y + at) > zero;
-      for (int64_t r = a.r0; r < a.r1; r++)
-        for (int64_t c = a.c0; c < a.c1; c++) {
-          vec *to = (vec *)(big + ((a.top + r) * p->in[1] + a.left + c) * LANES);
-          *to += (vec)(g & (which == (int32_t)(r * p->kernel[1] + c)));
-        }
+      for (int64_t l = 0; l < p->step; l += LANES, at += LANES) {
+        ivec g = pool_diff((const elem *)dy + at, y ? (const elem *)y + at : NULL);
+        ivec which = __builtin_convertvector(*(const bytes *)(code + at), ivec);
+        for (int64_t r = a.r0; r < a.r1; r++)
+          for (int64_t c = a.c0; c < a.c1; c++) {
+            elem *to = (elem *)big + pool_place(p, &a, r, c) + l;
+            store(to, load(to) + (vec)(g & (which == (int32_t)(r * p->kernel[1] + c))));
+          }
+      }
     }
 }

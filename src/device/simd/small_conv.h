@@ -13,15 +13,16 @@ typedef struct {
   int64_t channels, blocks; /* blocks of `lanes` filters */
   int64_t rows, cols;       /* of a padded plane */
   int64_t out[2];           /* pooled height, width: 2 * out + 2 <= rows, cols */
+  int64_t pixel, block; /* elements of y, dy and code from pixel to pixel, from block to block */
 } pn_small_conv;
 
-/* Operands.  Packed weights and dw: [blocks][channels][9][lanes]; y, dy and code:
- * [blocks][out0][out1][lanes]; bias and db: [blocks][lanes]. */
+/* Operands.  Packed weights and dw: [blocks][channels][9][lanes]; bias and db: [blocks][lanes]; y,
+ * dy and code: [out0][out1] pixels of `lanes` channels, per block. */
 typedef struct {
   const float *planes, *weight, *bias;
-  float *y;      /* forward writes it, gradient reads it */
+  void *y;       /* f32 or bf16, like dy; forward writes it, gradient reads it */
   uint8_t *code; /* likewise: which of the four conv outputs was the largest, row-major */
-  const float *dy;
+  const void *dy;
   float *dw, *db; /* gradient adds this image's share */
 } pn_small_image;
 

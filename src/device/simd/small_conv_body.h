@@ -1,9 +1,8 @@
 /* small_conv_body.h -- the loops of vector_avx2.c and vector_avx512.c, which define before:
- * LANES, the types vec, ivec and bytes (LANES floats, int32s, uint8s) and vec_max.
- * No include guard: each of the two includes it once. */
+ * what norm_body.h lists, and the types ivec and bytes (LANES int32s, uint8s). */
 
 /* The first largest of four outputs, after ReLU, and which it was. */
-static inline void pool_store(const vec a[4], float *y, uint8_t *code) {
+static inline void pool_store(const vec a[4], elem *y, uint8_t *code) {
   const vec zero = {0};
   vec best = a[0];
   ivec which = {0};
@@ -12,7 +11,7 @@ static inline void pool_store(const vec a[4], float *y, uint8_t *code) {
     which = (more & k) | (~more & which);
     best = vec_max(a[k], best);
   }
-  *(vec *)y = vec_max(zero, best);
+  store(y, vec_max(zero, best));
   *(bytes *)code = __builtin_convertvector(which, bytes);
 }
 
@@ -33,16 +32,17 @@ static inline __attribute__((always_inline)) void add_taps(const float *x, int64
 /* Block b of the filters; `channels` is a constant where it is inlined with one. */
 static inline __attribute__((always_inline)) void
 forward_block(const pn_small_conv *c, const pn_small_image *im, int64_t channels, int64_t b) {
-  int64_t out = b * c->out[0] * c->out[1] * LANES;
+  elem *y = (elem *)im->y + b * c->block;
+  uint8_t *code = im->code + b * c->block;
   const vec *weight = (const vec *)im->weight + b * channels * PN_SMALL_TAPS;
   vec bias = ((const vec *)im->bias)[b];
   for (int64_t h = 0; h < c->out[0]; h++)
-    for (int64_t w = 0; w < c->out[1]; w++, out += LANES) {
+    for (int64_t w = 0; w < c->out[1]; w++, y += c->pixel, code += c->pixel) {
       vec a[4] = {bias, bias, bias, bias};
       for (int64_t i = 0; i < channels; i++)
         add_taps(im->planes + (i * c->rows + 2 * h) * c->cols + 2 * w, c->cols,
                  weight + i * PN_SMALL_TAPS, a);
-      pool_store(a, im->y + out, im->code + out);
+      pool_store(a, y, code);
     }
 }
 
@@ -73,12 +73,13 @@ static inline __attribute__((always_inline)) void add_gradient(const float *x, i
 static vec gradient_block(const pn_small_conv *c, const pn_small_image *im, int64_t b, int64_t i) {
   const vec zero = {0};
   const float *plane = im->planes + i * c->rows * c->cols;
-  int64_t at = b * c->out[0] * c->out[1] * LANES;
+  const elem *dy = (const elem *)im->dy + b * c->block, *y = (const elem *)im->y + b * c->block;
+  const uint8_t *code = im->code + b * c->block;
   vec dw[PN_SMALL_TAPS] = {{0}}, db = {0}, *out;
   for (int64_t h = 0; h < c->out[0]; h++)
-    for (int64_t w = 0; w < c->out[1]; w++, at += LANES) {
-      ivec g = *(const ivec *)(im->dy + at) & (*(const vec *)(im->y + at) > zero);
-      ivec which = __builtin_convertvector(*(const bytes *)(im->code + at), ivec);
+    for (int64_t w = 0; w < c->out[1]; w++, dy += c->pixel, y += c->pixel, code += c->pixel) {
+      ivec g = (ivec)load(dy) & (load(y) > zero);
+      ivec which = __builtin_convertvector(*(const bytes *)code, ivec);
       vec d[4];
       for (int k = 0; k < 4; k++) d[k] = (vec)(g & (which == k));
       add_gradient(plane + 2 * h * c->cols + 2 * w, c->cols, d, dw);

@@ -14,6 +14,16 @@ typedef float uvec __attribute__((vector_size(64), may_alias, aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(64), may_alias));
 typedef uint8_t bytes __attribute__((vector_size(16), may_alias));
 
+typedef float elem;
+
+static inline vec load(const elem *p) {
+  return *(const uvec *)p;
+}
+
+static inline void store(elem *p, vec v) {
+  *(uvec *)p = v;
+}
+
 static inline vec vec_max(vec a, vec b) {
   return (vec)_mm512_max_ps((__m512)a, (__m512)b);
 }
