@@ -136,6 +136,11 @@ pn_status dnn_pool_post(pn_device *d, pn_task *t, pn_kernel *out);
 /* Backward of conv + ReLU + pool without the zeros of the diff; asked before the passes above. */
 bool dnn_pool_grad_fits(const pn_task *t);
 pn_status dnn_pool_grad_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+/* bf16 convolutions and dense layers, with ReLU, by our own tile kernels. */
+bool dnn_tiles(void); /* the processor and oneDNN's limit allow them */
+bool dnn_amx_fits(const pn_task *t);
+bool dnn_amx_fits_shorter(const pn_task *t); /* without the pool at its end */
+pn_status dnn_amx_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 
 /* Our own conv + ReLU + pool for a first layer. */
 bool dnn_small_conv_fits(const pn_task *t);

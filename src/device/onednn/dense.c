@@ -98,6 +98,7 @@ pn_status dnn_dense_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   int64_t count;
   pn_status st;
 
+  if (dnn_amx_fits(t)) return dnn_amx_prepare(d, t, out);
   if (t->pass == PN_BACKWARD_POST) return dnn_relu_post(d, t, out);
   if ((st = agree_layouts(op, &t->layout[row->in], &t->layout[row->weight])) != PN_OK) return st;
   if ((st = pn_layout_count(&t->layout[row->in], &count)) != PN_OK) return st;

@@ -78,6 +78,14 @@ const char *pn_onednn_isa(void) {
   return "generic";
 }
 
+bool dnn_tiles(void) {
+  bool limited = (effective_isa() & dnnl_cpu_isa_avx512_core_amx) != dnnl_cpu_isa_avx512_core_amx;
+  const char *asked = getenv("ONEDNN_MAX_CPU_ISA"), *old = getenv("DNNL_MAX_CPU_ISA");
+
+  if (limited && (asked || old || !pn_amx_hides_tiles())) return false;
+  return pn_amx_usable();
+}
+
 int dnn_lanes(void) {
   int isa = effective_isa();
   if ((isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core) return 16;
