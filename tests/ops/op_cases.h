@@ -80,6 +80,7 @@ static const op_case op_cases[] = {
     CONV("conv 32 to 32, 1x1", IMAGE(3, 32, 5, 7), 32, W(1, 1, 0, 0)),
     CONV("conv 32 to 96, keras same stride 2", IMAGE(2, 32, 10, 14), 96, W(3, 2, 0, 1)),
     CONV("conv 32 to 32, 5x5, many images", IMAGE(11, 32, 6, 9), 32, W(5, 1, 2, 2)),
+    CONV("conv 7x7 stride 2, rgb to 64", IMAGE(3, 3, 22, 30), 64, W(7, 2, 3, 3)),
     CONV("conv 3 to 32, 5x3", IMAGE(2, 3, 19, 17), 32,
          {.kernel = {5, 3}, .stride = {2, 1}, .pad_before = {2, 1}, .pad_after = {1, 0}}),
     CONV("conv batch 1", IMAGE(1, 16, 12, 12), 32, W(3, 1, 1, 1)),

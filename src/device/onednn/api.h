@@ -139,6 +139,8 @@ pn_status dnn_pool_grad_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 /* bf16 convolutions and dense layers, with ReLU, by our own tile kernels. */
 bool dnn_tiles(void); /* the processor and oneDNN's limit allow them */
 bool dnn_amx_fits(const pn_task *t);
+bool dnn_columns_fits(const pn_task *t); /* forward and weights of a first layer */
+pn_status dnn_columns_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 bool dnn_amx_fits_shorter(const pn_task *t); /* without the pool at its end */
 pn_status dnn_amx_prepare(pn_device *d, pn_task *t, pn_kernel *out);
 

@@ -276,6 +276,7 @@ pn_status dnn_conv_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   if (dnn_conv_norm_fits(t)) return dnn_conv_norm_prepare(d, t, out);
   if (dnn_small_conv_fits(t)) return dnn_small_conv_prepare(d, t, out);
   if (dnn_amx_fits(t)) return dnn_amx_prepare(d, t, out);
+  if (dnn_columns_fits(t)) return dnn_columns_prepare(d, t, out);
   if (dnn_amx_fits_shorter(t)) return PN_FAIL(PN_ERR_UNSUPPORTED, "onednn: tiles without a pool");
   if (t->n_ops == 3) return dnn_conv_pool_prepare(d, t, out);
   if (t->pass == PN_BACKWARD_POST) return dnn_relu_post(d, t, out);

@@ -34,8 +34,9 @@ static pn_status gather_run(void *state, void *const ptr[PN_ROLE_COUNT], const p
 
 static pn_status weight_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
   const struct amx *s = state;
+  pn_amx_weight_io io = {.x = ptr[PN_SRC], .dy = ptr[PN_DDST], .dweight = ptr[PN_DWEIGHT]};
   (void)ctx;
-  pn_amx_weight(&s->pass, ptr[PN_SRC], ptr[PN_DDST], ptr[PN_DWEIGHT], ptr[PN_SCRATCH], s->threads);
+  pn_amx_weight(&s->pass, &io, ptr[PN_SCRATCH], s->threads);
   if (s->bias) pn_simd_sum_rows_bf16(ptr[PN_DDST], s->rows, s->pass.k, ptr[PN_DBIAS]);
   return PN_OK;
 }
@@ -95,7 +96,8 @@ bool dnn_amx_fits_shorter(const pn_task *t) {
   pn_task shorter = *t;
 
   shorter.n_ops = 2;
-  return t->n_ops == 3 && t->pass == PN_FORWARD && dnn_amx_fits(&shorter);
+  return t->n_ops == 3 && t->pass == PN_FORWARD &&
+         (dnn_amx_fits(&shorter) || dnn_columns_fits(&shorter));
 }
 
 bool dnn_amx_fits(const pn_task *t) {

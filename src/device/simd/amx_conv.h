@@ -57,9 +57,31 @@ typedef struct {
 size_t pn_amx_gather_scratch(const pn_amx_pass *p, int threads); /* bytes */
 void pn_amx_gather(const pn_amx_pass *p, const pn_amx_gather_io *io, void *scratch, int threads);
 
-/* Gradient of the weights, O H W I, from the forward pass's x and the diff of its y. */
+/* Gradient of the weights, O H W I, from the forward pass's x and the diff of its y; add: to what
+ * is there already. */
+typedef struct {
+  const pn_bf16 *x, *dy;
+  float *dweight;
+  bool add;
+} pn_amx_weight_io;
 size_t pn_amx_weight_scratch(const pn_amx_pass *forward);
-void pn_amx_weight(const pn_amx_pass *forward, const pn_bf16 *x, const pn_bf16 *dy, float *dweight,
-                   void *scratch, int threads);
+void pn_amx_weight(const pn_amx_pass *forward, const pn_amx_weight_io *io, void *scratch,
+                   int threads);
+
+/* A first convolution, whose channels do not fill tiles: the window under each output pixel becomes
+ * a row of a matrix, and the convolution of an image a product. */
+typedef struct {
+  pn_amx_pass padded;  /* the copy that windows are cut from */
+  pn_amx_pass product; /* of `strip` rows of one image's output */
+  pn_window window;
+  int64_t width; /* numbers of a window; rows are padded with zeros to product.c */
+  int64_t strip; /* divides the output's height */
+} pn_amx_columns;
+bool pn_amx_columns_make(const pn_op_desc *op, pn_amx_columns *out);
+size_t pn_amx_columns_bytes(const pn_amx_columns *c); /* of matrix and copy */
+/* The strip from output row h on of an image, NHWC; strips of an image in turn, from 0.  Returns
+ * the matrix, at the start of `room`. */
+pn_bf16 *pn_amx_columns_fill(const pn_amx_columns *c, const pn_bf16 *image, int64_t h, void *room,
+                             int threads);
 
 #endif

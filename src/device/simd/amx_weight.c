@@ -222,22 +222,21 @@ static void clear_room(const pn_amx_pass *p, const struct image *im) {
 }
 
 /* Images first, first + 1, ... as far as there are. */
-static struct batch batch_at(const pn_amx_pass *p, const pn_bf16 *x, const pn_bf16 *dy,
-                             int64_t first, pn_bf16 *scratch) {
-  struct batch b = {.first = first == 0};
+static struct batch batch_at(const pn_amx_pass *p, const pn_amx_weight_io *io, int64_t first,
+                             pn_bf16 *scratch) {
+  struct batch b = {.first = first == 0 && !io->add};
   int64_t left = p->images - first, most = group_images(p);
 
   for (; b.n < left && b.n < most; b.n++) {
     pn_bf16 *own = scratch + zero_elements(p) + b.n * image_elements(p);
-    b.image[b.n] = image_at(p, x, dy, first + b.n, own);
+    b.image[b.n] = image_at(p, io->x, io->dy, first + b.n, own);
     b.image[b.n].zero = scratch;
   }
   return b;
 }
 
-void pn_amx_weight(const pn_amx_pass *p, const pn_bf16 *x, const pn_bf16 *dy, float *dweight,
-                   void *scratch, int threads) {
-  struct batch all = batch_at(p, x, dy, 0, scratch);
+void pn_amx_weight(const pn_amx_pass *p, const pn_amx_weight_io *io, void *scratch, int threads) {
+  struct batch all = batch_at(p, io, 0, scratch);
 
   memset(scratch, 0, (size_t)zero_elements(p) * sizeof(pn_bf16));
   for (int i = 0; i < all.n && !p->direct; i++) clear_room(p, &all.image[i]);
@@ -245,10 +244,10 @@ void pn_amx_weight(const pn_amx_pass *p, const pn_bf16 *x, const pn_bf16 *dy, fl
   {
     tiles_on();
     for (int64_t n = 0; n < p->images; n += all.n) {
-      struct batch b = batch_at(p, x, dy, n, scratch);
+      struct batch b = batch_at(p, io, n, scratch);
       for (int i = 0; i < b.n; i++) make_operands(p, &b.image[i]);
 #pragma omp for schedule(static)
-      for (int64_t k = 0; k < p->k; k += ROWS) add_filters(p, &b, k, dweight);
+      for (int64_t k = 0; k < p->k; k += ROWS) add_filters(p, &b, k, io->dweight);
     }
     tiles_off();
   }
