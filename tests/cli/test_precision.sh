@@ -33,7 +33,7 @@ if ! "$PNEUMA" info custom_cnn train.precision=bf16 > out.txt 2> err.txt; then
   exit 1
 fi
 has out.txt 'training, .* threads?, bf16'
-has out.txt 'convert conv2.weight'
+has out.txt 'acdb bf16'
 
 must "$PNEUMA" train run.yaml out.path=run-f32
 for strategy in ddp zero1 fsdp; do
