@@ -117,7 +117,7 @@ static const pn_option table[] = {
      T},
     {"train.comm", PN_T_CHOICE, WORD, "auto", "auto|mpi|shm|nccl", "",
      "how gradients travel; shm: shared memory on each host; nccl: between GPUs, one per rank; "
-     "auto: shm where ranks share hosts",
+     "auto: nccl where each rank has a GPU, else shm where ranks share hosts",
      T | B},
     {"train.weights", PN_T_TEXT, PATH, "", NULL, "",
      "to start from: folder of a run, or file: safetensors (torchvision's names), Keras HDF5", R},

@@ -186,6 +186,18 @@ static pn_status watch_gpus(pn_run *r) {
   return pn_gpu_columns_create(r->comm, bus ? bus : r->device->bus, r->batches.steps, &r->gpu);
 }
 
+/* auto: between GPUs where every rank has one. */
+static pn_status make_bulk(pn_run *r) {
+  const char *kind = r->cfg->comm[0] ? r->cfg->comm : "auto";
+  int32_t gpu = r->device->bus[0] != '\0';
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_allreduce(r->comm, "ranks with a GPU", &gpu, 1, PN_I32, PN_MIN));
+  PN_TRY(pn_comm_data(r->comm, gpu && strcmp(kind, "auto") == 0 ? "gpu" : kind, &r->bulk));
+done:
+  return st;
+}
+
 pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data, pn_run **out) {
   pn_run *r = calloc(1, sizeof *r);
   pn_status st = PN_OK;
@@ -200,7 +212,7 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
   r->t_start_s = r->t_saved_s = pn_now();
   PN_TRY(check_same_data(c, data));
   PN_TRY(make_device(r)); /* first: the communicator may look for it */
-  PN_TRY(pn_comm_data(c, cfg->comm[0] ? cfg->comm : "auto", &r->bulk));
+  PN_TRY(make_bulk(r));
   pn_comm_overlap(r->bulk, !cfg->blocking);
   PN_TRY(pn_agree(c, setup_engine(r)));
   PN_TRY(make_strategy(r));
