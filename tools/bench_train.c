@@ -80,7 +80,8 @@ static void job_destroy(struct job *j) {
 static pn_status job_create(const struct options *o, struct job *j) {
   pn_model_config cfg;
   pn_optim_config optim;
-  pn_plan_spec plan = {.batch = o->batch, .training = true};
+  bool bf16 = strcmp(o->precision, "bf16") == 0;
+  pn_plan_spec plan = {.batch = o->batch, .training = true, .precision = bf16 ? PN_BF16 : PN_F32};
   pn_train_bench_spec spec = {.strategy = "single", .batch = o->batch, .steps = 1, .lr = 1e-3};
   pn_status st;
 
@@ -95,6 +96,7 @@ static pn_status job_create(const struct options *o, struct job *j) {
   PN_TRY(pn_comm_self(&j->comm));
   PN_TRY(pn_model_build(o->net->name, &cfg, &j->graph));
   PN_TRY(pn_device_create(o->device, o->threads, &j->device));
+  PN_TRY(pn_device_check_precision(j->device, plan.precision));
   plan.graph = j->graph;
   plan.device = j->device;
   PN_TRY(pn_plan_create(&plan, &j->plan));
@@ -242,9 +244,9 @@ static void print_json(const struct options *o, const struct peer *p, const stru
   const struct memory *peer = &r->peer_memory[least_memory(r->peer_memory)];
   double seconds = quantile(&r->ours, 0.5), best = quantile(&r->peers[best_mode(r->peers)], 0.5);
   json_t *row = json_pack(
-             "{s:s, s:s, s:i, s:I, s:f, s:I, s:I, s:o}", "model", o->net->name, "precision", "f32",
-             "threads", o->threads, "batch", (json_int_t)o->batch, "images_per_s", rate(o, seconds),
-             "peak_bytes", (json_int_t)r->our_memory.peak, "step_bytes",
+             "{s:s, s:s, s:i, s:I, s:f, s:I, s:I, s:o}", "model", o->net->name, "precision",
+             o->precision, "threads", o->threads, "batch", (json_int_t)o->batch, "images_per_s",
+             rate(o, seconds), "peak_bytes", (json_int_t)r->our_memory.peak, "step_bytes",
              (json_int_t)used(&r->our_memory), "peer", peer_json(o, p, r->peers, peer)),
          *root;
 
@@ -285,10 +287,10 @@ static pn_status bind_cores(int threads, char *text, size_t bytes) {
 static void tell_setup(const struct options *o, const struct job *job, const char *cores) {
   fprintf(stderr,
           "%s %" PRId64 "x%" PRId64 "x%" PRId64 ", %" PRId64
-          " parameters, batch %d, %s, f32; %d x %d steps; threads %d on cores%s; %s, %s\n",
+          " parameters, batch %d, %s, %s; %d x %d steps; threads %d on cores%s; %s, %s\n",
           o->net->name, o->net->size, o->net->size, o->net->channels,
-          pn_graph_trainable_count(job->graph), o->batch, o->net->optim, o->reps, o->steps,
-          o->threads, cores, pn_device_library(), pn_device_isa());
+          pn_graph_trainable_count(job->graph), o->batch, o->net->optim, o->precision, o->reps,
+          o->steps, o->threads, cores, pn_device_library(), pn_device_isa());
 }
 
 /* In processes of their own, one after the other; of the host only. */
@@ -330,13 +332,14 @@ done:
 }
 
 static void usage(FILE *out) {
-  fprintf(out,
-          "usage: bench_train [--model NAME] [--threads N] [--batch N] [--reps N] [--steps N]\n"
-          "                   [--device NAME] [--python PATH] [--script PATH]\n"
-          "                   [--no-peer] [--json] [--memory: only our bytes before and at most]\n"
-          "                   [--compiled: torch.compile too, which takes minutes]\n"
-          "Trains custom_cnn, cifar_cnn, resnet18 or resnet50v2 beside PyTorch "
-          "(tools/peer_train.py) on the same cores.\n");
+  fprintf(
+      out,
+      "usage: bench_train [--model NAME] [--threads N] [--batch N] [--reps N] [--steps N]\n"
+      "                   [--device NAME] [--precision f32|bf16] [--python PATH] [--script PATH]\n"
+      "                   [--no-peer] [--json] [--memory: only our bytes before and at most]\n"
+      "                   [--compiled: torch.compile too, which takes minutes]\n"
+      "Trains custom_cnn, cifar_cnn, resnet18 or resnet50v2 beside PyTorch "
+      "(tools/peer_train.py) on the same cores.\n");
 }
 
 /* "--name value" or "--name"; -1: go on, else the exit code. */
@@ -346,13 +349,13 @@ static int parse(int argc, char **argv, struct options *o) {
     int *number;
     const char **text;
     bool *flag;
-  } rows[] = {{"--threads", &o->threads, NULL, NULL}, {"--batch", &o->batch, NULL, NULL},
-              {"--reps", &o->reps, NULL, NULL},       {"--steps", &o->steps, NULL, NULL},
-              {"--device", NULL, &o->device, NULL},   {"--python", NULL, &o->python, NULL},
-              {"--script", NULL, &o->script, NULL},   {"--no-peer", NULL, NULL, &o->no_peer},
-              {"--json", NULL, NULL, &o->json},       {"--model", NULL, &o->model, NULL},
-              {"--memory", NULL, NULL, &o->memory},   {"--compiled", NULL, NULL, &o->compiled},
-              {"--help", NULL, NULL, &o->help}};
+  } rows[] = {{"--threads", &o->threads, NULL, NULL},     {"--batch", &o->batch, NULL, NULL},
+              {"--reps", &o->reps, NULL, NULL},           {"--steps", &o->steps, NULL, NULL},
+              {"--device", NULL, &o->device, NULL},       {"--python", NULL, &o->python, NULL},
+              {"--precision", NULL, &o->precision, NULL}, {"--script", NULL, &o->script, NULL},
+              {"--no-peer", NULL, NULL, &o->no_peer},     {"--json", NULL, NULL, &o->json},
+              {"--model", NULL, &o->model, NULL},         {"--memory", NULL, NULL, &o->memory},
+              {"--compiled", NULL, NULL, &o->compiled},   {"--help", NULL, NULL, &o->help}};
   bool good = true;
   for (int i = 1; i < argc && good; i++) {
     size_t k = 0;
@@ -367,6 +370,7 @@ static int parse(int argc, char **argv, struct options *o) {
     if (strcmp(o->model, networks[k].name) == 0) o->net = &networks[k];
   if (good && o->net && o->batch == 0) o->batch = o->net->batch;
   if (good && o->net && o->steps == 0) o->steps = o->net->steps;
+  if (strcmp(o->precision, "f32") != 0 && strcmp(o->precision, "bf16") != 0) good = false;
   good = good && o->net && o->threads > 0 && o->batch > 0 && o->reps > 0 && o->reps <= MAX_REPS &&
          o->steps > 0;
   if (good && !o->help) return -1;
@@ -379,6 +383,7 @@ int main(int argc, char **argv) {
   int rc;
 
   o.device = "cpu";
+  o.precision = "f32";
   o.self = "/proc/self/exe";
   o.python = access("/opt/peer/bin/python", X_OK) == 0 ? "/opt/peer/bin/python" : "python3";
   o.script = "tools/peer_train.py";

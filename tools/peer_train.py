@@ -16,8 +16,10 @@ cannot do is left out, with the reason on stderr.
 """
 import argparse
 import contextlib
+import os
 import re
 import resource
+import subprocess
 import sys
 import time
 
@@ -155,6 +157,18 @@ def tell_memory(args):
     print(before, status_bytes("VmHWM"), flush=True)
 
 
+def without_broken_amx():
+    """Some virtual machines announce AMX and hide how to use it: oneDNN then dies of SIGILL.  Start again without it."""
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:
+        return
+    try_it = "import torch; a = torch.ones(64, 64, dtype=torch.bfloat16); torch.mm(a, a)"
+    if subprocess.run([sys.executable, "-c", try_it], stderr=subprocess.DEVNULL, check=False).returncode >= 0:
+        return
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_BF16"
+    print("peer_train.py: AMX does not work in PyTorch on this machine: it computes without", file=sys.stderr)
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=list(JOBS), default="custom_cnn")
@@ -166,6 +180,8 @@ def main():
     parser.add_argument("--modes", help="comma-separated; default: all of the device")
     args = parser.parse_args()
     gpu = args.device == "cuda"
+    if args.precision == "bf16" and not gpu:
+        without_broken_amx()
     if not args.modes:
         args.modes = "eager,compiled,graphed,compiled-graphed" if gpu else "nchw,channels-last"
         if args.precision == "bf16" and not gpu:

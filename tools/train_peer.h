@@ -22,7 +22,7 @@ struct options {
   const struct network *net;
   const char *model;
   int threads, batch, reps, steps;
-  const char *python, *script, *device;
+  const char *python, *script, *device, *precision;
   bool no_peer, json, memory, compiled, help;
   const char *self;
 };
@@ -59,9 +59,12 @@ static bool on_gpu(const struct options *o) {
 static bool start_pytorch(const struct options *o, const char *memory, peer_process *p, char *line,
                           size_t bytes) {
   char batch[16], threads[16];
-  char *argv[16] = {(char *)o->python, (char *)o->script, "--batch", batch,
-                    "--threads",       threads,           "--model", (char *)o->net->name};
-  int n = 8;
+  char *argv[20] = {(char *)o->python, (char *)o->script,
+                    "--batch",         batch,
+                    "--threads",       threads,
+                    "--model",         (char *)o->net->name,
+                    "--precision",     (char *)o->precision};
+  int n = 10;
   snprintf(batch, sizeof batch, "%d", o->batch);
   snprintf(threads, sizeof threads, "%d", o->threads);
   if (on_gpu(o)) argv[n++] = "--device", argv[n++] = "cuda";
@@ -81,8 +84,10 @@ static bool start_peer(const struct options *o, struct peer *p) {
 
 static bool start_ours(const struct options *o, peer_process *p, char *line, size_t bytes) {
   char batch[16], threads[16];
-  char *argv[] = {(char *)o->self, "--memory", "--model",  (char *)o->net->name, "--batch", batch,
-                  "--threads",     threads,    "--device", (char *)o->device,    NULL};
+  char *argv[] = {
+      (char *)o->self, "--memory",           "--model", (char *)o->net->name, "--batch",
+      batch,           "--threads",          threads,   "--device",           (char *)o->device,
+      "--precision",   (char *)o->precision, NULL};
   snprintf(batch, sizeof batch, "%d", o->batch);
   snprintf(threads, sizeof threads, "%d", o->threads);
   return peer_start(argv, p, line, bytes);
