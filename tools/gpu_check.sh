@@ -124,7 +124,7 @@ for network in $networks; do
   ratio=$(value "$network" ratio)
   note=""
   case $ratio in
-    null | "") note="no PyTorch: $(tail -n 1 "$work/$network.err")" failed=1 ;;
+    null | "") note="no PyTorch: $(grep -E "^no PyTorch from|^peer_train.py" "$work/$network.err" | tail -n 1)" failed=1 ;;
     *)
       note="$goal missed"
       if awk "BEGIN { exit !($ratio >= $goal) }"; then note="$goal yes"; else missed=1; fi

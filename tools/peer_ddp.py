@@ -44,10 +44,11 @@ class Rank:
 
     def job(self, model, batch):
         if (model, batch) not in self.jobs:
-            job = peer_train.Job(types.SimpleNamespace(model=model, batch=batch), torch.channels_last)
+            args = types.SimpleNamespace(model=model, batch=batch, device="cpu", precision="f32")
+            job = peer_train.Job(args, "channels-last")
             if self.args.ranks > 1:
-                job.model = DistributedDataParallel(job.model, gradient_as_bucket_view=True,
-                                                    broadcast_buffers=False)
+                job.forward = DistributedDataParallel(job.model, gradient_as_bucket_view=True,
+                                                      broadcast_buffers=False)
             self.jobs[model, batch] = job
             job.run(WARM_UP)
         return self.jobs[model, batch]
@@ -55,9 +56,9 @@ class Rank:
     def run(self, model, batch, steps):
         job = self.job(model, batch)
         if self.args.ranks == 1:
-            return job.run(steps)
+            return job.run(steps)[0]
         dist.barrier()
-        seconds = torch.tensor([job.run(steps)], dtype=torch.float64)
+        seconds = torch.tensor([job.run(steps)[0]], dtype=torch.float64)
         dist.all_reduce(seconds, op=dist.ReduceOp.MAX)
         return seconds.item()
 

@@ -21,4 +21,12 @@ for s in ddp zero1 fsdp; do has out.txt "^$s +strong .*goal 0.9[0-9]*: "; done
 [ $? = 2 ] || say 'an unknown model: exit code is not 2'
 "$BUILD_DIR/bench_scaling" $small --mpiexec /bin/false > out.txt 2> err.txt && say 'no mpirun was not noticed'
 has err.txt 'the ranks do not start'
+# beside PyTorch, where it is
+python=/opt/peer/bin/python
+if [ -x $python ] && $python -c 'import torch' 2> /dev/null; then
+  cd "$SOURCE_DIR" && "$BUILD_DIR/bench_scaling" ${small/--no-peer/} > "$WORK_DIR/peer.txt" 2> "$WORK_DIR/err.txt" || say "beside PyTorch: exit code $?"
+  has "$WORK_DIR/peer.txt" '^PyTorch .*efficiency [0-9.]+'
+else
+  echo 'PyTorch is not here: not tried beside it'
+fi
 [ $failures = 0 ]
