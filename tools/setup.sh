@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh -- install the Debian/Ubuntu packages pneuma is built from; does nothing when all are there.
-#   tools/setup.sh          what the build, the demo and the tests need
+#   tools/setup.sh          what the build and the demo need
+#   tools/setup.sh --test   also what the tests need
 #   tools/setup.sh --dev    also what the checks of .ci/run need
 #   tools/setup.sh --list   print the packages and leave
 # Uses sudo when not root and asks nothing. On another system it prints the list.
@@ -15,10 +16,11 @@ packages=(gcc g++ make cmake pkg-config           # compilers and build
   gnuplot-nox                                     # plots
   dcmtk libcmocka-dev)                                  # tests
 case ${1:-} in
-  --dev) packages+=(git python3 clang-format clang slurm-wlm munge iproute2) ;;
+  --test) packages+=(python3) ;;
+  --dev) packages+=(python3 git clang-format clang slurm-wlm munge iproute2) ;;
   --list) printf '%s\n' "${packages[@]}"; exit 0 ;;
   '') ;;
-  *) sed -n '2,6p' "$0" >&2; exit 2 ;;
+  *) sed -n '2,7p' "$0" >&2; exit 2 ;;
 esac
 
 if ! command -v apt-get >/dev/null; then

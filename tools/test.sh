@@ -3,7 +3,7 @@
 #   tools/test.sh [ctest options]      e.g. tools/test.sh -L unit
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-"$root/tools/setup.sh"
+"$root/tools/setup.sh" --test
 build_all ${PN_CMAKE_ARGS:-}
 say "tests"
 ctest --test-dir "$build" --output-on-failure "$@"
