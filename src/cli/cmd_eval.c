@@ -41,11 +41,10 @@ done:
   return st;
 }
 
-static json_t *result_json(const char *run, const char *data, pn_split split, const pn_metrics *m,
-                           const pn_dataset *d) {
-  return json_pack("{s:s, s:s, s:s, s:o, s:o}", "run", run, "data", data, "split",
-                   pn_split_name(split), "metrics", pn_metrics_json(m, d), "warnings",
-                   pn_warnings_json(d));
+static json_t *result_json(const pn_eval_job *job, const pn_metrics *m, const pn_dataset *d) {
+  return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o}", "run", job->run_path, "data", job->data_path,
+                   "split", pn_split_name(job->split), "flip", job->flip, "metrics",
+                   pn_metrics_json(m, d), "warnings", pn_warnings_json(d));
 }
 
 pn_status pn_cmd_eval(pn_cli *x) {
@@ -56,6 +55,7 @@ pn_status pn_cmd_eval(pn_cli *x) {
                      .checkpoint = pn_options_text(x->opt, "eval.checkpoint"),
                      .scores_path = *scores ? scores : NULL,
                      .precision = pn_precision_given(x->opt),
+                     .flip = pn_options_bool(x->opt, "eval.flip"),
                      .split = split_of(pn_options_text(x->opt, "eval.split"))};
   pn_place_map places = {0};
   pn_metrics m = {0};
@@ -66,11 +66,11 @@ pn_status pn_cmd_eval(pn_cli *x) {
   PN_TRY(pn_agree(x->comm, pn_dataset_open(data, &d)));
   PN_TRY(pn_place_setup(x->opt, x->comm, &places, &job.threads));
   PN_TRY(pn_eval_run(&job, x->comm, &m));
-  snprintf(title, sizeof title, "%.500s on %s of %.400s", x->args[0], pn_split_name(job.split),
-           data);
+  snprintf(title, sizeof title, "%.500s on %s of %.400s%s", x->args[0], pn_split_name(job.split),
+           data, job.flip ? ", each image with its mirror image" : "");
   if (pn_cli_speaks(x)) st = pn_metrics_print(title, &m, d);
   PN_TRY(pn_agree(x->comm, st));
-  x->result = result_json(x->args[0], data, job.split, &m, d);
+  x->result = result_json(&job, &m, d);
 done:
   pn_metrics_free(&m);
   pn_place_free(&places);

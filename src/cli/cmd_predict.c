@@ -68,12 +68,13 @@ static json_t *row_json(const pn_predictions *p, int64_t i, const char *file) {
                    "tag", why->tag, "value", why->value);
 }
 
-static json_t *result_json(const char *run, const pn_predictions *p, const char *const *file) {
+static json_t *result_json(const pn_predict_job *job, const pn_predictions *p) {
   json_t *rows = json_array();
 
-  for (int64_t i = 0; i < p->n; i++) json_array_append_new(rows, row_json(p, i, file[i]));
-  return json_pack("{s:s, s:s, s:I, s:I, s:o}", "run", run, "checkpoint", p->folder, "files",
-                   (json_int_t)p->n, "rejected", (json_int_t)p->rejected, "results", rows);
+  for (int64_t i = 0; i < p->n; i++) json_array_append_new(rows, row_json(p, i, job->file[i]));
+  return json_pack("{s:s, s:s, s:b, s:I, s:I, s:o}", "run", job->run_path, "checkpoint", p->folder,
+                   "flip", job->flip, "files", (json_int_t)p->n, "rejected",
+                   (json_int_t)p->rejected, "results", rows);
 }
 
 /* All rejected is a failure; some are said, and in the rows. */
@@ -99,6 +100,7 @@ pn_status pn_cmd_predict(pn_cli *x) {
                         .checkpoint = pn_options_text(x->opt, "eval.checkpoint"),
                         .file = file,
                         .precision = pn_precision_given(x->opt),
+                        .flip = pn_options_bool(x->opt, "eval.flip"),
                         .n = x->n_args - 1};
   pn_place_map places = {0};
   pn_predictions p = {.n = 0};
@@ -109,7 +111,7 @@ pn_status pn_cmd_predict(pn_cli *x) {
   PN_TRY(pn_agree(x->comm, tell_rejected(&p, file)));
   if (pn_comm_rank(x->comm) == 0 && (*path || !x->json)) st = write_csv(path, &p, file);
   PN_TRY(pn_agree(x->comm, st));
-  x->result = result_json(x->args[0], &p, file);
+  x->result = result_json(&job, &p);
 done:
   pn_predictions_free(&p);
   pn_place_free(&places);

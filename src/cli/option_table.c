@@ -230,6 +230,8 @@ static const pn_option table[] = {
      "last, best, or a step's number; auto: the one that run.json tells of", E | X},
     {"eval.scores", PN_T_TEXT, PATH, "", NULL, "",
      "CSV file for the probabilities of each image; empty: none", E},
+    {"eval.flip", PN_T_BOOL, 0, 1, "false", NULL, "",
+     "answer with the mean probabilities of each image and its mirror image", E | X},
     {"preview.images", PN_T_INT, 1, 64, "6", NULL, "images", "rows of the sheet", P},
     {"preview.epochs", PN_T_INT, 1, 64, "8", NULL, "epochs",
      "columns after the first, which shows the image as it is stored", P},

@@ -71,5 +71,7 @@ pn_draw pn_augment_draw(const pn_augment *a, uint32_t epoch, uint64_t id, int64_
  * scratch: height * width floats.  Thread-safe. */
 void pn_augment_apply(const pn_augment *a, const pn_draw *d, const pn_image_format *f,
                       const void *pixels, float *scratch, float *out);
+/* Left and right of one such image exchanged, in place. */
+void pn_mirror(const pn_image_format *f, float *image);
 
 #endif

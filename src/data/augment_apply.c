@@ -64,6 +64,10 @@ static void flip_rows(float *x, int64_t height, int64_t width) {
     }
 }
 
+void pn_mirror(const pn_image_format *f, float *image) {
+  flip_rows(image, f->channels * f->height, f->width);
+}
+
 /* Eight values of 12 bits from each block of the counter generator. */
 static void add_noise(const pn_augment *a, const pn_draw *d, int64_t channel, float *x) {
   const pn_image_format *f = &a->format;

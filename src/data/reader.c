@@ -60,18 +60,20 @@ static pn_status mix_in(const pn_reader *r, uint32_t epoch, const pn_draw *d, fl
 
 pn_status pn_reader_read(const pn_reader *r, uint32_t epoch, int64_t i, float *scratch,
                          const pn_rows *rows, int64_t at) {
+  float *out = rows->input + at * pn_reader_pixels(r);
   pn_sample s;
   pn_draw d = {.mix = 1};
   pn_status st = pn_dataset_get(r->data, r->split, i, &s);
 
   if (st != PN_OK) return st;
   if (r->augment) d = draw(r, epoch, s.id);
-  pn_augment_apply(r->augment, &d, &r->format, s.pixels, scratch,
-                   rows->input + at * pn_reader_pixels(r));
+  pn_augment_apply(r->augment, &d, &r->format, s.pixels, scratch, out);
   rows->id[at] = s.id;
   rows->label[at] = rows->label2[at] = s.label;
   rows->mix[at] = 1;
-  return d.mix < 1 ? mix_in(r, epoch, &d, scratch, rows, at) : PN_OK;
+  if (d.mix < 1) st = mix_in(r, epoch, &d, scratch, rows, at);
+  if (r->mirror) pn_mirror(&r->format, out);
+  return st;
 }
 
 void pn_failure_note(pn_failure *f, pn_status st, int64_t row) {

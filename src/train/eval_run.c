@@ -65,7 +65,7 @@ done:
 }
 
 static pn_status open_run(eval_run *r, const pn_eval_job *job, pn_comm *c) {
-  pn_eval_spec spec = {.comm = c, .scores_path = job->scores_path};
+  pn_eval_spec spec = {.comm = c, .scores_path = job->scores_path, .flip = job->flip};
   pn_status st = PN_OK;
 
   PN_TRY(pn_saved_run_open(job->run_path, job->checkpoint ? job->checkpoint : "auto", &r->saved));

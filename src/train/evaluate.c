@@ -103,7 +103,7 @@ static int64_t images_of_rank(int64_t n, int rank, int size) {
 }
 
 /* Chunk j of the split through the plan; its scores become rows `at`, `at` + 1, ... of `s`. */
-static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
+static pn_status pass_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
   float scale[PN_EVAL_BATCH] = {0};
   int64_t index[PN_EVAL_BATCH], n = chunk_images(pn_dataset_count(e->spec.data, split), j);
   pn_batch_source src = {.reader = &e->reader, .index = index, .n = n, .plan_batch = PN_EVAL_BATCH};
@@ -118,6 +118,26 @@ static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s
   memcpy(s->losses + at, pn_plan_losses(e->plan), (size_t)n * sizeof *s->losses);
   memcpy(s->labels + at, pn_plan_labels(e->plan), (size_t)n * sizeof *s->labels);
 done:
+  return st;
+}
+
+/* Twice: as the images are, and mirrored; `s` becomes the mean. */
+static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
+  int64_t n = chunk_images(pn_dataset_count(e->spec.data, split), j);
+  float *probs = s->probs + at * e->outputs, *losses = s->losses + at;
+  scores mirrored = {0};
+  pn_status st = PN_OK;
+
+  e->reader.mirror = false;
+  PN_TRY(pass_chunk(e, split, j, s, at));
+  if (!e->spec.flip) return st;
+  PN_TRY(scores_alloc(n, e->outputs, &mirrored));
+  e->reader.mirror = true;
+  PN_TRY(pass_chunk(e, split, j, &mirrored, 0));
+  pn_probs_mean(probs, mirrored.probs, n * e->outputs);
+  pn_losses_mean(losses, mirrored.losses, n);
+done:
+  scores_free(&mirrored);
   return st;
 }
 

@@ -23,6 +23,8 @@ typedef struct {
   pn_dataset *data;
   const pn_model_config *model;
   const char *scores_path; /* CSV of each run's probabilities, written by rank 0; NULL: none */
+  bool flip; /* probabilities: the mean of those of an image and of its mirror image; the loss is
+                the cross-entropy of the mean */
 } pn_eval_spec;
 
 typedef struct pn_evaluator pn_evaluator;

@@ -24,6 +24,8 @@ typedef struct {
   int outputs;
   void *pixels;   /* of one file as ingest stores it */
   float *scratch; /* height * width */
+  float *images;  /* [PN_EVAL_BATCH * pixels]: of a chunk as the network is given them */
+  float *answers; /* [PN_EVAL_BATCH * outputs]: to the mirrored images of a chunk */
   float *mine;    /* [own files * outputs] */
   pn_reject *why; /* [own files] */
 } predictor;
@@ -37,6 +39,8 @@ static void close_predictor(predictor *p) {
   pn_saved_run_close(&p->saved);
   free(p->pixels);
   free(p->scratch);
+  free(p->images);
+  free(p->answers);
   free(p->mine);
   free(p->why);
 }
@@ -61,7 +65,9 @@ static pn_status open_files(predictor *p) {
                                 .sd = m->input_sd};
   p->pixels = malloc((size_t)(f.channels * f.height * f.width) * (size_t)(bits / 8));
   p->scratch = malloc((size_t)(f.height * f.width) * sizeof *p->scratch);
-  if (!p->pixels || !p->scratch) return PN_FAIL(PN_ERR_NOMEM, "prediction: out of memory");
+  p->images = calloc((size_t)(PN_EVAL_BATCH * f.channels * f.height * f.width), sizeof *p->images);
+  if (!p->pixels || !p->scratch || !p->images)
+    return PN_FAIL(PN_ERR_NOMEM, "prediction: out of memory");
   return pn_image_file_create(&f, &p->files);
 }
 
@@ -98,23 +104,42 @@ static int64_t files_of_rank(int64_t n, int rank, int size) {
   return sum;
 }
 
-/* Files [first, first + n) into rows of the plan, answers into rows `at`, `at` + 1, ... */
-static pn_status run_chunk(predictor *p, int64_t first, int64_t n, int64_t at) {
-  int64_t pixels = p->format.channels * p->format.height * p->format.width;
+static int64_t pixels_of(const predictor *p) {
+  return p->format.channels * p->format.height * p->format.width;
+}
+
+/* The first n of p->images through the plan. */
+static pn_status answer(predictor *p, int64_t n, float *probs) {
+  size_t floats = (size_t)(PN_EVAL_BATCH * pixels_of(p));
   uint64_t id[PN_EVAL_BATCH] = {0};
-  float scale[PN_EVAL_BATCH] = {0}, *input = pn_plan_input(p->plan);
+  float scale[PN_EVAL_BATCH] = {0};
   pn_step_ctx ctx = {.sample_id = id, .sample_scale = scale};
+  pn_status st;
+
+  memcpy(pn_plan_input(p->plan), p->images, floats * sizeof *p->images);
+  memset(pn_plan_labels(p->plan), 0, PN_EVAL_BATCH * sizeof(int32_t));
+  st = pn_plan_forward(p->plan, &ctx, NULL);
+  if (st == PN_OK) pn_probs(pn_plan_logits(p->plan), n, p->outputs, probs);
+  return st;
+}
+
+/* Files [first, first + n) through the plan, answers into rows `at`, `at` + 1, ... */
+static pn_status run_chunk(predictor *p, int64_t first, int64_t n, int64_t at) {
+  int64_t pixels = pixels_of(p);
+  float *probs = p->mine + at * p->outputs;
   pn_status st = PN_OK;
 
-  memset(input, 0, (size_t)(PN_EVAL_BATCH * pixels) * sizeof *input);
-  memset(pn_plan_labels(p->plan), 0, PN_EVAL_BATCH * sizeof(int32_t));
+  memset(p->images, 0, (size_t)(PN_EVAL_BATCH * pixels) * sizeof *p->images);
   for (int64_t i = 0; i < n; i++) {
     PN_TRY(pn_image_file_read(p->files, p->job->file[first + i], p->pixels, &p->why[at + i]));
     if (p->why[at + i].reason[0]) continue;
-    pn_augment_apply(NULL, NULL, &p->format, p->pixels, p->scratch, input + i * pixels);
+    pn_augment_apply(NULL, NULL, &p->format, p->pixels, p->scratch, p->images + i * pixels);
   }
-  PN_TRY(pn_plan_forward(p->plan, &ctx, NULL));
-  pn_probs(pn_plan_logits(p->plan), n, p->outputs, p->mine + at * p->outputs);
+  PN_TRY(answer(p, n, probs));
+  if (!p->job->flip) return st;
+  for (int64_t i = 0; i < n; i++) pn_mirror(&p->format, p->images + i * pixels);
+  PN_TRY(answer(p, n, p->answers));
+  pn_probs_mean(probs, p->answers, n * p->outputs);
 done:
   return st;
 }
@@ -130,8 +155,10 @@ static pn_status run_own(predictor *p, pn_comm *c) {
   PN_TRY(open_files(p));
   PN_TRY(open_plan(p));
   p->mine = calloc((size_t)(own + 1) * (size_t)p->outputs, sizeof *p->mine);
+  p->answers = calloc((size_t)(PN_EVAL_BATCH * p->outputs), sizeof *p->answers);
   p->why = calloc((size_t)own + 1, sizeof *p->why);
-  if (!p->mine || !p->why) PN_TRY(PN_FAIL(PN_ERR_NOMEM, "prediction: out of memory"));
+  if (!p->mine || !p->answers || !p->why)
+    PN_TRY(PN_FAIL(PN_ERR_NOMEM, "prediction: out of memory"));
   for (int64_t j = rank; j * PN_EVAL_BATCH < n; j += size) {
     PN_TRY(run_chunk(p, j * PN_EVAL_BATCH, chunk_files(n, j), at));
     at += chunk_files(n, j);

@@ -11,6 +11,7 @@ typedef struct {
   const char *const *file;           /* [n]; borrowed */
   int64_t n;
   const char *precision; /* as in pn_eval_job */
+  bool flip;             /* as in pn_eval_job */
   int threads;
 } pn_predict_job;
 

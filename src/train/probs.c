@@ -27,3 +27,15 @@ void pn_probs(const float *logits, int64_t n, int k, float *probs) {
       softmax(logits + i * k, k, probs + i * k);
   }
 }
+
+void pn_probs_mean(float *probs, const float *other, int64_t n) {
+  for (int64_t i = 0; i < n; i++) probs[i] = 0.5f * (probs[i] + other[i]);
+}
+
+/* -log((exp(-a) + exp(-b)) / 2), also where exp(-a) would be 0. */
+void pn_losses_mean(float *losses, const float *other, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    double a = (double)losses[i], b = (double)other[i];
+    losses[i] = (float)(fmin(a, b) + log(2) - log1p(exp(-fabs(a - b))));
+  }
+}

@@ -99,6 +99,7 @@ typedef struct {
   const char *checkpoint;           /* see pn_saved_run_open; NULL: auto */
   const char *scores_path;          /* CSV of the probabilities; NULL: none */
   const char *precision;            /* borrowed; NULL: that of the run */
+  bool flip;                        /* see pn_eval_spec */
   pn_split split;
   int threads;
 } pn_eval_job;
