@@ -94,5 +94,8 @@ pn_plan_memory pn_plan_memory_use(const pn_plan *p);
 
 /* Names the first step whose result is not finite after a run, "" if all are; slow, for reports. */
 void pn_plan_find_nonfinite(pn_plan *p, char *out, size_t out_bytes);
+/* The same between forward and backward of a training plan, without running anything: among the
+ * results that backward needs, and the losses.  Parameters need not be there. */
+void pn_plan_find_kept_nonfinite(const pn_plan *p, char *out, size_t out_bytes);
 
 #endif

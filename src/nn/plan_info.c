@@ -131,3 +131,23 @@ void pn_plan_find_nonfinite(pn_plan *p, char *out, size_t out_bytes) {
       return;
     }
 }
+
+/* Whether the bytes of forward step i's result are still its own when the forward pass is over. */
+static bool is_kept(const pn_plan *p, int i) {
+  const pn_operand *o = &p->step[i].operand[PN_DST];
+  return uses(&p->step[i], PN_DST) && o->at == AT_BUFFER &&
+         p->buffer[o->index].last >= p->n_forward;
+}
+
+void pn_plan_find_kept_nonfinite(const pn_plan *p, char *out, size_t out_bytes) {
+  if (out_bytes) out[0] = '\0';
+  for (int i = 0; i < p->n_forward; i++) {
+    const pn_step *s = &p->step[i];
+    if (!is_kept(p, i) ||
+        peek_finite(p, p->bound[i].ptr[PN_DST], operand_bytes(p, &s->operand[PN_DST]),
+                    s->task.layout[PN_DST].type))
+      continue;
+    snprintf(out, out_bytes, "%s (forward)", s->name);
+    return;
+  }
+}

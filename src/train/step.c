@@ -26,7 +26,9 @@ static void note_loss(pn_run *r, pn_plan *plan, const struct part *x, const floa
     r->loss[r->pending] += sum;
   if (isfinite(sum) || r->bad_step != INT64_MAX) return;
   r->bad_step = r->done + 1;
-  if (!r->strategy->ops->by_units) /* it runs the plan again */
+  if (r->strategy->ops->by_units) /* the parameters that a second run needs are not there */
+    pn_plan_find_kept_nonfinite(plan, r->bad_where, sizeof r->bad_where);
+  else
     pn_plan_find_nonfinite(plan, r->bad_where, sizeof r->bad_where);
 }
 

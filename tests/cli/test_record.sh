@@ -80,6 +80,9 @@ rc=$?
 [ $rc = 1 ] || say "exploding run: exit code $rc, expected 1"
 has err.txt 'loss of step [0-9]+ is not finite, first seen in [a-z0-9+]+ \(forward\); there is no checkpoint yet'
 has run-2/log.txt 'failed: .*is not finite'
+# fsdp too, whose parameters are not all there at that moment
+"$MPIEXEC" -n 2 --bind-to none "$PNEUMA" train run.yaml out.path=run-6 train.strategy=fsdp train.keep_best=false $boom > out.txt 2> err.txt && say 'fsdp did not explode'
+has err.txt 'loss of step [0-9]+ is not finite, first seen in [a-z0-9+]+ \(forward\)'
 must "$PNEUMA" train run.yaml out.path=run-3 optim.name=sgd train.epochs=1
 "$PNEUMA" train --resume out.path=run-3 $boom > out.txt 2> err.txt && say 'it did not explode'
 has err.txt 'is not finite, first seen in .*; the last good checkpoint is run-3/checkpoints/step_[0-9]+;'

@@ -210,6 +210,7 @@ static void test_dropout_by_sample(void **state) {
 static void test_nonfinite(void **state) {
   pn_graph *g = small_net(0, 0);
   char where[128];
+  pn_step_ctx ctx;
   job j;
   (void)state;
 
@@ -218,11 +219,18 @@ static void test_nonfinite(void **state) {
   run(&j);
   pn_plan_find_nonfinite(j.plan, where, sizeof where);
   assert_string_equal(where, "");
+  ctx = context();
+  assert_int_equal(pn_plan_forward(j.plan, &ctx, NULL), PN_OK);
+  pn_plan_find_kept_nonfinite(j.plan, where, sizeof where);
+  assert_string_equal(where, "");
   pn_plan_input(j.plan)[20] = 3e38f; /* finite: the convolution overflows */
   j.params[0] = 1e6f;
   run(&j);
   pn_plan_find_nonfinite(j.plan, where, sizeof where);
   assert_string_equal(where, "conv1 (forward)");
+  assert_int_equal(pn_plan_forward(j.plan, &ctx, NULL), PN_OK);
+  pn_plan_find_kept_nonfinite(j.plan, where, sizeof where);
+  assert_non_null(strstr(where, "(forward)"));
   pn_plan_input(j.plan)[20] = NAN;
   pn_plan_find_nonfinite(j.plan, where, sizeof where);
   assert_string_equal(where, "input");
