@@ -6,6 +6,7 @@
 #include "cli/info.h"
 #include "cli/train_setup.h"
 #include "cli/units.h"
+#include "pn_version.h"
 #include "prof/memory.h"
 
 #include <stdlib.h>
@@ -78,9 +79,10 @@ static void print_text(const pn_cli *x, const pn_info_model *m, const pn_place_m
                        const struct figures *f) {
   const pn_stats *t = &f->times.step_ms;
 
-  printf("%s, %s, %lld images a step, f32, %s (%s)\n", pn_graph_name(pn_info_model_graph(m)),
-         pn_options_text(x->opt, "optim.name"), (long long)f->batch, pn_device_library(),
-         pn_device_isa());
+  printf("%s, %s, %lld images a step, %s, %s (%s)\n", pn_graph_name(pn_info_model_graph(m)),
+         pn_options_text(x->opt, "optim.name"), (long long)f->batch,
+         pn_options_text(x->opt, "train.precision"), pn_device_library(), pn_device_isa());
+  printf("  pneuma %s, commit %s, %s; %s\n", PN_VERSION, PN_COMMIT, PN_COMPILER, pn_comm_library());
   for (int i = 0; i < places->size; i++)
     printf("  rank %d on %s, cpus %s: %d thread%s\n", i, places->rank[i].host,
            places->rank[i].cores, places->rank[i].threads, places->rank[i].threads == 1 ? "" : "s");
@@ -121,8 +123,8 @@ static json_t *result_json(const pn_cli *x, const pn_info_model *m, const pn_pla
       t->ci95[1], "phases_ms", phases_json(f), "before_bytes", (json_int_t)f->before, "peak_bytes",
       (json_int_t)f->peak, "first_step_begins_s", f->ready, "first_step_ends_s", f->first, "peer");
 
-  return json_pack("{s:[o], s:s, s:s}", "rows", row, "library", pn_device_library(), "isa",
-                   pn_device_isa());
+  return json_pack("{s:[o], s:s, s:s, s:o}", "rows", row, "library", pn_device_library(), "isa",
+                   pn_device_isa(), "versions", pn_versions_json());
 }
 
 pn_status pn_bench_train(pn_cli *x) {

@@ -11,6 +11,7 @@ check() { # RANKS STRATEGY
 import json, sys
 ranks = int(sys.argv[1])
 (row,) = json.load(open("out.json"))["rows"]
+assert {"pneuma", "commit", "compiler", "mpi", "onednn"} <= set(json.load(open("out.json"))["versions"])
 assert row["model"] == "custom_cnn" and row["precision"] == "f32" and row["peer"] is None
 assert row["ranks"] == ranks == len(row["cores"]) and row["threads"] == 1 and all(row["cores"])
 assert row["batch"] == 8, "a global batch is split"
@@ -36,6 +37,7 @@ done
 
 "$PNEUMA" bench train $small optim.name=sgd optim.momentum=0.9 > out.txt 2> err.txt || say "text: exit code $?"
 has out.txt '^custom_cnn, sgd, 8 images a step, f32'
+has out.txt '^  pneuma [0-9.]+, commit [0-9a-z-]+, .*; .*MPI'
 has out.txt 'rank 0 on .*, cpus [0-9,-]+: 1 thread$'
 has out.txt '^[0-9.]+ images/s: step '
 has out.txt 'start-up: first step begins [0-9.]+ s'
@@ -45,4 +47,10 @@ has out.txt 'start-up: first step begins [0-9.]+ s'
 "$PNEUMA" bench train train.steps=3 > out.txt 2> err.txt
 [ $? = 2 ] || say 'train.steps: exit code is not 2'
 has err.txt 'train.steps has no effect on bench train'
+# what is printed is the precision that was computed in
+if "$PNEUMA" bench train $small train.precision=bf16 > out.txt 2> err.txt; then
+  has out.txt '^custom_cnn, adam, 8 images a step, bf16'
+else
+  has err.txt 'no bf16 instructions|has no fast bf16'
+fi
 [ $failures = 0 ]
