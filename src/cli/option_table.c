@@ -57,7 +57,7 @@ static const pn_option table[] = {
     {"model.size", PN_T_SIZE, 4, 8192, "128", NULL, "pixels",
      "input height and width when there is no data; not given: what the model is known for", I},
     {"model.channels", PN_T_INT, 1, 64, "1", NULL, "", "input channels when there is no data", I},
-    {"model.classes", PN_T_INT, 2, 128, "2", NULL, "", "classes when there is no data", I},
+    {"model.classes", PN_T_INT, 2, 1e6, "2", NULL, "", "classes when there is no data", I},
 
     {"train.epochs", PN_T_INT, 0, 1e6, "10", NULL, "epochs", "stop after; 0 = no limit by this one",
      T},

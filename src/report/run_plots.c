@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOST_TEXT = 24, MOST_LEVEL = 4 }; /* classes: numbers in the cells, names side by side */
+
 /* Names of classes go into quoted gnuplot text: quotes, backslashes and its enhanced marks go. */
 static void put_name(FILE *f, const char *name) {
   for (; *name; name++) fputc(strchr("\"\\`$@{}^_&~'", *name) ? '-' : *name, f);
@@ -47,7 +49,7 @@ static void plot_curves(FILE *f) {
         "set ylabel 'validation'\nset yrange [*:1.02]\n"
         "plot $epochs using 1:4 with linespoints pt 7 lc rgb '#2d6a4f' title 'accuracy', \\\n"
         "  '' using 1:5 with linespoints pt 5 lc rgb '#1b6ca8' title 'AUC', \\\n"
-        "  '' using 1:6 with linespoints pt 9 lc rgb '#c1440e' title 'recall'\n"
+        "  '' using 1:6 with linespoints pt 9 dt 3 lc rgb '#c1440e' title 'recall'\n"
         "set ylabel 'learning rate at the end'\nset yrange [0:*]\nset xlabel 'epoch'\n"
         "plot $epochs using 1:7 with linespoints pt 7 lc rgb '#777777' notitle\nunset multiplot\n"
         "unset xlabel\n",
@@ -114,12 +116,23 @@ static void write_tics(FILE *f, const char *axis, json_t *classes) {
   fputs(")\n", f);
 }
 
+/* Cells have room for their text; of very many classes only the colours are shown. */
+static void plot_matrix(FILE *f, size_t classes) {
+  static const char *const text =
+      ", \\\n  '' using 2:1:(sprintf(\"%d\\n%.0f %%\", int($3), 100 * $4)) with labels notitle\n";
+
+  fprintf(f, "plot $cells using 2:1:4 with image notitle%s", classes <= MOST_TEXT ? text : "\n");
+}
+
+static size_t side(size_t classes, size_t cell, size_t least) {
+  size_t n = classes <= MOST_TEXT ? 3 * cell + classes * cell : 3 * cell + MOST_TEXT * cell;
+  return n > least ? n : least;
+}
+
 static void write_confusion(FILE *f, json_t *metrics, const char *title) {
-  static const char *const plot =
-      "plot $cells using 2:1:4 with image notitle, \\\n"
-      "  '' using 2:1:(sprintf('%d (%.0f %%)', int($3), 100 * $4)) with labels notitle\n";
   json_t *confusion = json_object_get(metrics, "confusion");
-  double last = (double)json_array_size(confusion) - 0.5;
+  size_t n = json_array_size(confusion);
+  double last = (double)n - 0.5;
 
   fputs("# Run with: gnuplot confusion.gp\n", f);
   fprintf(f, "set title '%s: images and shares of each truth'\n", title);
@@ -127,12 +140,16 @@ static void write_confusion(FILE *f, json_t *metrics, const char *title) {
         "set palette defined (0 '#ffffff', 1 '#6aaed6')\nunset colorbox\n",
         f);
   fprintf(f, "set xrange [-0.5:%g]\nset yrange [%g:-0.5]\n", last, last);
+  if (n > MOST_LEVEL) fputs("set xtics rotate by -40\n", f);
   write_tics(f, "x", json_object_get(metrics, "per_class"));
   write_tics(f, "y", json_object_get(metrics, "per_class"));
   write_matrix(f, confusion);
-  fprintf(f, "set terminal svg size 640,560 background rgb 'white'\nset output 'confusion.svg'\n%s",
-          plot);
-  fprintf(f, "set terminal pngcairo size 800,700\nset output 'confusion.png'\n%s", plot);
+  fprintf(f, "set terminal svg size %zu,%zu background rgb 'white'\nset output 'confusion.svg'\n",
+          side(n, 56, 640), side(n, 50, 560));
+  plot_matrix(f, n);
+  fprintf(f, "set terminal pngcairo size %zu,%zu\nset output 'confusion.png'\n", side(n, 72, 800),
+          side(n, 64, 700));
+  plot_matrix(f, n);
 }
 
 static pn_status draw(const char *folder, const char *script, const char *text, bool *drawn) {

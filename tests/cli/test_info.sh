@@ -26,6 +26,23 @@ for field in step op pass device implementation layout bytes flop; do has small.
 for field in rank host cores numa threads gpu; do has small.json "^ {6}\"$field\":"; done
 [ "$(head -n 1 small.json)" = '{' ] && [ "$(grep -c '^[{}]' small.json)" = 2 ] || say 'stdout is not one JSON object'
 
+# the other networks: the known counts; running statistics count in Keras's and not in PyTorch's; other classes and channels
+parameters() { # EXPECTED MODEL KEYS...
+  "$PNEUMA" info "${@:2}" train.batch=1 --json > net.json 2> err.txt || say "info ${*:2}: $(cat err.txt)"
+  has net.json "\"parameters\": $1,"
+}
+parameters 1253290 cifar_cnn
+parameters 11689512 resnet18
+parameters $((23564800 + 2048 * 128 + 128 + 128 + 1)) resnet50v2
+parameters $((11689512 - 64 * 49 * 2 - 513 * 1000 + 513 * 7)) resnet18 model.channels=1 model.classes=7 model.size=64
+parameters $((11689512 + 513 * 4000)) resnet18 model.classes=5000 model.size=64
+parameters $((1253290 + 32 * 9 * 2 - 513 * 10 + 513 * 3)) cifar_cnn model.channels=5 model.classes=3
+parameters $((23564800 - 64 * 49 * 2 + 2048 * 128 + 128 + 129 * 4)) resnet50v2 model.channels=1 model.classes=4 model.size=64
+"$PNEUMA" info resnet50v2 train.batch=1 model.size=64 > net.txt 2> err.txt || say "info resnet50v2: $(cat err.txt)"
+for word in '^layer +kind +output +parameters +forward' 'conv1_conv +conv +64 x 32 x 32 +9,472 .*FLOP' 'post_bn +norm .* 8,192' 'dense_1 +dense +1 +129 '; do
+  has net.txt "$word"
+done
+
 # the slow reference shows the same model
 "$PNEUMA" info custom_cnn train.device=ref train.batch=2 model.size=16 > ref.txt 2> err.txt || say "info ref: $(cat err.txt)"
 has ref.txt 'forward .* ref +ref '
