@@ -3,7 +3,7 @@
 # *_notop.h5, a Sequential without telling names) wrote give the logits that the real networks give, to 1e-4, through train, checkpoint
 # and predict.  Needs them: pip install --target DIR torchvision keras; PN_PEER_EXTRA=DIR (default /opt/peer-extra).
 set -u
-python=/opt/peer/bin/python here=$SOURCE_DIR/tests/oracle
+python=/opt/peer/bin/python here=$SOURCE_DIR/tests/peer
 export PYTHONPATH=${PN_PEER_EXTRA:-/opt/peer-extra} KERAS_BACKEND=torch
 failures=0
 say() { echo "FAILED: $*"; failures=$((failures + 1)); }
