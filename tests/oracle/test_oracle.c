@@ -152,12 +152,29 @@ static void check_arena(const job *j, const char *key, const float *arena, const
     check_summary(j, i, x, field(p, key), tol);
     for (int64_t k = 0; whole && k < n; k++)
       check_entry(j, i, k, (double)x[k], (double)whole[k],
-                  tol.entry * number(field(p, key), "max"));
+                  tol.entry * number(field(p, key), "max") + tol.absolute);
     whole = whole ? whole + n : NULL;
     free(x);
     free(y);
   }
   assert_int_equal(json_array_size(params), at);
+}
+
+/* ResNet18 has its norms behind convolutions: none of them, no sum and no ReLU is a step of its
+ * own in evaluation. */
+static void check_folded(const job *j, const pn_plan *eval) {
+  int n = pn_plan_n_steps(eval);
+
+  if (strcmp(j->device->ops->name, "onednn") != 0 || strcmp(pn_graph_name(j->o.graph), "resnet18"))
+    return;
+  for (int i = 0; i < n; i++) {
+    pn_step_info s;
+    pn_plan_step_info(eval, i, &s);
+    bool more = strstr(s.name, "bn") || strstr(s.name, "downsample.1") || strstr(s.name, "add") ||
+                strstr(s.name, "relu");
+    if (more && !strstr(s.name, "conv") && !strstr(s.name, "downsample.0"))
+      fail_msg("%s is a step of its own in evaluation", s.name);
+  }
 }
 
 /* Running statistics after all steps, and what the network then says in evaluation. */
@@ -178,6 +195,7 @@ static void check_evaluation(const job *j) {
   }
   assert_int_equal(json_array_size(buffers), at);
   assert_int_equal(pn_plan_create(&spec, &eval), PN_OK);
+  check_folded(j, eval);
   pn_plan_bind(eval, j->params, NULL);
   oracle_batch(&j->o, eval);
   assert_int_equal(pn_plan_forward(eval, NULL, NULL), PN_OK);
@@ -190,9 +208,10 @@ static void check_evaluation(const job *j) {
   pn_plan_destroy(eval);
 }
 
-/* Updates may differ more than gradients: Adam turns a gradient near 0 into a full step. */
+/* Adam turns a gradient near 0 into a full step: updates, of 1e-3 to 1e-2, differ by up to 2e-6;
+ * the largest parameters of the tensors are 0.004 to 0.3. */
 static void check_case(const char *name, pn_device *d, int steps) {
-  struct tolerance grad = {2e-5, 2e-5, 0, 0}, delta = {2e-3, 1e-4, 0, 0};
+  struct tolerance grad = {2e-5, 2e-5, 0, 0}, delta = {1e-4, 1e-4, 0, 2e-6};
   double loss = 1e-6;
   job j;
 
