@@ -18,7 +18,7 @@ compare() {
     END { if (seen != n || n == 0) { print seen " of " n " images"; bad = 1 } exit bad }' "$1" "$2" || say "$1 and $2 differ"
 }
 
-rm -rf phantom shards run-* color colors bad.dcm
+rm -rf phantom shards run-* color colors bad.dcm inside?.jpg
 must "$PNEUMA" synth phantom --images 40 --seed 5
 must "$PNEUMA" ingest phantom shards --size 24
 must "$PNEUMA" train data.path=shards model.filters1=3 model.filters2=4 model.hidden=8 train.epochs=2 train.batch=8 out.path=run-1
@@ -48,6 +48,15 @@ has err.txt 'holds no checkpoint'
 
 # three channels, three classes, softmax: the class is the colour
 if command -v python3 > /dev/null; then
+  # the picture inside a DICOM file, as a JPEG file
+  must python3 - "${files[@]:0:3}" << 'EOF'
+import sys
+for i, path in enumerate(sys.argv[1:]):
+    data = open(path, "rb").read()
+    open("inside%d.jpg" % i, "wb").write(data[data.index(b"\xff\xd8\xff"):data.rindex(b"\xff\xd9") + 2])
+EOF
+  must "$PNEUMA" predict run-1 inside0.jpg inside1.jpg inside2.jpg predict.out=jpeg.csv
+  [ "$(cut -d, -f2- jpeg.csv)" = "$(head -n 4 one.csv | cut -d, -f2-)" ] || say "JPEG files: $(cat jpeg.csv), in DICOM: $(head -n 4 one.csv)"
   must python3 - << 'EOF'
 import os, random, struct, zlib
 random.seed(3)
