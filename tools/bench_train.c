@@ -178,7 +178,7 @@ static int best_mode(const struct series peers[MAX_MODES]) {
 }
 
 static void print_row(const struct options *o, const char *name, const struct series *t) {
-  printf("%-32s %8.1f img/s   (%.1f to %.1f)\n", name, rate(o, quantile(t, 0.5)),
+  printf("%-44s %8.1f img/s   (%.1f to %.1f)\n", name, rate(o, quantile(t, 0.5)),
          rate(o, quantile(t, 1.0)), rate(o, quantile(t, 0.0)));
 }
 
@@ -211,7 +211,7 @@ static int least_memory(const struct memory peers[MAX_MODES]) {
 }
 
 static void print_memory(const char *name, const struct memory *m) {
-  printf("%-32s %8.1f MiB     (peak %.1f, before the model %.1f)\n", name,
+  printf("%-44s %8.1f MiB     (peak %.1f, before the model %.1f)\n", name,
          (double)used(m) / (1 << 20), (double)m->peak / (1 << 20), (double)m->before / (1 << 20));
 }
 

@@ -10,7 +10,8 @@ With --memory, for the one mode of --modes, one line only: bytes resident before
 most during three steps.
 
 Modes on the CPU: nchw, channels-last; with --precision bf16 these are autocast over f32 parameters, and
-nchw-whole, channels-last-whole have parameters of bf16.  On a GPU, all channels-last: eager, compiled (torch.compile),
+nchw-whole, channels-last-whole have parameters of bf16; with --compiled also nchw-compiled and
+channels-last-compiled (torch.compile).  On a GPU, all channels-last: eager, compiled (torch.compile),
 graphed (forward, backward and update as one CUDA graph), compiled-graphed.  A mode that this PyTorch
 cannot do is left out, with the reason on stderr.
 """
@@ -85,7 +86,7 @@ class Job:
         self.graph = None
         if "graphed" in mode:
             self.capture()
-        elif not mode.startswith(("nchw", "channels-last")):
+        elif "compiled" in mode or not mode.startswith(("nchw", "channels-last")):
             self.run(1)  # a mode that does not work is noticed here
 
     def arithmetic(self):
@@ -177,6 +178,7 @@ def main():
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile on the CPU too, which takes minutes")
     parser.add_argument("--modes", help="comma-separated; default: all of the device")
     args = parser.parse_args()
     gpu = args.device == "cuda"
@@ -186,6 +188,8 @@ def main():
         args.modes = "eager,compiled,graphed,compiled-graphed" if gpu else "nchw,channels-last"
         if args.precision == "bf16" and not gpu:
             args.modes += ",nchw-whole,channels-last-whole"
+        if args.compiled and not gpu:
+            args.modes += ",nchw-compiled,channels-last-compiled"
     if gpu and not torch.cuda.is_available():
         sys.exit("peer_train.py: this PyTorch sees no GPU")
     torch.set_num_threads(args.threads)

@@ -69,7 +69,7 @@ static bool start_pytorch(const struct options *o, const char *memory, peer_proc
   snprintf(threads, sizeof threads, "%d", o->threads);
   if (on_gpu(o)) argv[n++] = "--device", argv[n++] = "cuda";
   if (memory) argv[n++] = "--memory", argv[n++] = "--modes", argv[n++] = (char *)memory;
-  if (!memory && o->compiled) argv[n++] = "--modes", argv[n++] = "nchw,channels-last,compiled";
+  if (!memory && o->compiled) argv[n++] = "--compiled";
   setenv("OMP_NUM_THREADS", threads, 1);
   return peer_start(argv, p, line, bytes);
 }
