@@ -96,8 +96,7 @@ done:
   return st;
 }
 
-/* " the last good checkpoint is RUN/checkpoints/step_N;" */
-static void last_good(const pn_run *r, char *out, size_t out_bytes) {
+void pn_run_last_good(const pn_run *r, char *out, size_t out_bytes) {
   out[0] = '\0';
   if (r->cfg->out_path && r->saved_step >= 0)
     snprintf(out, out_bytes, " the last good checkpoint is %s/checkpoints/step_%lld;",
@@ -112,7 +111,7 @@ static pn_status check_finite(pn_run *r) {
   pn_status st = pn_allreduce(r->comm, "check of the losses", &first, 1, PN_I64, PN_MIN);
 
   if (st != PN_OK || first == INT64_MAX) return st;
-  last_good(r, good, sizeof good);
+  pn_run_last_good(r, good, sizeof good);
   if (r->bad_step == first)
     st = PN_FAIL(PN_ERR_NUMERIC,
                  "the loss of step %lld is not finite%s%s;%s a smaller optim.lr than %g may help",

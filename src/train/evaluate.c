@@ -5,6 +5,7 @@
 #include "train/probs.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,6 +103,23 @@ static int64_t images_of_rank(int64_t n, int rank, int size) {
   return sum;
 }
 
+/* Networks whose answers are no numbers have no metrics. */
+static pn_status check_finite(pn_evaluator *e, pn_split split, int64_t n) {
+  char where[PN_NAME_BYTES + 32] = "";
+
+  for (int64_t i = 0; i < n; i++) {
+    if (isfinite(pn_plan_losses(e->plan)[i])) continue;
+    pn_plan_find_nonfinite(e->plan, where, sizeof where);
+    return PN_FAIL(
+        PN_ERR_NUMERIC,
+        "evaluation on %s: the loss of image %llu is not finite%s%s: the weights are too "
+        "large to compute with",
+        pn_split_name(split), (unsigned long long)e->batch.id[i],
+        where[0] ? ", first seen in " : "", where);
+  }
+  return PN_OK;
+}
+
 /* Chunk j of the split through the plan; its scores become rows `at`, `at` + 1, ... of `s`. */
 static pn_status pass_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
   float scale[PN_EVAL_BATCH] = {0};
@@ -114,6 +132,7 @@ static pn_status pass_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *
   for (int64_t i = 0; i < n; i++) index[i] = j * PN_EVAL_BATCH + i;
   PN_TRY(pn_batch_load(&e->batch, &src, e->plan));
   PN_TRY(pn_plan_forward(e->plan, &ctx, NULL));
+  PN_TRY(check_finite(e, split, n));
   pn_probs(pn_plan_logits(e->plan), n, e->outputs, s->probs + at * e->outputs);
   memcpy(s->losses + at, pn_plan_losses(e->plan), (size_t)n * sizeof *s->losses);
   memcpy(s->labels + at, pn_plan_labels(e->plan), (size_t)n * sizeof *s->labels);

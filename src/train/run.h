@@ -100,6 +100,8 @@ pn_status pn_run_step(pn_run *r, int64_t k);
 /* epoch.c: times and losses of the pending steps over all ranks -> part, rows, files. Collective.
  */
 pn_status pn_run_reduce(pn_run *r, int64_t epoch);
+/* " the last good checkpoint is RUN/checkpoints/step_N;" */
+void pn_run_last_good(const pn_run *r, char *out, size_t out_bytes);
 /* Ends the run on all ranks if one could not read its images, or a loss was not finite.  Call it
  * before anything of these steps is kept.  Collective, agreed. */
 pn_status pn_run_check(pn_run *r);

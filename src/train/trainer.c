@@ -96,11 +96,16 @@ done:
 /* With the averaged weights where they are kept. */
 static pn_status evaluate(pn_run *r, pn_split split, pn_metrics *out) {
   float *weights = NULL;
+  char good[PN_RUN_PATH_BYTES + 64];
   pn_status st = pn_strategy_gather(r->strategy, true, &weights);
 
   if (st != PN_OK) return st;
   pn_evaluator_bind(r->eval, weights);
   st = pn_evaluator_run(r->eval, split, out);
+  if (st != PN_OK) {
+    pn_run_last_good(r, good, sizeof good);
+    pn_warn("the evaluation after step %lld failed;%s see below", (long long)r->done, good);
+  }
   pn_strategy_release(r->strategy);
   return st;
 }
