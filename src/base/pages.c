@@ -61,7 +61,17 @@ void pn_pages_drop(void *p, size_t bytes, bool shared) {
   size_t page = pn_page_bytes();
   uintptr_t lo = up((uintptr_t)p, page), hi = ((uintptr_t)p + bytes) / page * page;
 
-  if (hi > lo) madvise((void *)lo, hi - lo, shared ? MADV_REMOVE : MADV_DONTNEED);
+  if (hi <= lo || (shared && madvise((void *)lo, hi - lo, MADV_REMOVE) == 0)) return;
+  madvise((void *)lo, hi - lo, MADV_DONTNEED); /* MPI shares no file where a host has one rank */
+}
+
+pn_status pn_pages_make_private(void *p, size_t bytes) {
+  size_t whole = up(bytes, pn_page_bytes());
+
+  if (bytes == 0 || mmap(p, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+                         -1, 0) != MAP_FAILED)
+    return PN_OK;
+  return PN_FAIL(PN_ERR_NOMEM, "no memory for %zu bytes: %s", bytes, strerror(errno));
 }
 
 size_t pn_pages_resident(const void *p, size_t bytes) {

@@ -26,6 +26,10 @@ void pn_pages_prefer_large(void *p, size_t bytes);
  * memory of several processes (tmpfs), which all lose it. */
 void pn_pages_drop(void *p, size_t bytes, bool shared);
 
+/* From the start of a page on, [p, p + bytes) becomes memory of this process alone, zeroed,
+ * whatever was mapped there.  Errors: NOMEM. */
+pn_status pn_pages_make_private(void *p, size_t bytes);
+
 /* Bytes of [p, p + bytes) that have pages; 0 where the system does not tell. */
 size_t pn_pages_resident(const void *p, size_t bytes);
 

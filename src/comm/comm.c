@@ -322,6 +322,17 @@ pn_status pn_iallgather_slices(pn_comm *c, const char *what, const float *in, fl
   return st != PN_OK ? st : start(c, "iallgather", what, &t, req);
 }
 
+pn_status pn_ishare(pn_comm *c, const char *what, float *in, int64_t count, pn_request **req) {
+  pn_transfer t = {PN_SHARE, in, in, count};
+  pn_status st = check_buffer(what, in, count, PN_F32);
+
+  *req = NULL;
+  if (st == PN_OK && c->sharers != c->size)
+    st = PN_FAIL(PN_ERR_UNSUPPORTED, "%s: %d of %d ranks share memory, expected all", what,
+                 c->sharers, c->size);
+  return st != PN_OK ? st : start(c, "ishare", what, &t, req);
+}
+
 pn_status pn_request_test(pn_request *r, bool *done) {
   return r->comm->ops->test(r, done);
 }

@@ -84,6 +84,15 @@ pn_status pn_probe(pn_comm *c, int src, int tag, bool *there);
 pn_status pn_comm_alloc(pn_comm *c, size_t bytes, void **out);
 /* The same without pages, contents undefined: see pn_pages_take and pn_pages_drop. */
 pn_status pn_comm_reserve(pn_comm *c, size_t bytes, void **out);
+/* What all ranks of a host have the same values of: `common` bytes, one copy for pn_comm_sharers of
+ * them, and right behind it `own` bytes of this rank's alone.  64-byte aligned where `common` is a
+ * multiple of 64.  Who writes what, and when the others may read it, is the callers' business: a
+ * transfer of any buffer that is complete says that all ranks of the host had started it.  A
+ * gather of slices of such memory moves nothing within a host.  Collective, agreed, pn_comm_free.
+ */
+pn_status pn_comm_alloc_common(pn_comm *c, size_t common, size_t own, void **out);
+int pn_comm_sharers(const pn_comm *c);  /* ranks with the same copy; 1: every rank has its own */
+int pn_comm_sharer(const pn_comm *c);   /* this rank's number among them, from 0 */
 void pn_comm_free(pn_comm *c, void *p); /* gives the pages back; not collective; NULL is allowed */
 bool pn_comm_shares_memory(const pn_comm *c); /* pn_pages_drop of such memory: shared */
 
@@ -108,13 +117,21 @@ pn_status pn_ireduce_scatter_sum(pn_comm *c, const char *what, float *in, float 
                                  pn_request **req);
 pn_status pn_iallgather_slices(pn_comm *c, const char *what, const float *in, float *out,
                                int64_t count, pn_request **req);
+/* Where all ranks are sharers (pn_comm_sharers == pn_comm_size).  Complete when every rank has
+ * started it: then what they wrote before is there to be read, and pn_comm_sum_shared gives
+ * out[i] = sum over the ranks of the element at in[i]'s place in the buffers that they gave,
+ * in the order of pn_iallreduce_sum, until this rank starts its next transfer.  in: memory of
+ * pn_comm_alloc, or of pn_comm_alloc_common; count may be 0.  Errors: ARG, UNSUPPORTED. */
+pn_status pn_ishare(pn_comm *c, const char *what, float *in, int64_t count, pn_request **req);
+/* Not collective, thread-safe. */
+void pn_comm_sum_shared(const pn_comm *c, const float *in, int64_t count, float *out);
 /* yes = false: each of these waits until it is complete, for a comparison; what follows a start
  * then finds it done.  Collective in that all ranks must give the same; not a call of MPI. */
 void pn_comm_overlap(pn_comm *c, bool yes);
 /* The same by one blocking call of the MPI library's own (MPI_Allreduce, ...): the yardstick of
  * `pneuma bench comm`.  count: a multiple of the number of ranks; in and out as above, and apart
  * for a reduce-scatter.  Collective.  Errors: UNSUPPORTED (more than INT_MAX elements), COMM. */
-typedef enum { PN_ALLREDUCE, PN_REDUCE_SCATTER, PN_ALLGATHER } pn_transfer_kind;
+typedef enum { PN_ALLREDUCE, PN_REDUCE_SCATTER, PN_ALLGATHER, PN_SHARE } pn_transfer_kind;
 pn_status pn_comm_library_call(pn_comm *c, pn_transfer_kind kind, float *in, float *out,
                                int64_t count);
 pn_status pn_request_test(pn_request *r, bool *done); /* moves data on, also of other requests */

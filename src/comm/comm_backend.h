@@ -19,7 +19,7 @@ typedef struct {
 /* What a request does; see pn_iallreduce_sum and its neighbours in comm.h. */
 typedef struct {
   pn_transfer_kind kind;
-  float *in, *out; /* ALLREDUCE: the same */
+  float *in, *out; /* ALLREDUCE, SHARE: the same */
   int64_t count;   /* of the whole buffer */
 } pn_transfer;
 
@@ -35,11 +35,14 @@ typedef struct {
   pn_status (*probe)(pn_comm *c, int peer, int tag, bool *there); /* peer -1 = any */
   /* Zeroed memory for transfers; touch: with pages.  NULL: plain memory will do. */
   pn_status (*alloc)(pn_comm *c, size_t bytes, bool touch, void **out);
+  /* NULL: every rank has its own; also where c->sharers is 1. */
+  pn_status (*alloc_common)(pn_comm *c, size_t common, size_t own, void **out);
   void (*free)(pn_comm *c, void *p);
   pn_status (*start)(pn_request *r, const pn_transfer *t);
   pn_status (*test)(pn_request *r, bool *done);
   pn_status (*wait)(pn_request *r);
   void (*request_free)(pn_request *r); /* frees r->impl */
+  void (*sum_shared)(const pn_comm *c, const float *in, int64_t count, float *out);
   pn_status (*split)(pn_comm *c, int color, int key, pn_comm **out);
   void (*destroy)(pn_comm *c); /* frees c->impl; no collective */
 } pn_comm_ops;
@@ -47,9 +50,10 @@ typedef struct {
 struct pn_comm {
   const pn_comm_ops *ops;
   int rank, size, world_rank;
-  int64_t chunk;  /* elements of one MPI call at most; tests make it small */
-  int64_t number; /* of the last collective */
-  pn_comm *ctl;   /* pn_agree's own channel: never mixes with sums in flight; owned; NULL on self */
+  int sharers, sharer; /* see pn_comm_sharers; 0, 0: none */
+  int64_t chunk;       /* elements of one MPI call at most; tests make it small */
+  int64_t number;      /* of the last collective */
+  pn_comm *ctl; /* pn_agree's own channel: never mixes with sums in flight; owned; NULL on self */
   pn_request *idle; /* requests waiting for reuse, owned */
   int in_flight;    /* requests started and not waited for */
   bool whole;       /* all ranks of the job: what they agree on, everyone knows */

@@ -60,6 +60,24 @@ pn_status pn_comm_reserve(pn_comm *c, size_t bytes, void **out) {
   return get(c, bytes, false, out);
 }
 
+pn_status pn_comm_alloc_common(pn_comm *c, size_t common, size_t own, void **out) {
+  *out = NULL;
+  if (c->ops->alloc_common) return c->ops->alloc_common(c, common, own, out);
+  return get(c, common + own, true, out);
+}
+
+int pn_comm_sharers(const pn_comm *c) {
+  return c->sharers > 1 ? c->sharers : 1;
+}
+
+int pn_comm_sharer(const pn_comm *c) {
+  return c->sharer;
+}
+
+void pn_comm_sum_shared(const pn_comm *c, const float *in, int64_t count, float *out) {
+  c->ops->sum_shared(c, in, count, out);
+}
+
 void pn_comm_free(pn_comm *c, void *p) {
   if (p && c->ops->free)
     c->ops->free(c, p);

@@ -105,11 +105,13 @@ const pn_comm_ops pn_comm_shm_ops = {
     .recv = shm_recv,
     .probe = shm_probe,
     .alloc = pn_shm_alloc,
+    .alloc_common = pn_shm_alloc_common,
     .free = pn_shm_free,
     .start = pn_shm_start,
     .test = pn_shm_test,
     .wait = pn_shm_wait,
     .request_free = pn_shm_request_free,
+    .sum_shared = pn_shm_sum_shared,
     .split = shm_split,
     .destroy = shm_destroy,
 };

@@ -30,8 +30,15 @@ struct shm_lane {
 };
 
 struct shm_window {
-  size_t bytes; /* of each rank's part */
-  char **base;  /* [local_size]; [local_rank] is the own part; owned */
+  size_t bytes;              /* of each rank's part */
+  char **base;               /* [local_size]; [local_rank] is the own part; owned */
+  struct shm_common *common; /* all parts are one, which this stands before; else NULL */
+  size_t own;                /* private bytes behind it */
+};
+
+/* The last rank that frees a common copy gives its pages back. */
+struct shm_common {
+  atomic_int freed;
 };
 
 typedef enum { SHM_POSTED, SHM_CROSSING, SHM_SHARING, SHM_FINISHED } shm_stage;
@@ -67,6 +74,7 @@ struct shm_comm {
 /* shm_window.c.  Collective over the ranks of the host; not agreed. */
 pn_status pn_shm_window_add(struct shm_comm *m, size_t bytes, bool touch, int *index);
 pn_status pn_shm_alloc(pn_comm *c, size_t bytes, bool touch, void **out);
+pn_status pn_shm_alloc_common(pn_comm *c, size_t common, size_t own, void **out);
 void pn_shm_free(pn_comm *c, void *p);
 void pn_shm_windows_free(struct shm_comm *m);
 /* Window and byte of [p, p + bytes) in the own part; -1 where it is not shared memory. */
@@ -77,6 +85,7 @@ pn_status pn_shm_start(pn_request *r, const pn_transfer *t);
 pn_status pn_shm_test(pn_request *r, bool *done);
 pn_status pn_shm_wait(pn_request *r);
 void pn_shm_request_free(pn_request *r);
+void pn_shm_sum_shared(const pn_comm *c, const float *in, int64_t count, float *out);
 
 /* shm_sum.c: dst[k][i] = src[0][i] + src[1][i] + ..., in this order.  Destinations may be
  * sources. */

@@ -153,6 +153,8 @@ static pn_status begin(struct shm_comm *m, struct shm_request *q) {
     return reduce(m, q);
   case PN_REDUCE_SCATTER:
     return reduce_scatter(m, q);
+  case PN_SHARE: /* that all have posted it is all */
+    return PN_OK;
   default:
     return gather(m, q);
   }
@@ -300,7 +302,10 @@ pn_status pn_shm_start(pn_request *r, const pn_transfer *t) {
   pn_status st = take(r, &q);
 
   if (st != PN_OK) return st;
-  if (!find_buffers(m, t, &post)) return start_by_mpi(r, q, t);
+  if (!find_buffers(m, t, &post)) {
+    if (t->kind != PN_SHARE) return start_by_mpi(r, q, t);
+    return PN_FAIL(PN_ERR_ARG, "%s: buffer is not of pn_comm_alloc", r->what);
+  }
   if ((st = wait_for(m, m->seq + 1 - SHM_RING)) != PN_OK) return st;
   q->by_mpi = false;
   q->transfer = *t;
@@ -343,6 +348,16 @@ static pn_status wait_by_mpi(pn_request *r, const struct shm_comm *m) {
 pn_status pn_shm_wait(pn_request *r) {
   struct shm_request *q = r->impl;
   return q->by_mpi ? wait_by_mpi(r, r->comm->impl) : wait_for(r->comm->impl, q->seq);
+}
+
+void pn_shm_sum_shared(const pn_comm *c, const float *in, int64_t count, float *out) {
+  const struct shm_comm *m = c->impl;
+  float *src[SHM_MAX_LOCAL];
+  int64_t at;
+  int i = pn_shm_find(m, in, count * (int64_t)sizeof *in, &at);
+
+  for (int l = 0; l < m->local_size; l++) src[l] = (float *)(void *)(m->window[i].base[l] + at);
+  pn_shm_sum(src, m->local_size, &out, 1, count);
 }
 
 void pn_shm_request_free(pn_request *r) {

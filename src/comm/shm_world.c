@@ -91,6 +91,8 @@ static void fill(pn_comm *c, struct shm_comm *m, pn_comm *own) {
   own->rank = c->rank;
   own->size = c->size;
   own->world_rank = c->world_rank;
+  own->sharers = m->local_size;
+  own->sharer = m->local_rank;
   own->chunk = INT_MAX;
   own->order_fixed = m->hosts <= 2; /* in rank order on a host; MPI between more may cut its ring */
   own->impl = m;

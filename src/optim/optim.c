@@ -89,6 +89,18 @@ void pn_optim_update(const pn_optim *o, int64_t t, double lr, const pn_optim_ran
   }
 }
 
+void pn_optim_apply(const pn_optim *o, const pn_flat_update *u, int64_t at, int64_t n,
+                    const float *grad) {
+  pn_flat_update part = *u;
+
+  part.param += at;
+  for (int k = 0; k < 2; k++)
+    if (part.state[k]) part.state[k] += at;
+  part.grad = grad;
+  part.count = n;
+  o->rule->update(&part, 0, n);
+}
+
 bool pn_optim_wants_norms(const pn_optim *o) {
   return o->rule->wants_norms;
 }

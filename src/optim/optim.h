@@ -39,6 +39,9 @@ typedef struct {
 /* The same as numbers, for devices with memory of their own. */
 pn_flat_update pn_optim_describe(const pn_optim *o, int64_t t, double lr, const pn_optim_range *r);
 void pn_optim_update(const pn_optim *o, int64_t t, double lr, const pn_optim_range *r, int threads);
+/* Elements [at, at + n) of what pn_optim_describe gave, with their gradients at `grad`. */
+void pn_optim_apply(const pn_optim *o, const pn_flat_update *u, int64_t at, int64_t n,
+                    const float *grad);
 
 /* Rules that adapt the learning rate to each tensor (lars) need its norms before its update. */
 bool pn_optim_wants_norms(const pn_optim *o);

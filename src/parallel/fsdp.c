@@ -2,7 +2,11 @@
  *
  * The plans see whole arenas of address space.  A unit's parameters are gathered one unit ahead of
  * the computation; its gradients are there from its backward pass until every rank has its slice
- * of their sum.  Between that the pages may go (fsdp_pages.c). */
+ * of their sum.  Between that the pages may go (fsdp_pages.c).
+ *
+ * On one host the ranks' slices lie side by side in one arena that all of them read: there is
+ * nothing to gather.  Before a rank writes its slices in the update all must have ended their
+ * backward passes, and before the next forward pass all must have written: `meet`. */
 #include "parallel/fsdp.h"
 #include "base/clock.h"
 #include "parallel/piece.h"
@@ -75,9 +79,11 @@ static void outdate_params(struct pn_fsdp *f) {
 static pn_status need(pn_strategy *s, struct pn_fsdp *f, int u, int next) {
   pn_status st = PN_OK;
 
-  PN_TRY(start_gather(s, f, u));
-  PN_TRY(wait_gather(s, f, u));
-  PN_TRY(start_gather(s, f, next));
+  if (f->params) {
+    PN_TRY(start_gather(s, f, u));
+    PN_TRY(wait_gather(s, f, u));
+    PN_TRY(start_gather(s, f, next));
+  }
   if (f->steps < MEASURED_STEPS) pn_fsdp_measure(s, f);
 done:
   return st;
@@ -221,6 +227,22 @@ static pn_status fsdp_next_pass(pn_strategy *s) {
   return st;
 }
 
+/* One host's ranks wait for each other; others have nothing in common. */
+static pn_status meet(pn_strategy *s, struct pn_fsdp *f, const char *what) {
+  pn_request *q = NULL;
+  double t0 = pn_now();
+  pn_status st = PN_OK;
+
+  if (f->params) return PN_OK;
+  opened(f, t0);
+  PN_TRY(pn_ishare(s->spec.data, what, s->params, 0, &q));
+  PN_TRY(pn_request_wait(q));
+  s->comm_exposed_s += pn_now() - t0;
+  closed(s, f);
+done:
+  return st;
+}
+
 static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
   struct pn_fsdp *f = s->impl;
   bool all = grad_norm || pn_pieces_need_all(s);
@@ -228,6 +250,7 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
 
   if (st != PN_OK) return st;
   outdate_params(f);
+  PN_TRY(meet(s, f, "end of the backward pass"));
   for (int u = f->n - 1; u >= 0; u--) {
     const pn_block *b = &f->shards.block[u];
     if (pn_fsdp_empty(f, u)) continue;
@@ -236,6 +259,7 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
     PN_TRY(fsdp_tick(s));
   }
   if (all) PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
+  PN_TRY(meet(s, f, "updated parameters"));
   f->reduced = f->pass = 0;
   f->steps++;
 done:
@@ -248,7 +272,9 @@ static pn_status fsdp_apply(pn_strategy *s, int64_t t, double lr, double *grad_n
   pn_status st = PN_OK;
 
   outdate_params(f);
+  PN_TRY(meet(s, f, "end of the last leaf"));
   PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
+  PN_TRY(meet(s, f, "updated parameters"));
   f->steps++;
 done:
   return st;
@@ -271,9 +297,10 @@ static pn_status fsdp_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
 
 static pn_status fsdp_gather(pn_strategy *s, bool average, float **out) {
   struct pn_fsdp *f = s->impl;
+  const float *own = average && s->ema ? s->ema : f->params;
 
-  *out = f->shards.whole;
-  return pn_shards_gather(s, &f->shards, average && s->ema ? s->ema : f->params);
+  *out = own ? f->shards.whole : s->params;
+  return own ? pn_shards_gather(s, &f->shards, own) : PN_OK;
 }
 
 static void fsdp_release(pn_strategy *s) {
@@ -289,9 +316,9 @@ static void fsdp_destroy(pn_strategy *s) {
   pn_pieces_free(s);
   if (!f) return;
   if (f->flying > 0) {
-    f->params = f->grads = s->grads = f->shards.whole = NULL;
+    f->params = f->grads = s->grads = s->params = f->shards.whole = NULL;
   }
-  pn_comm_free(s->spec.data, f->params);
+  pn_comm_free(s->spec.data, s->params != f->shards.whole ? s->params : f->params);
   pn_comm_free(s->spec.data, s->grads);
   if (f->grads) s->spec.device->ops->free(s->spec.device, f->grads);
   pn_shards_free(s, &f->shards);

@@ -20,7 +20,7 @@ struct pn_fsdp {
   int n;
   struct pn_unit *unit;  /* [n], owned */
   pn_shards shards;      /* block u: unit u, which may be empty */
-  float *params, *grads; /* [shards.own]: the rank's slices */
+  float *params, *grads; /* [shards.own]: the rank's slices; params NULL on one host */
   int flying, reduced;   /* requests in flight; units whose reduction was started in this pass */
   int pass;              /* backward pass of the step, from 0 */
   double t_open;

@@ -73,7 +73,8 @@ void pn_fsdp_forget_params(struct pn_fsdp *f) {
 void pn_fsdp_measure(pn_strategy *s, const struct pn_fsdp *f) {
   size_t own = (size_t)f->shards.own * sizeof(float), all = pn_fsdp_all_units(s), n;
 
-  n = own + pn_fsdp_rest(s) + pn_pages_resident(s->params, all);
+  /* on one host `all` is there, once: the own slices are this rank's share of it */
+  n = own + pn_fsdp_rest(s) + (f->params ? pn_pages_resident(s->params, all) : 0);
   if (n > s->peak_params) s->peak_params = n;
   n = own + pn_pages_resident(s->grads, all);
   if (n > s->peak_grads) s->peak_grads = n;

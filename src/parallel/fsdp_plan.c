@@ -89,6 +89,7 @@ pn_status pn_fsdp_plan(pn_strategy *s) {
   own = (size_t)f->shards.own * sizeof(float);
   f->room[PN_UNIT_GRADS] = s->spec.leaves > 0 ? pn_fsdp_all_units(s) : room_for_two(s, f);
   f->room[PN_UNIT_PARAMS] = s->spec.keep_whole ? pn_fsdp_all_units(s) : room_for_two(s, f);
+  if (pn_one_host(s)) f->room[PN_UNIT_PARAMS] = 0;
   s->bytes_params = own + f->room[PN_UNIT_PARAMS] + pn_fsdp_rest(s);
   s->bytes_grads = own + f->room[PN_UNIT_GRADS];
   s->bytes_state = own * (size_t)(pn_n_kinds(s) - 1);
@@ -102,7 +103,7 @@ static void place_pieces(pn_strategy *s, const struct pn_fsdp *f) {
     pn_piece *p = &s->own.piece[u];
     *p = (pn_piece){.first = b->first + b->own.first,
                     .count = b->own.count,
-                    .param = f->params + b->at,
+                    .param = f->params ? f->params + b->at : s->params + b->first + b->own.first,
                     .grad = f->grads + b->at,
                     .ema = s->ema ? s->ema + b->at : NULL};
     for (int k = 0; k < 2; k++) p->state[k] = s->state[k] ? s->state[k] + b->at : NULL;
@@ -121,6 +122,26 @@ done:
   return st;
 }
 
+/* The own slices, which are gathered into `whole`; on one host all slices, side by side. */
+static pn_status alloc_params(pn_strategy *s, struct pn_fsdp *f) {
+  void *p = NULL;
+  pn_status st = PN_OK;
+
+  if (pn_one_host(s)) {
+    st = pn_comm_alloc_common(s->spec.data, pn_fsdp_all_units(s), pn_fsdp_rest(s), &p);
+    s->params = p;
+    return st;
+  }
+  PN_TRY(pn_comm_alloc(s->spec.data, (size_t)(f->shards.own + 16) * sizeof(float), &p));
+  f->params = p;
+  s->params = f->shards.whole;
+  for (int u = 0; u < f->n; u++)
+    pn_pages_prefer_large(s->params + f->shards.block[u].first,
+                          (size_t)f->shards.block[u].count * sizeof(float));
+done:
+  return st;
+}
+
 /* Slices of parameters and whole gradients are what the others read. */
 pn_status pn_fsdp_setup(pn_strategy *s) {
   struct pn_fsdp *f = s->impl;
@@ -128,14 +149,9 @@ pn_status pn_fsdp_setup(pn_strategy *s) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_agree(s->spec.data, alloc_private(s, f)));
-  PN_TRY(pn_comm_alloc(s->spec.data, (size_t)(f->shards.own + 16) * sizeof(float), &p));
-  f->params = p;
+  PN_TRY(alloc_params(s, f));
   PN_TRY(pn_comm_reserve(s->spec.data, pn_fsdp_all_units(s), &p));
   s->grads = p;
-  s->params = f->shards.whole;
-  for (int u = 0; u < f->n; u++)
-    pn_pages_prefer_large(s->params + f->shards.block[u].first,
-                          (size_t)f->shards.block[u].count * sizeof(float));
   place_pieces(s, f);
   PN_TRY(pn_pieces_init(s));
 done:

@@ -114,6 +114,35 @@ static pn_status average(pn_strategy *s, const pn_piece *p, const pn_optim_range
   return pn_range_average(s, t, &e);
 }
 
+enum { BLOCK = 4096 }; /* elements: a sum stays in the first-level cache until it is used */
+
+/* The sum of all ranks' gradients block by block, each used at once. */
+static void update_shared(pn_strategy *s, const pn_optim_range *r, int64_t t, double lr) {
+  const pn_optim *o = s->spec.optim;
+  const pn_flat_update u = pn_optim_describe(o, t, lr, r);
+  int64_t blocks = (r->count + BLOCK - 1) / BLOCK;
+
+#pragma omp parallel for num_threads(s->spec.device->threads) schedule(static)
+  for (int64_t k = 0; k < blocks; k++) {
+    int64_t at = k * BLOCK, n = r->count - at < BLOCK ? r->count - at : BLOCK;
+    _Alignas(64) float sum[BLOCK];
+    pn_comm_sum_shared(s->spec.data, r->grad + at, n, sum);
+    pn_optim_apply(o, &u, at, n, sum);
+  }
+}
+
+void pn_pieces_sum(pn_strategy *s) {
+  for (int k = 0; k < s->own.n; k++) {
+    const pn_piece *p = &s->own.piece[k];
+    int64_t blocks = (p->count + BLOCK - 1) / BLOCK;
+#pragma omp parallel for num_threads(s->spec.device->threads) schedule(static)
+    for (int64_t b = 0; b < blocks; b++) {
+      int64_t at = b * BLOCK, n = p->count - at < BLOCK ? p->count - at : BLOCK;
+      pn_comm_sum_shared(s->spec.data, p->grad + at, n, p->grad + at);
+    }
+  }
+}
+
 static void update_piece(pn_strategy *s, const pn_piece *p, int64_t lo, int64_t hi, int64_t t,
                          double lr) {
   for (int i = 0; i < s->spec.map->n; i++) {
@@ -121,7 +150,10 @@ static void update_piece(pn_strategy *s, const pn_piece *p, int64_t lo, int64_t 
     if (x.last <= x.first) continue;
     pn_optim_range r = range_of(s, i, p, x);
     pn_group g = group_of(s, i);
-    if (!g.frozen) pn_optim_update(s->spec.optim, t, lr * g.lr, &r, s->spec.device->threads);
+    if (!g.frozen && s->own.shared)
+      update_shared(s, &r, t, lr * g.lr);
+    else if (!g.frozen)
+      pn_optim_update(s->spec.optim, t, lr * g.lr, &r, s->spec.device->threads);
     (void)average(s, p, &r, t); /* in host memory it cannot fail */
   }
 }

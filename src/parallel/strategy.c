@@ -62,6 +62,11 @@ static pn_status check_map(const pn_param_map *map, pn_comm *c) {
   return pn_agree(c, st);
 }
 
+bool pn_one_host(const pn_strategy *s) {
+  int sharers = pn_comm_sharers(s->spec.data);
+  return sharers > 1 && sharers == pn_comm_size(s->spec.data);
+}
+
 static double mib(size_t bytes) {
   return (double)bytes / (1 << 20);
 }
@@ -82,6 +87,7 @@ static const char *why_fixed(const pn_strategy *s) {
   bool norms = s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim);
 
   if (s->spec.leaves > 0) return "exact sums have none of their own";
+  if (s->ops->one_copy && pn_one_host(s)) return "on one host nothing is sent";
   if (strcmp(pn_comm_backend(s->spec.data), "nccl") == 0) return "not measured between GPUs";
   return norms ? "clipping and LARS sum norms bucket by bucket: not measured" : NULL;
 }

@@ -53,6 +53,7 @@ typedef struct {
 typedef struct {
   int n;
   bool cut;                  /* a tensor may lie on several ranks */
+  bool shared;               /* `grad` is this rank's part of a sum: see pn_ishare */
   pn_piece *piece;           /* [n], owned */
   pn_optim_squares *squares; /* [parameters]: room for norms, owned */
 } pn_pieces;
@@ -60,6 +61,7 @@ typedef struct {
 typedef struct {
   const char *name, *help; /* "single", "ddp" */
   bool by_buckets;         /* sends gradients in buckets */
+  bool one_copy; /* of the parameters on a host that can have it; nothing is sent on a single one */
   bool by_units; /* parameters are there only inside the hooks, or between gather and release */
   /* Decides who has what: fills bytes_*, which are told before anything is allocated.  Not
    * collective. */
@@ -112,6 +114,8 @@ struct pn_strategy {
   void *impl;
 };
 
+/* All ranks have one host's memory in common. */
+bool pn_one_host(const pn_strategy *s);
 const pn_strategy_ops *const *pn_strategy_table(int *count);
 /* Allocates, initialises parameters (same on all ranks), broadcasts nothing.  Collective.
  * Errors: ARG (unknown name; `single` on more than one rank says to use ddp). */

@@ -1,6 +1,16 @@
 /* zero1.c -- ZeRO-1: every rank has all parameters and gradients, but the optimizer's state of one
- * slice of every bucket.  Gradients are reduced to their slice during backward; it is updated, and
- * the new parameters are gathered, bucket by bucket. */
+ * slice of every block.  Gradients are reduced to their slice during backward; it is updated, and
+ * the new parameters are gathered, block by block.
+ *
+ * Ranks of a host that can have one copy of the parameters do.  Each writes its slices there, so
+ * nothing is to be gathered within the host; but a rank that is still in its backward pass reads
+ * what the others are about to write.  Therefore the last block's gradients are started after the
+ * backward pass and nothing is written before that transfer is complete: then all ranks of the
+ * host have started it, and read no parameters until the gathers at the end of the step are
+ * complete, for which all must have written.
+ *
+ * Where all ranks are on one host there is one block and no sum of its own: after the backward
+ * pass of the last rank each one reads the others' gradients in place, while it updates. */
 #include "parallel/bucket.h"
 #include "parallel/flight.h"
 #include "parallel/piece.h"
@@ -10,35 +20,60 @@
 #include <stdlib.h>
 
 struct zero1 {
-  pn_bucket_plan plan;
-  pn_shards shards; /* block i: bucket i */
-  pn_flight flight; /* request i: reduce-scatter of bucket i; plan.n + i: gather of bucket i */
+  pn_bucket_plan plan; /* empty where all ranks are on one host */
+  pn_shards shards;    /* block i: bucket i, or all */
+  pn_flight flight;    /* request i: gradients of block i; shards.n + i: its parameters */
+  bool common;         /* one copy of the parameters on each host */
 };
 
-static pn_status zero1_plan(pn_strategy *s) {
-  struct zero1 *z = s->impl = calloc(1, sizeof *z);
+static pn_status cut(pn_strategy *s, struct zero1 *z) {
   pn_status st = PN_OK;
 
-  if (!z) return PN_FAIL(PN_ERR_NOMEM, "zero1: out of memory");
+  if (pn_one_host(s)) {
+    PN_TRY(pn_shards_make(1, &z->shards));
+    pn_shards_add(s, 0, s->spec.map->trainable, &z->shards);
+    return PN_OK;
+  }
   PN_TRY(pn_buckets_of(&s->spec, &z->plan));
-  PN_TRY(pn_flight_make(2 * z->plan.n, &z->flight));
   PN_TRY(pn_shards_make(z->plan.n, &z->shards));
   for (int i = 0; i < z->plan.n; i++)
     pn_shards_add(s, z->plan.bucket[i].first, z->plan.bucket[i].count, &z->shards);
-  s->bytes_params = (size_t)s->spec.map->total * sizeof(float);
-  s->bytes_grads = (size_t)s->spec.map->trainable * sizeof(float);
+done:
+  return st;
+}
+
+static size_t trained(const pn_strategy *s) {
+  return (size_t)s->spec.map->trainable * sizeof(float);
+}
+
+static size_t rest(const pn_strategy *s) {
+  return (size_t)s->spec.map->total * sizeof(float) - trained(s);
+}
+
+static pn_status zero1_plan(pn_strategy *s) {
+  struct zero1 *z = s->impl = calloc(1, sizeof *z);
+  size_t sharers = (size_t)pn_comm_sharers(s->spec.data);
+  pn_status st = PN_OK;
+
+  if (!z) return PN_FAIL(PN_ERR_NOMEM, "zero1: out of memory");
+  z->common = sharers > 1;
+  PN_TRY(cut(s, z));
+  PN_TRY(pn_flight_make(2 * z->shards.n, &z->flight));
+  s->bytes_params = (trained(s) + sharers - 1) / sharers + rest(s);
+  s->bytes_grads = trained(s);
   s->bytes_state = (size_t)z->shards.own * sizeof(float) * (size_t)(pn_n_kinds(s) - 1);
 done:
   return st;
 }
 
+/* One rank writes what a host has once. */
 static pn_status init_whole(pn_strategy *s) {
   pn_status st;
 
-  s->own.n = 1;
+  s->own.n = pn_comm_sharer(s->spec.data) == 0 ? 1 : 0;
   s->own.piece[0] = (pn_piece){.count = s->spec.map->trainable, .param = s->params};
   st = pn_pieces_init(s);
-  s->own.n = ((struct zero1 *)s->impl)->plan.n;
+  s->own.n = ((struct zero1 *)s->impl)->shards.n;
   return st;
 }
 
@@ -59,11 +94,12 @@ static void place_pieces(pn_strategy *s, const pn_shards *h) {
 static pn_status zero1_setup(pn_strategy *s) {
   struct zero1 *z = s->impl;
   void *p = NULL;
-  pn_status st = pn_pieces_make(s, z->plan.n, true);
+  pn_status st = pn_pieces_make(s, z->shards.n, true);
 
   if (st == PN_OK) st = pn_shards_alloc(s, &z->shards);
   PN_TRY(pn_agree(s->spec.data, st));
-  PN_TRY(pn_comm_alloc(s->spec.data, s->bytes_params, &p));
+  s->own.shared = pn_one_host(s);
+  PN_TRY(pn_comm_alloc_common(s->spec.data, trained(s), rest(s), &p));
   s->params = p;
   PN_TRY(pn_comm_alloc(s->spec.data, s->bytes_grads, &p));
   s->grads = p;
@@ -76,15 +112,17 @@ done:
 static pn_status reduce(pn_strategy *s, struct zero1 *z) {
   const pn_block *b = &z->shards.block[z->flight.started];
   float *grads = s->grads + b->first;
+  pn_comm *c = s->spec.data;
   pn_request **q = pn_flight_begin(&z->flight);
+  pn_status st = s->own.shared ? pn_ishare(c, "gradients", grads, b->count, q)
+                               : pn_ireduce_scatter_sum(c, "slices of gradients", grads,
+                                                        grads + b->own.first, b->count, q);
 
-  return pn_flight_begun(s, &z->flight,
-                         pn_ireduce_scatter_sum(s->spec.data, "slices of gradients", grads,
-                                                grads + b->own.first, b->count, q));
+  return pn_flight_begun(s, &z->flight, st);
 }
 
 static pn_status gather(pn_strategy *s, struct zero1 *z) {
-  const pn_block *b = &z->shards.block[z->flight.started - z->plan.n];
+  const pn_block *b = &z->shards.block[z->flight.started - z->shards.n];
   float *params = s->params + b->first;
   pn_request **q = pn_flight_begin(&z->flight);
 
@@ -93,12 +131,17 @@ static pn_status gather(pn_strategy *s, struct zero1 *z) {
                                               params + b->own.first, params, b->count, q));
 }
 
+/* Blocks that are started in the backward pass. */
+static int early(const struct zero1 *z) {
+  return z->common ? z->shards.n - 1 : z->shards.n;
+}
+
 static pn_status zero1_grad_ready(void *ctx, int param) {
   pn_strategy *s = ctx;
   struct zero1 *z = s->impl;
   pn_status st = PN_OK;
 
-  while (st == PN_OK && z->flight.started < z->plan.n &&
+  while (st == PN_OK && z->flight.started < early(z) &&
          z->plan.bucket[z->flight.started].trigger >= param)
     st = reduce(s, z);
   return st;
@@ -109,21 +152,30 @@ static pn_status zero1_tick(void *ctx) {
   return pn_flight_tick(s, &((struct zero1 *)s->impl)->flight);
 }
 
-/* Bucket i is updated and on its way to the others while bucket i + 1 still arrives. */
-static pn_status update(pn_strategy *s, struct zero1 *z, int64_t t, double lr, double *grad_norm) {
-  bool all = grad_norm || pn_pieces_need_all(s);
+/* Block i is on its way to the others while block i + 1 is updated, and maybe still arrives. */
+static pn_status update_block(pn_strategy *s, struct zero1 *z, int i, int64_t t, double lr) {
+  const pn_block *b = &z->shards.block[i];
   pn_status st = PN_OK;
 
-  for (int i = 0; i < z->plan.n; i++) {
-    const pn_bucket *b = &z->plan.bucket[i];
+  pn_pieces_update(s, b->first, b->first + b->count, t, lr);
+  PN_TRY(gather(s, z));
+  PN_TRY(zero1_tick(s));
+done:
+  return st;
+}
+
+static pn_status update(pn_strategy *s, struct zero1 *z, int64_t t, double lr, double *grad_norm) {
+  bool norms = grad_norm || pn_pieces_need_all(s);
+  pn_status st = PN_OK;
+
+  for (int i = 0; i < z->shards.n; i++) {
     PN_TRY(pn_flight_wait(s, &z->flight));
-    if (all) continue;
-    pn_pieces_update(s, b->first, b->first + b->count, t, lr);
-    PN_TRY(gather(s, z));
-    PN_TRY(zero1_tick(s));
+    if (!norms && !z->common) PN_TRY(update_block(s, z, i, t, lr));
   }
-  if (all) PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
-  for (int i = 0; all && i < z->plan.n; i++) PN_TRY(gather(s, z));
+  if (norms && s->own.shared) pn_pieces_sum(s);
+  if (norms) PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
+  for (int i = 0; norms && i < z->shards.n; i++) PN_TRY(gather(s, z));
+  for (int i = 0; !norms && z->common && i < z->shards.n; i++) PN_TRY(update_block(s, z, i, t, lr));
 done:
   return st;
 }
@@ -132,9 +184,10 @@ static pn_status zero1_step(pn_strategy *s, int64_t t, double lr, double *grad_n
   struct zero1 *z = s->impl;
   pn_status st = PN_OK;
 
-  if (z->flight.started != z->plan.n)
-    return PN_FAIL(PN_ERR_ARG, "zero1: step with %d of %d buckets started", z->flight.started,
-                   z->plan.n);
+  if (z->flight.started != early(z))
+    return PN_FAIL(PN_ERR_ARG, "zero1: step with %d of %d blocks started", z->flight.started,
+                   early(z));
+  if (z->common) PN_TRY(reduce(s, z));
   PN_TRY(update(s, z, t, lr, grad_norm));
   while (z->flight.waited < z->flight.started) PN_TRY(pn_flight_wait(s, &z->flight));
   pn_flight_reset(&z->flight);
@@ -143,12 +196,14 @@ done:
 }
 
 static pn_status zero1_apply(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
-  pn_flight *f = &((struct zero1 *)s->impl)->flight;
+  struct zero1 *z = s->impl;
+  pn_flight *f = &z->flight;
   pn_status st = PN_OK;
 
+  if (z->common) PN_TRY(pn_barrier(s->spec.data, "end of the last leaf"));
   PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
   f->started = f->tested = f->waited = f->capacity / 2;
-  while (f->started < f->capacity) PN_TRY(gather(s, s->impl));
+  while (f->started < f->capacity) PN_TRY(gather(s, z));
   while (f->waited < f->started) PN_TRY(pn_flight_wait(s, f));
   pn_flight_reset(f);
 done:
@@ -159,8 +214,11 @@ static pn_status zero1_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   return pn_shards_visit_owned(s, &((struct zero1 *)s->impl)->shards, NULL, fn, ctx);
 }
 
+/* One rank fills what a host has once. */
 static pn_status zero1_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
-  pn_status st = pn_shards_visit_all(s, 0, s->params, fn, ctx);
+  pn_status st = pn_comm_sharer(s->spec.data) == 0 ? pn_shards_visit_all(s, 0, s->params, fn, ctx)
+                                                   : pn_rest_visit(s, "param", s->params, fn, ctx);
+
   for (int kind = 1; kind < pn_n_kinds(s) && st == PN_OK; kind++)
     st = pn_pieces_visit(s, kind, fn, ctx);
   return st;
@@ -198,6 +256,7 @@ const pn_strategy_ops pn_strategy_zero1_ops = {
     .name = "zero1",
     .help = "as ddp, but each rank updates its slice and has the optimizer state of that only",
     .by_buckets = true,
+    .one_copy = true,
     .plan = zero1_plan,
     .setup = zero1_setup,
     .hooks = {.grad_ready = zero1_grad_ready, .tick = zero1_tick},

@@ -3,6 +3,7 @@
 #ifndef PN_TESTS_DDP_JOB_H
 #define PN_TESTS_DDP_JOB_H
 
+#include "base/clock.h"
 #include "base/rng.h"
 #include "data/dataset.h"
 #include "mpi/mpi_test.h"
@@ -54,6 +55,8 @@ typedef struct {
   bool keep_whole, norm;
   int64_t bucket_bytes; /* 0: several buckets, dense1.weight in pieces; -1: auto */
   int parts;            /* that a rank's images of a step are computed in; 0: 1 */
+  int hosts;            /* to act as if there were so many; 0: 1 */
+  bool late;            /* each rank in turn is late in every part of its backward pass */
 } job_spec;
 
 /* One set of training: a few steps of `batch` images on the ranks of c. */
@@ -82,7 +85,9 @@ static inline void start(job *j, const job_spec *x, pn_comm *c) {
   pn_optim_defaults(&o);
   strcpy(o.name, x->optim ? x->optim : "sgd");
   if (strcmp(o.name, "adam") != 0) o.momentum = 0.9;
+  if (x->hosts == 2) setenv("PN_COMM_HOSTS", "2", 1);
   ok(pn_comm_data(c, x->comm ? x->comm : "auto", &j->bulk));
+  unsetenv("PN_COMM_HOSTS");
   ok(pn_optim_create(&o, &j->optim));
   ok(pn_device_create("ref", 1, &j->device));
   pn_partition(batch, pn_comm_rank(c), ranks, &j->first, &j->mine);
@@ -153,6 +158,13 @@ static inline void fill(pn_plan *plan, int step, int64_t first, int64_t count, u
   }
 }
 
+static pn_status (*real_tick)(void *);
+
+static pn_status late_tick(void *ctx) {
+  pn_sleep(5e-4);
+  return real_tick ? real_tick(ctx) : PN_OK;
+}
+
 /* One backward pass; without images a rank only takes part in the communication. */
 static inline void pass(job *j, int t, int64_t first, int64_t count, bool last) {
   pn_plan *plan = pn_plan_set_get(&j->plans, count);
@@ -171,6 +183,8 @@ static inline void pass(job *j, int t, int64_t first, int64_t count, bool last) 
   j->strategy->fed++;
   for (int64_t i = 0; i < count; i++)
     j->loss[t] += (double)pn_plan_losses(plan)[i] / (double)j->batch;
+  real_tick = hooks.tick;
+  if (j->spec.late && t % pn_comm_size(j->comm) == pn_comm_rank(j->comm)) hooks.tick = late_tick;
   ok(pn_plan_backward(plan, &ctx, &hooks));
 }
 
