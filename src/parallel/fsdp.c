@@ -110,13 +110,13 @@ static pn_status fsdp_tick(void *ctx);
  * stay in the unit until they are added. */
 static float *sum_of(pn_strategy *s, struct pn_fsdp *f, int u) {
   const pn_block *b = &f->shards.block[u];
-  return f->pass == 0 ? f->grads + b->at : s->grads + b->first + b->own.first;
+  return f->pass == 0 ? f->grads + f->unit[u].grads_at : s->grads + b->first + b->own.first;
 }
 
 static void add_sum(pn_strategy *s, struct pn_fsdp *f, int u) {
   const pn_block *b = &f->shards.block[u];
   const float *sum = sum_of(s, f, u);
-  float *own = f->grads + b->at;
+  float *own = f->grads + f->unit[u].grads_at;
 
   if (sum == own) return;
   for (int64_t i = 0; i < b->own.count; i++) own[i] += sum[i];
@@ -138,7 +138,7 @@ static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
   return PN_OK;
 }
 
-/* At most two units' gradients are there: those above the next one must have gone. */
+/* Room for its gradients: those of the units above the next one may have to go first. */
 static pn_status fsdp_before_backward(void *ctx, int u) {
   pn_strategy *s = ctx;
   struct pn_fsdp *f = s->impl;
@@ -147,7 +147,7 @@ static pn_status fsdp_before_backward(void *ctx, int u) {
   f->backward = true;
   for (int above = u + 1; above < f->n; above++) drop_params(f, above);
   PN_TRY(fsdp_tick(s));
-  for (int above = f->n - 1; above > pn_fsdp_neighbour(f, u, 1); above--)
+  for (int above = f->n - 1; above > u && !pn_fsdp_fits(f, PN_UNIT_GRADS, u); above--)
     PN_TRY(wait_reduce(s, f, above));
   if (!pn_fsdp_empty(f, u)) PN_TRY(pn_fsdp_take(s, f, PN_UNIT_GRADS, u));
   PN_TRY(need(s, f, u, pn_fsdp_neighbour(f, u, -1)));
@@ -165,10 +165,11 @@ static pn_status fsdp_grad_ready(void *ctx, int param) {
 
   if (param != f->unit[u].first_param) return PN_OK;
   if (f->steps < MEASURED_STEPS) pn_fsdp_measure(s, f);
+  f->reduced++;
+  if (f->unit[u].late) return PN_OK;
   PN_TRY(pn_ireduce_scatter_sum(s->spec.data, "gradients of a unit", s->grads + b->first,
                                 sum_of(s, f, u), b->count, &f->unit[u].reduce));
   f->unit[u].reducing = true;
-  f->reduced++;
   opened(f, t0);
 done:
   s->comm_exposed_s += pn_now() - t0;
@@ -227,15 +228,16 @@ static pn_status fsdp_next_pass(pn_strategy *s) {
   return st;
 }
 
-/* One host's ranks wait for each other; others have nothing in common. */
-static pn_status meet(pn_strategy *s, struct pn_fsdp *f, const char *what) {
+/* One host's ranks wait for each other; others have nothing in common.  x: what is shared. */
+static pn_status meet(pn_strategy *s, struct pn_fsdp *f, const char *what, float *x) {
+  int64_t count = x == s->grads ? s->spec.map->trainable : 0;
   pn_request *q = NULL;
   double t0 = pn_now();
   pn_status st = PN_OK;
 
   if (f->params) return PN_OK;
   opened(f, t0);
-  PN_TRY(pn_ishare(s->spec.data, what, s->params, 0, &q));
+  PN_TRY(pn_ishare(s->spec.data, what, x, count, &q));
   PN_TRY(pn_request_wait(q));
   s->comm_exposed_s += pn_now() - t0;
   closed(s, f);
@@ -250,7 +252,7 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
 
   if (st != PN_OK) return st;
   outdate_params(f);
-  PN_TRY(meet(s, f, "end of the backward pass"));
+  PN_TRY(meet(s, f, "gradients", s->grads));
   for (int u = f->n - 1; u >= 0; u--) {
     const pn_block *b = &f->shards.block[u];
     if (pn_fsdp_empty(f, u)) continue;
@@ -258,8 +260,10 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
     if (!all) pn_pieces_update(s, b->first, b->first + b->count, t, lr);
     PN_TRY(fsdp_tick(s));
   }
+  if (all) pn_pieces_sum(s);
   if (all) PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
-  PN_TRY(meet(s, f, "updated parameters"));
+  PN_TRY(meet(s, f, "updated parameters", s->params));
+  for (int u = 0; u < f->n; u++) f->unit[u].busy[PN_UNIT_GRADS] = false;
   f->reduced = f->pass = 0;
   f->steps++;
 done:
@@ -272,9 +276,9 @@ static pn_status fsdp_apply(pn_strategy *s, int64_t t, double lr, double *grad_n
   pn_status st = PN_OK;
 
   outdate_params(f);
-  PN_TRY(meet(s, f, "end of the last leaf"));
+  PN_TRY(meet(s, f, "end of the last leaf", s->params));
   PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
-  PN_TRY(meet(s, f, "updated parameters"));
+  PN_TRY(meet(s, f, "updated parameters", s->params));
   f->steps++;
 done:
   return st;

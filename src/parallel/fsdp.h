@@ -12,17 +12,21 @@ struct pn_unit {
   pn_request *gather, *reduce;
   bool gathering, reducing;    /* not known to be complete */
   int first_param;             /* its gradient comes last */
+  bool late;                   /* its gradients stay, and are added up in the update */
+  int64_t grads_at;            /* of its slice in pn_fsdp.grads, if it is not `late` */
   bool busy[PN_UNIT_KINDS];    /* needed now: its pages stay */
   size_t paged[PN_UNIT_KINDS]; /* bytes from the unit's start on that have pages */
 };
 
 struct pn_fsdp {
   int n;
-  struct pn_unit *unit;  /* [n], owned */
-  pn_shards shards;      /* block u: unit u, which may be empty */
-  float *params, *grads; /* [shards.own]: the rank's slices; params NULL on one host */
-  int flying, reduced;   /* requests in flight; units whose reduction was started in this pass */
-  int pass;              /* backward pass of the step, from 0 */
+  struct pn_unit *unit; /* [n], owned */
+  pn_shards shards;     /* block u: unit u, which may be empty */
+  float *params;        /* [shards.own]: the rank's slices; NULL on one host */
+  float *grads;         /* [own_grads]: its slices of sums */
+  int64_t own_grads;
+  int flying, reduced; /* requests in flight; units whose reduction was started in this pass */
+  int pass;            /* backward pass of the step, from 0 */
   double t_open;
   int64_t steps;
   bool backward;                                   /* direction of the pass that runs */
@@ -38,6 +42,8 @@ size_t pn_fsdp_rest(const pn_strategy *s);      /* bytes of running statistics *
 /* fsdp_pages.c: pages for a unit.  Those of units that are not busy go when the room is short, not
  * before and no more than needed: a page that comes back costs more than its transfer. */
 pn_status pn_fsdp_take(pn_strategy *s, struct pn_fsdp *f, int kind, int u);
+/* Could it have them without those of units that are busy? */
+bool pn_fsdp_fits(const struct pn_fsdp *f, int kind, int u);
 /* Parameters that were given up and have all their pages.  The same answer on all ranks: it depends
  * on the order of the hooks and on places in the arena, which starts at a large page. */
 bool pn_fsdp_still_there(const struct pn_fsdp *f, int u);

@@ -61,6 +61,14 @@ pn_status pn_fsdp_take(pn_strategy *s, struct pn_fsdp *f, int kind, int u) {
   return PN_OK;
 }
 
+bool pn_fsdp_fits(const struct pn_fsdp *f, int kind, int u) {
+  size_t need = bytes_of(f, u);
+
+  for (int v = 0; v < f->n; v++)
+    if (v != u && f->unit[v].busy[kind]) need += f->unit[v].paged[kind];
+  return need <= f->room[kind];
+}
+
 bool pn_fsdp_still_there(const struct pn_fsdp *f, int u) {
   return f->unit[u].params == KEPT && f->unit[u].paged[PN_UNIT_PARAMS] == bytes_of(f, u);
 }
@@ -76,6 +84,6 @@ void pn_fsdp_measure(pn_strategy *s, const struct pn_fsdp *f) {
   /* on one host `all` is there, once: the own slices are this rank's share of it */
   n = own + pn_fsdp_rest(s) + (f->params ? pn_pages_resident(s->params, all) : 0);
   if (n > s->peak_params) s->peak_params = n;
-  n = own + pn_pages_resident(s->grads, all);
+  n = (size_t)f->own_grads * sizeof(float) + pn_pages_resident(s->grads, all);
   if (n > s->peak_grads) s->peak_grads = n;
 }

@@ -75,6 +75,21 @@ static size_t room_for_two(const pn_strategy *s, const struct pn_fsdp *f) {
   return room < all ? room : all;
 }
 
+/* Gradients of the lowest units, the last ones to come, stay until the update where there is room
+ * for all of them, and no sum is needed before it: there they are added up in place. */
+static void choose_late(const pn_strategy *s, struct pn_fsdp *f) {
+  bool may = pn_one_host(s) && s->spec.micro_batches <= 1 && s->spec.leaves == 0;
+  size_t sum = 0;
+
+  for (int u = 0; u < f->n; u++) {
+    struct pn_unit *x = &f->unit[u];
+    sum += (size_t)f->shards.block[u].count * sizeof(float);
+    x->late = may && sum <= f->room[PN_UNIT_GRADS];
+    x->grads_at = f->own_grads;
+    if (!x->late) f->own_grads += (f->shards.block[u].own.count + 15) / 16 * 16;
+  }
+}
+
 pn_status pn_fsdp_plan(pn_strategy *s) {
   struct pn_fsdp *f = s->impl = calloc(1, sizeof *f);
   size_t own;
@@ -91,7 +106,8 @@ pn_status pn_fsdp_plan(pn_strategy *s) {
   f->room[PN_UNIT_PARAMS] = s->spec.keep_whole ? pn_fsdp_all_units(s) : room_for_two(s, f);
   if (pn_one_host(s)) f->room[PN_UNIT_PARAMS] = 0;
   s->bytes_params = own + f->room[PN_UNIT_PARAMS] + pn_fsdp_rest(s);
-  s->bytes_grads = own + f->room[PN_UNIT_GRADS];
+  choose_late(s, f);
+  s->bytes_grads = (size_t)f->own_grads * sizeof(float) + f->room[PN_UNIT_GRADS];
   s->bytes_state = own * (size_t)(pn_n_kinds(s) - 1);
 done:
   return st;
@@ -104,7 +120,9 @@ static void place_pieces(pn_strategy *s, const struct pn_fsdp *f) {
     *p = (pn_piece){.first = b->first + b->own.first,
                     .count = b->own.count,
                     .param = f->params ? f->params + b->at : s->params + b->first + b->own.first,
-                    .grad = f->grads + b->at,
+                    .grad = f->unit[u].late ? s->grads + b->first + b->own.first
+                                            : f->grads + f->unit[u].grads_at,
+                    .shared = f->unit[u].late,
                     .ema = s->ema ? s->ema + b->at : NULL};
     for (int k = 0; k < 2; k++) p->state[k] = s->state[k] ? s->state[k] + b->at : NULL;
   }
@@ -116,7 +134,7 @@ static pn_status alloc_private(pn_strategy *s, struct pn_fsdp *f) {
 
   PN_TRY(pn_pieces_make(s, f->n, true));
   PN_TRY(pn_shards_alloc(s, &f->shards));
-  PN_TRY(pn_device_alloc(s->spec.device, (size_t)(f->shards.own + 16) * sizeof(float), &p));
+  PN_TRY(pn_device_alloc(s->spec.device, (size_t)(f->own_grads + 16) * sizeof(float), &p));
   f->grads = p;
 done:
   return st;

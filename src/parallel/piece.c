@@ -131,16 +131,19 @@ static void update_shared(pn_strategy *s, const pn_optim_range *r, int64_t t, do
   }
 }
 
-void pn_pieces_sum(pn_strategy *s) {
-  for (int k = 0; k < s->own.n; k++) {
-    const pn_piece *p = &s->own.piece[k];
-    int64_t blocks = (p->count + BLOCK - 1) / BLOCK;
+static void sum_piece(const pn_strategy *s, const pn_piece *p) {
+  int64_t blocks = (p->count + BLOCK - 1) / BLOCK;
+
 #pragma omp parallel for num_threads(s->spec.device->threads) schedule(static)
-    for (int64_t b = 0; b < blocks; b++) {
-      int64_t at = b * BLOCK, n = p->count - at < BLOCK ? p->count - at : BLOCK;
-      pn_comm_sum_shared(s->spec.data, p->grad + at, n, p->grad + at);
-    }
+  for (int64_t b = 0; b < blocks; b++) {
+    int64_t at = b * BLOCK, n = p->count - at < BLOCK ? p->count - at : BLOCK;
+    pn_comm_sum_shared(s->spec.data, p->grad + at, n, p->grad + at);
   }
+}
+
+void pn_pieces_sum(pn_strategy *s) {
+  for (int k = 0; k < s->own.n; k++)
+    if (s->own.piece[k].shared) sum_piece(s, &s->own.piece[k]);
 }
 
 static void update_piece(pn_strategy *s, const pn_piece *p, int64_t lo, int64_t hi, int64_t t,
@@ -150,7 +153,7 @@ static void update_piece(pn_strategy *s, const pn_piece *p, int64_t lo, int64_t 
     if (x.last <= x.first) continue;
     pn_optim_range r = range_of(s, i, p, x);
     pn_group g = group_of(s, i);
-    if (!g.frozen && s->own.shared)
+    if (!g.frozen && p->shared)
       update_shared(s, &r, t, lr * g.lr);
     else if (!g.frozen)
       pn_optim_update(s->spec.optim, t, lr * g.lr, &r, s->spec.device->threads);

@@ -18,7 +18,7 @@ pn_status pn_pieces_init(pn_strategy *s);
 /* Optimizer step of the elements [lo, hi) of the arenas, alone or while gradients of others are
  * still on their way; not where pn_pieces_need_all. */
 void pn_pieces_update(pn_strategy *s, int64_t lo, int64_t hi, int64_t t, double lr);
-/* Where the pieces are `shared`: the sums take the place of their gradients. */
+/* In the pieces that are `shared` the sums take the place of the rank's gradients. */
 void pn_pieces_sum(pn_strategy *s);
 /* Clipping and LARS look at norms first: all gradients must be there before the first update. */
 bool pn_pieces_need_all(const pn_strategy *s);

@@ -49,11 +49,11 @@ typedef struct {
 typedef struct {
   int64_t first, count;
   float *param, *grad, *state[2], *ema; /* of element `first`; borrowed; NULL: there is none */
+  bool shared;                          /* `grad` is this rank's part of a sum: see pn_ishare */
 } pn_piece;
 typedef struct {
   int n;
   bool cut;                  /* a tensor may lie on several ranks */
-  bool shared;               /* `grad` is this rank's part of a sum: see pn_ishare */
   pn_piece *piece;           /* [n], owned */
   pn_optim_squares *squares; /* [parameters]: room for norms, owned */
 } pn_pieces;

@@ -86,7 +86,8 @@ static void place_pieces(pn_strategy *s, const pn_shards *h) {
                     .count = b->own.count,
                     .param = s->params + first,
                     .grad = s->grads + first,
-                    .ema = s->ema ? s->ema + b->at : NULL};
+                    .ema = s->ema ? s->ema + b->at : NULL,
+                    .shared = pn_one_host(s)};
     for (int k = 0; k < 2; k++) p->state[k] = s->state[k] ? s->state[k] + b->at : NULL;
   }
 }
@@ -98,7 +99,6 @@ static pn_status zero1_setup(pn_strategy *s) {
 
   if (st == PN_OK) st = pn_shards_alloc(s, &z->shards);
   PN_TRY(pn_agree(s->spec.data, st));
-  s->own.shared = pn_one_host(s);
   PN_TRY(pn_comm_alloc_common(s->spec.data, trained(s), rest(s), &p));
   s->params = p;
   PN_TRY(pn_comm_alloc(s->spec.data, s->bytes_grads, &p));
@@ -114,9 +114,9 @@ static pn_status reduce(pn_strategy *s, struct zero1 *z) {
   float *grads = s->grads + b->first;
   pn_comm *c = s->spec.data;
   pn_request **q = pn_flight_begin(&z->flight);
-  pn_status st = s->own.shared ? pn_ishare(c, "gradients", grads, b->count, q)
-                               : pn_ireduce_scatter_sum(c, "slices of gradients", grads,
-                                                        grads + b->own.first, b->count, q);
+  pn_status st = pn_one_host(s) ? pn_ishare(c, "gradients", grads, b->count, q)
+                                : pn_ireduce_scatter_sum(c, "slices of gradients", grads,
+                                                         grads + b->own.first, b->count, q);
 
   return pn_flight_begun(s, &z->flight, st);
 }
@@ -172,7 +172,7 @@ static pn_status update(pn_strategy *s, struct zero1 *z, int64_t t, double lr, d
     PN_TRY(pn_flight_wait(s, &z->flight));
     if (!norms && !z->common) PN_TRY(update_block(s, z, i, t, lr));
   }
-  if (norms && s->own.shared) pn_pieces_sum(s);
+  if (norms) pn_pieces_sum(s);
   if (norms) PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
   for (int i = 0; norms && i < z->shards.n; i++) PN_TRY(gather(s, z));
   for (int i = 0; !norms && z->common && i < z->shards.n; i++) PN_TRY(update_block(s, z, i, t, lr));

@@ -4,6 +4,7 @@
 #define PN_TESTS_DDP_JOB_H
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/rng.h"
 #include "data/dataset.h"
 #include "mpi/mpi_test.h"
@@ -56,7 +57,8 @@ typedef struct {
   int64_t bucket_bytes; /* 0: several buckets, dense1.weight in pieces; -1: auto */
   int parts;            /* that a rank's images of a step are computed in; 0: 1 */
   int hosts;            /* to act as if there were so many; 0: 1 */
-  bool late;            /* each rank in turn is late in every part of its backward pass */
+  bool late;            /* each rank in turn is late in every part of its backward pass, and looks
+                         * at its parameters */
 } job_spec;
 
 /* One set of training: a few steps of `batch` images on the ranks of c. */
@@ -158,11 +160,21 @@ static inline void fill(pn_plan *plan, int step, int64_t first, int64_t count, u
   }
 }
 
-static pn_status (*real_tick)(void *);
+/* Nobody may change a rank's parameters before its update. */
+static struct {
+  pn_status (*tick)(void *);
+  uint32_t crc;
+} late;
+
+static inline uint32_t crc_of_params(const pn_strategy *s) {
+  bool whole = !s->ops->by_units || pn_one_host(s);
+  return whole ? pn_crc32c(0, s->params, (size_t)s->spec.map->trainable * sizeof(float)) : 0;
+}
 
 static pn_status late_tick(void *ctx) {
   pn_sleep(5e-4);
-  return real_tick ? real_tick(ctx) : PN_OK;
+  assert_true(crc_of_params(ctx) == late.crc);
+  return late.tick ? late.tick(ctx) : PN_OK;
 }
 
 /* One backward pass; without images a rank only takes part in the communication. */
@@ -183,7 +195,8 @@ static inline void pass(job *j, int t, int64_t first, int64_t count, bool last) 
   j->strategy->fed++;
   for (int64_t i = 0; i < count; i++)
     j->loss[t] += (double)pn_plan_losses(plan)[i] / (double)j->batch;
-  real_tick = hooks.tick;
+  late.tick = hooks.tick;
+  late.crc = crc_of_params(j->strategy);
   if (j->spec.late && t % pn_comm_size(j->comm) == pn_comm_rank(j->comm)) hooks.tick = late_tick;
   ok(pn_plan_backward(plan, &ctx, &hooks));
 }
