@@ -1,5 +1,6 @@
 /* ddp.c -- distributed data parallel: every rank has all parameters, gradients are summed in
- * buckets while the backward pass still runs, and each bucket is updated as soon as it is there. */
+ * buckets while the backward pass still runs, and each bucket is updated as soon as it is there.
+ * The ranks of one host have one such replica together and share its update: zero1.c. */
 #include "parallel/bucket.h"
 #include "parallel/flight.h"
 #include "parallel/piece.h"
@@ -89,6 +90,7 @@ static void ddp_destroy(pn_strategy *s) {
 const pn_strategy_ops pn_strategy_ddp_ops = {
     .name = "ddp",
     .help = "every rank has all parameters; gradients are summed in buckets during backward",
+    .one_host = &pn_strategy_ddp_one_host_ops,
     .by_buckets = true,
     .plan = ddp_plan,
     .setup = pn_replica_alloc,

@@ -87,7 +87,7 @@ static const char *why_fixed(const pn_strategy *s) {
   bool norms = s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim);
 
   if (s->spec.leaves > 0) return "exact sums have none of their own";
-  if (s->ops->one_copy && pn_one_host(s)) return "on one host nothing is sent";
+  if (s->ops->sums_late && pn_one_host(s)) return "on one host nothing is sent";
   if (strcmp(pn_comm_backend(s->spec.data), "nccl") == 0) return "not measured between GPUs";
   return norms ? "clipping and LARS sum norms bucket by bucket: not measured" : NULL;
 }
@@ -116,6 +116,7 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   PN_TRY(check_map(spec->map, spec->data));
   s->ops = ops;
   s->spec = *spec;
+  if (ops->one_host && pn_one_host(s)) s->ops = ops = ops->one_host;
   PN_TRY(choose_buckets(s));
   PN_TRY(pn_agree(spec->data, ops->plan(s)));
   tell_plan(s);

@@ -58,11 +58,12 @@ typedef struct {
   pn_optim_squares *squares; /* [parameters]: room for norms, owned */
 } pn_pieces;
 
-typedef struct {
-  const char *name, *help; /* "single", "ddp" */
-  bool by_buckets;         /* sends gradients in buckets */
-  bool one_copy; /* of the parameters on a host that can have it; nothing is sent on a single one */
-  bool by_units; /* parameters are there only inside the hooks, or between gather and release */
+typedef struct pn_strategy_ops {
+  const char *name, *help;                /* "single", "ddp" */
+  const struct pn_strategy_ops *one_host; /* what does it where pn_one_host; NULL: these */
+  bool by_buckets;                        /* sends gradients in buckets */
+  bool sums_late; /* on one host: in the update, where gradients lie; no buckets there */
+  bool by_units;  /* parameters are there only inside the hooks, or between gather and release */
   /* Decides who has what: fills bytes_*, which are told before anything is allocated.  Not
    * collective. */
   pn_status (*plan)(pn_strategy *s);

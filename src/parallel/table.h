@@ -5,6 +5,6 @@
 #include "parallel/strategy.h"
 
 extern const pn_strategy_ops pn_strategy_single_ops, pn_strategy_ddp_ops, pn_strategy_zero1_ops,
-    pn_strategy_fsdp_ops;
+    pn_strategy_fsdp_ops, pn_strategy_ddp_one_host_ops;
 
 #endif

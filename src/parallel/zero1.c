@@ -10,7 +10,9 @@
  * complete, for which all must have written.
  *
  * Where all ranks are on one host there is one block and no sum of its own: after the backward
- * pass of the last rank each one reads the others' gradients in place, while it updates. */
+ * pass of the last rank each one reads the others' gradients in place, while it updates.
+ *
+ * ddp on one host is the same but for this: its sums go by buckets, during the backward pass. */
 #include "parallel/bucket.h"
 #include "parallel/flight.h"
 #include "parallel/piece.h"
@@ -26,10 +28,14 @@ struct zero1 {
   bool common;         /* one copy of the parameters on each host */
 };
 
+static bool sums_late(const pn_strategy *s) {
+  return s->ops->sums_late && pn_one_host(s);
+}
+
 static pn_status cut(pn_strategy *s, struct zero1 *z) {
   pn_status st = PN_OK;
 
-  if (pn_one_host(s)) {
+  if (sums_late(s)) {
     PN_TRY(pn_shards_make(1, &z->shards));
     pn_shards_add(s, 0, s->spec.map->trainable, &z->shards);
     return PN_OK;
@@ -55,7 +61,7 @@ static pn_status zero1_plan(pn_strategy *s) {
   size_t sharers = (size_t)pn_comm_sharers(s->spec.data);
   pn_status st = PN_OK;
 
-  if (!z) return PN_FAIL(PN_ERR_NOMEM, "zero1: out of memory");
+  if (!z) return PN_FAIL(PN_ERR_NOMEM, "%s: out of memory", s->ops->name);
   z->common = sharers > 1;
   PN_TRY(cut(s, z));
   PN_TRY(pn_flight_make(2 * z->shards.n, &z->flight));
@@ -87,7 +93,7 @@ static void place_pieces(pn_strategy *s, const pn_shards *h) {
                     .param = s->params + first,
                     .grad = s->grads + first,
                     .ema = s->ema ? s->ema + b->at : NULL,
-                    .shared = pn_one_host(s)};
+                    .shared = sums_late(s)};
     for (int k = 0; k < 2; k++) p->state[k] = s->state[k] ? s->state[k] + b->at : NULL;
   }
 }
@@ -114,9 +120,9 @@ static pn_status reduce(pn_strategy *s, struct zero1 *z) {
   float *grads = s->grads + b->first;
   pn_comm *c = s->spec.data;
   pn_request **q = pn_flight_begin(&z->flight);
-  pn_status st = pn_one_host(s) ? pn_ishare(c, "gradients", grads, b->count, q)
-                                : pn_ireduce_scatter_sum(c, "slices of gradients", grads,
-                                                         grads + b->own.first, b->count, q);
+  pn_status st = sums_late(s) ? pn_ishare(c, "gradients", grads, b->count, q)
+                              : pn_ireduce_scatter_sum(c, "slices of gradients", grads,
+                                                       grads + b->own.first, b->count, q);
 
   return pn_flight_begun(s, &z->flight, st);
 }
@@ -185,8 +191,8 @@ static pn_status zero1_step(pn_strategy *s, int64_t t, double lr, double *grad_n
   pn_status st = PN_OK;
 
   if (z->flight.started != early(z))
-    return PN_FAIL(PN_ERR_ARG, "zero1: step with %d of %d blocks started", z->flight.started,
-                   early(z));
+    return PN_FAIL(PN_ERR_ARG, "%s: step with %d of %d blocks started", s->ops->name,
+                   z->flight.started, early(z));
   if (z->common) PN_TRY(reduce(s, z));
   PN_TRY(update(s, z, t, lr, grad_norm));
   while (z->flight.waited < z->flight.started) PN_TRY(pn_flight_wait(s, &z->flight));
@@ -256,7 +262,23 @@ const pn_strategy_ops pn_strategy_zero1_ops = {
     .name = "zero1",
     .help = "as ddp, but each rank updates its slice and has the optimizer state of that only",
     .by_buckets = true,
-    .one_copy = true,
+    .sums_late = true,
+    .plan = zero1_plan,
+    .setup = zero1_setup,
+    .hooks = {.grad_ready = zero1_grad_ready, .tick = zero1_tick},
+    .step = zero1_step,
+    .apply = zero1_apply,
+    .visit_owned = zero1_visit_owned,
+    .visit_held = zero1_visit_held,
+    .gather = zero1_gather,
+    .release = zero1_release,
+    .destroy = zero1_destroy,
+};
+
+const pn_strategy_ops pn_strategy_ddp_one_host_ops = {
+    .name = "ddp",
+    .help = "one replica for the ranks of a host, which share its update",
+    .by_buckets = true,
     .plan = zero1_plan,
     .setup = zero1_setup,
     .hooks = {.grad_ready = zero1_grad_ready, .tick = zero1_tick},

@@ -142,12 +142,24 @@ static inline void to_logical(const job *j, const float *arena, float *out) {
   }
 }
 
+/* Each rank's pieces hold their part of the sum. */
 static inline void grads_to_logical(const job *j, float *out) {
+  const pn_strategy *s0 = j->strategy;
+  int64_t n = j->plans.map.trainable;
+  float *sum = calloc((size_t)n, sizeof *sum);
+
+  for (int k = 0; k < s0->own.n; k++) {
+    const pn_piece *p = &s0->own.piece[k];
+    if (s0->own.cut || pn_comm_rank(j->comm) == 0)
+      memcpy(sum + p->first, p->grad, (size_t)p->count * sizeof *sum);
+  }
+  ok(pn_allreduce(j->comm, "gradients", sum, n, PN_F32, PN_SUM));
   for (int i = 0; i < j->plans.map.n; i++) {
     const struct pn_slot *s = &j->plans.map.slot[i];
-    if (s->trainable) ok(pn_layout_unpack(&s->layout, j->strategy->grads + s->offset, out));
+    if (s->trainable) ok(pn_layout_unpack(&s->layout, sum + s->offset, out));
     out += pn_shape_count(s->layout.shape);
   }
+  free(sum);
 }
 
 /* Images [first, first + count) of a step. */
@@ -232,7 +244,7 @@ static inline void run(job *j, int steps) {
   for (int t = 0; t < steps; t++) {
     step(j, t);
     if (t > 0) continue;
-    if (!j->strategy->ops->by_units) grads_to_logical(j, j->grad);
+    grads_to_logical(j, j->grad);
     weights(j, false, j->first_param);
   }
   weights(j, false, j->param);
