@@ -45,6 +45,10 @@ typedef struct {
   double speedup, efficiency, karp_flatt; /* NaN where not defined */
   double over_one_rank; /* images/s over those of one rank with as many threads; NaN: no such row */
   bool other_batch;     /* its batch is not the base's: shown, not fitted */
+  /* Exact sums: the row with the same ranks and batch and ordinary ones, and this row's step over
+   * that one's; -1, NaN: there is none, or these are ordinary. */
+  int ordinary;
+  double exact_cost;
 } pn_study_row;
 
 /* One fit and what it stands on. */

@@ -23,6 +23,7 @@ static double fixed_batch(const pn_study_row *r) {
 /* Rows of one family differ only in how many ranks share the work. */
 static bool same_family(const pn_study_row *a, const pn_study_row *b) {
   return a->threads == b->threads && strcmp(a->device, b->device) == 0 &&
+         a->train.leaves == b->train.leaves &&
          strcmp(a->train.precision, b->train.precision) == 0 &&
          (a->ranks == 1 || b->ranks == 1 || strcmp(a->train.strategy, b->train.strategy) == 0);
 }
@@ -72,7 +73,27 @@ static void compare_ranks(const pn_study *s, pn_study_row *r) {
     r->karp_flatt = pn_karp_flatt(r->over_one_rank, (double)r->cores / one->cores);
 }
 
+/* The ordinary row that does the same as the exact row r, in one part. */
+static int find_ordinary(const pn_study *s, const pn_study_row *r) {
+  pn_study_row like = *r;
+
+  like.train.leaves = 0;
+  for (int i = 0; i < s->n && r->ok && r->train.leaves > 0; i++) {
+    const pn_study_row *o = &s->rows[i];
+    if (o->ok && o->ranks == r->ranks && o->global_batch == r->global_batch &&
+        o->train.accumulate <= 1 && same_family(o, &like))
+      return i;
+  }
+  return -1;
+}
+
+static void compare_exact(const pn_study *s, pn_study_row *r) {
+  r->ordinary = find_ordinary(s, r);
+  r->exact_cost = r->ordinary < 0 ? NAN : r->step.median / s->rows[r->ordinary].step.median;
+}
+
 static void compare_row(const pn_study *s, pn_study_row *r, const pn_study_row *base) {
+  compare_exact(s, r);
   r->speedup = r->efficiency = r->karp_flatt = r->over_one_rank = NAN;
   if (!r->ok || !base) return;
   r->speedup = r->images_per_s / base->images_per_s;
@@ -93,7 +114,7 @@ static const char *why_not(const pn_study_row *r, const pn_study_row *base, bool
   if (r->ranks == 1) return "";
   if (r->oversubscribed) return "more threads than cores";
   if (!base) return "";
-  if (!same_family(r, base)) return "other threads, device or precision";
+  if (!same_family(r, base)) return "other threads, device, precision or exact sums";
   if (fixed_batch(r) != fixed_batch(base)) return "other batch";
   return NULL;
 }

@@ -44,6 +44,7 @@ static void add_measured(json_t *o, const pn_study_row *r) {
   json_object_set_new(o, "speedup", number(r->speedup));
   json_object_set_new(o, "over_one_rank", number(r->over_one_rank));
   json_object_set_new(o, "efficiency", number(r->efficiency));
+  if (r->train.leaves > 0) json_object_set_new(o, "exact_cost", number(r->exact_cost));
   json_object_set_new(o, "karp_flatt", number(r->karp_flatt));
   json_object_set_new(o, "comm_exposed_share", number(r->comm_share));
   json_object_set_new(o, "val", val_json(r));

@@ -134,6 +134,16 @@ static void say_columns(const notes *n, const pn_study *s) {
          "acc, prec, recall: val split after the last epoch.");
 }
 
+static void say_exact(const notes *n, const pn_study *s) {
+  for (int i = 0; i < s->n; i++) {
+    const pn_study_row *r = &s->rows[i], *o = r->ordinary < 0 ? NULL : &s->rows[r->ordinary];
+    if (o && r->train.leaves > 0)
+      say(n, "Exact sums: a step of %s takes %.2f times that of %s (%.*f against %.*f ms).",
+          r->name, r->exact_cost, o->name, time_decimals(r->step.median), r->step.median,
+          time_decimals(o->step.median), o->step.median);
+  }
+}
+
 static void say_gpus(const notes *n, const pn_study *s) {
   char text[256];
 
@@ -201,6 +211,7 @@ static void say_all(const notes *n, const pn_study *s) {
   say_base(n, s);
   say_load(n, s);
   say_columns(n, s);
+  say_exact(n, s);
   say_gpus(n, s);
   say_marks(n, s);
   say_fraction(n, s, "Amdahl (strong)", &s->amdahl, &s->strong);

@@ -141,6 +141,36 @@ static void another_batch_is_marked_and_not_fitted(void **state) {
   pn_study_destroy(s);
 }
 
+/* What exact sums cost, against the row that differs in nothing else; no fit mixes them. */
+static void exact_rows_have_a_cost(void **state) {
+  pn_study *s = make();
+  char *text = NULL;
+  json_t *root;
+
+  (void)state;
+  s->rows[0].train.leaves = 8;
+  s->rows[3].train.leaves = 8;
+  s->rows[3].ranks = s->rows[3].cores = 2;
+  assert_int_equal(pn_study_compare(s), PN_OK);
+  assert_int_equal(s->rows[0].ordinary, 1);
+  assert_near(s->rows[0].exact_cost, 1.5, 1e-9);
+  assert_int_equal(s->rows[3].ordinary, 2);
+  assert_near(s->rows[3].exact_cost, s->rows[3].step.median / s->rows[2].step.median, 1e-9);
+  assert_int_equal(s->rows[1].ordinary, -1);
+  assert_true(isnan(s->rows[2].exact_cost));
+  assert_non_null(strstr(s->strong.left_out, "ddp-4 (other threads, device, precision or exact"));
+  assert_int_equal(pn_study_text(s, &text), PN_OK);
+  assert_non_null(strstr(
+      text, "Exact sums: a step of slow takes 1.50 times that of serial (150 against 100 ms)."));
+  free(text);
+  root = pn_study_json(s);
+  assert_near(json_real_value(
+                  json_object_get(json_array_get(json_object_get(root, "rows"), 0), "exact_cost")),
+              1.5, 1e-9);
+  json_decref(root);
+  pn_study_destroy(s);
+}
+
 /* A base with more threads than the rows of the fit: the fit has a base of its own. */
 static void the_fit_has_a_base_of_its_family(void **state) {
   pn_study *s = make();
@@ -259,6 +289,7 @@ int main(void) {
                                      cmocka_unit_test(another_batch_is_marked_and_not_fitted),
                                      cmocka_unit_test(the_fit_has_a_base_of_its_family),
                                      cmocka_unit_test(without_single_rank_row_there_is_no_speedup),
+                                     cmocka_unit_test(exact_rows_have_a_cost),
                                      cmocka_unit_test(few_steps_give_no_interval),
                                      cmocka_unit_test(text_shows_marks_and_fits_in_140_columns),
                                      cmocka_unit_test(files_hold_what_was_measured)};
