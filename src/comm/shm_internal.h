@@ -48,8 +48,8 @@ struct shm_request {
   int64_t seq;
   shm_stage stage;
   MPI_Request cross;
-  int *slices;      /* [2 * hosts]: counts, places, of a transfer between hosts; owned */
-  float *sum;       /* slices for the other hosts; owned */
+  int *slices;      /* [4 * hosts]: counts, places, of a transfer between hosts; owned */
+  float *sum;       /* slices for the other hosts, and theirs; owned */
   int64_t sum_room; /* elements */
   bool by_mpi;      /* buffers are not in shared memory: `sub` does it */
   pn_request sub;
@@ -86,6 +86,15 @@ pn_status pn_shm_test(pn_request *r, bool *done);
 pn_status pn_shm_wait(pn_request *r);
 void pn_shm_request_free(pn_request *r);
 void pn_shm_sum_shared(const pn_comm *c, const float *in, int64_t count, float *out);
+
+/* shm_work.c: the first part, when all ranks of the host have posted; the last one, when all have
+ * what the other hosts gave. */
+pn_status pn_shm_begin(struct shm_comm *m, struct shm_request *q);
+void pn_shm_end(const struct shm_comm *m, const struct shm_request *q);
+
+static inline const struct shm_post *pn_shm_post_of(const struct shm_comm *m, int l, int64_t seq) {
+  return &m->lane[l]->post[seq % SHM_RING];
+}
 
 /* shm_sum.c: dst[k][i] = src[0][i] + src[1][i] + ..., in this order.  Destinations may be
  * sources. */

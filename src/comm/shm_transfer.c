@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "comm/shm_internal.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,159 +34,11 @@ static bool all_done(const struct shm_comm *m, int64_t seq) {
   return true;
 }
 
-static const struct shm_post *post_of(const struct shm_comm *m, int l, int64_t seq) {
-  return &m->lane[l]->post[seq % SHM_RING];
-}
-
-static float *in_of(const struct shm_comm *m, int l, int64_t seq) {
-  const struct shm_post *p = post_of(m, l, seq);
-  return (float *)(void *)(m->window[p->in_window].base[l] + p->in_at);
-}
-
-static float *out_of(const struct shm_comm *m, int l, int64_t seq) {
-  const struct shm_post *p = post_of(m, l, seq);
-  return (float *)(void *)(m->window[p->out_window].base[l] + p->out_at);
-}
-
-/* The slice of the rank `l` of host `h`, of a buffer cut for all ranks. */
-static pn_slice slice_of(const struct shm_comm *m, int64_t count, int h, int l) {
-  return pn_comm_slice(count, m->member[h * m->local_size + l], m->hosts * m->local_size);
-}
-
-/* dst NULL: everybody's buffer. */
-static void sum_slice(const struct shm_comm *m, const struct shm_request *q, pn_slice s,
-                      float *dst) {
-  float *src[SHM_MAX_LOCAL];
-
-  for (int l = 0; l < m->local_size; l++) src[l] = in_of(m, l, q->seq) + s.first;
-  if (dst)
-    pn_shm_sum(src, m->local_size, &dst, 1, s.count);
-  else
-    pn_shm_sum(src, m->local_size, src, m->local_size, s.count);
-}
-
-/* Own slice of the host's sum; on one host it is the sum. */
-static pn_status reduce(struct shm_comm *m, struct shm_request *q) {
-  pn_slice s = pn_comm_slice(q->transfer.count, m->local_rank, m->local_size);
-  float *own = q->transfer.in + s.first;
-
-  if (m->hosts == 1) {
-    sum_slice(m, q, s, NULL);
-    return PN_OK;
-  }
-  sum_slice(m, q, s, own);
-  if (s.count > INT_MAX)
-    return PN_FAIL(PN_ERR_UNSUPPORTED, "slice of %lld elements: MPI takes %d", (long long)s.count,
-                   INT_MAX);
-  return pn_mpi_check(MPI_Iallreduce(MPI_IN_PLACE, own, (int)s.count, MPI_FLOAT, MPI_SUM,
-                                     pn_mpi_handle(m->cross), &q->cross),
-                      "MPI_Iallreduce");
-}
-
-/* Counts and places of the slices that the ranks of m->cross own. */
-static pn_status cut(const struct shm_comm *m, struct shm_request *q) {
-  if (q->transfer.count > INT_MAX)
-    return PN_FAIL(PN_ERR_UNSUPPORTED, "transfer of %lld elements: MPI takes %d",
-                   (long long)q->transfer.count, INT_MAX);
-  if (!q->slices && !(q->slices = malloc(2 * (size_t)m->hosts * sizeof *q->slices)))
-    return PN_FAIL(PN_ERR_NOMEM, "transfer between %d hosts", m->hosts);
-  for (int h = 0; h < m->hosts; h++) {
-    pn_slice s = slice_of(m, q->transfer.count, h, m->local_rank);
-    q->slices[h] = (int)s.count;
-    q->slices[m->hosts + h] = (int)s.first;
-  }
-  return PN_OK;
-}
-
-static pn_status reserve_sum(struct shm_request *q, int64_t count) {
-  if (count <= q->sum_room) return PN_OK;
-  free(q->sum);
-  q->sum_room = 0;
-  if (!(q->sum = malloc((size_t)count * sizeof *q->sum)))
-    return PN_FAIL(PN_ERR_NOMEM, "sum of %lld elements", (long long)count);
-  q->sum_room = count;
-  return PN_OK;
-}
-
-/* The host's sums of the slices that this local rank owns on all hosts; then each host gets its
- * own. */
-static pn_status reduce_scatter(struct shm_comm *m, struct shm_request *q) {
-  int64_t at = 0, count = q->transfer.count;
-  pn_status st;
-
-  if (m->hosts == 1) {
-    sum_slice(m, q, slice_of(m, count, 0, m->local_rank), q->transfer.out);
-    return PN_OK;
-  }
-  if ((st = cut(m, q)) != PN_OK) return st;
-  for (int h = 0; h < m->hosts; h++) at += q->slices[h];
-  if ((st = reserve_sum(q, at)) != PN_OK) return st;
-  at = 0;
-  for (int h = 0; h < m->hosts; at += q->slices[h++])
-    sum_slice(m, q, slice_of(m, count, h, m->local_rank), q->sum + at);
-  return pn_mpi_check(MPI_Ireduce_scatter(q->sum, q->transfer.out, q->slices, MPI_FLOAT, MPI_SUM,
-                                          pn_mpi_handle(m->cross), &q->cross),
-                      "MPI_Ireduce_scatter");
-}
-
-/* The slices of this local rank on all hosts come into `out`, where the host's ranks find them. */
-static pn_status gather(struct shm_comm *m, struct shm_request *q) {
-  pn_slice own = slice_of(m, q->transfer.count, m->host, m->local_rank);
-  float *place = q->transfer.out + own.first;
-  pn_status st;
-
-  if (m->hosts == 1) return PN_OK;
-  if ((st = cut(m, q)) != PN_OK) return st;
-  if (q->transfer.in != place && own.count > 0)
-    memcpy(place, q->transfer.in, (size_t)own.count * sizeof *place);
-  return pn_mpi_check(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_FLOAT, q->transfer.out, q->slices,
-                                      q->slices + m->hosts, MPI_FLOAT, pn_mpi_handle(m->cross),
-                                      &q->cross),
-                      "MPI_Iallgatherv");
-}
-
-/* First part, when all ranks of the host have posted. */
-static pn_status begin(struct shm_comm *m, struct shm_request *q) {
-  switch (q->transfer.kind) {
-  case PN_ALLREDUCE:
-    return reduce(m, q);
-  case PN_REDUCE_SCATTER:
-    return reduce_scatter(m, q);
-  case PN_SHARE: /* that all have posted it is all */
-    return PN_OK;
-  default:
-    return gather(m, q);
-  }
-}
-
-static void copy_slices(const struct shm_comm *m, const struct shm_request *q) {
-  for (int l = 0; l < m->local_size; l++)
-    for (int h = 0; h < m->hosts; h++) {
-      pn_slice s = slice_of(m, q->transfer.count, h, l);
-      float *to = q->transfer.out + s.first;
-      const float *from = m->hosts == 1 ? in_of(m, l, q->seq) : out_of(m, l, q->seq) + s.first;
-      if (s.count > 0 && to != from) memcpy(to, from, (size_t)s.count * sizeof *to);
-    }
-}
-
-/* Last part: hand the result to the ranks of the host, or take it from them. */
-static void end(const struct shm_comm *m, const struct shm_request *q) {
-  if (q->transfer.kind == PN_ALLGATHER) {
-    copy_slices(m, q);
-  } else if (q->transfer.kind == PN_ALLREDUCE && m->hosts > 1) {
-    pn_slice s = pn_comm_slice(q->transfer.count, m->local_rank, m->local_size);
-    for (int l = 0; l < m->local_size; l++)
-      if (l != m->local_rank && s.count > 0)
-        memcpy(in_of(m, l, q->seq) + s.first, q->transfer.in + s.first,
-               (size_t)s.count * sizeof(float));
-  }
-}
-
 /* Ranks that started their transfers in different orders must not add what does not belong
  * together. */
 static pn_status check_posts(const struct shm_comm *m, const struct shm_request *q) {
   for (int l = 0; l < m->local_size; l++) {
-    const struct shm_post *p = post_of(m, l, q->seq);
+    const struct shm_post *p = pn_shm_post_of(m, l, q->seq);
     if (p->kind != (int)q->transfer.kind || p->count != q->transfer.count)
       return PN_FAIL(PN_ERR_COMM,
                      "transfer %lld has %lld elements here, %lld on rank %d: the ranks started "
@@ -206,7 +57,7 @@ static pn_status advance(struct shm_comm *m, struct shm_request *q, bool first) 
 
   if (q->stage == SHM_POSTED && all_posted(m, q->seq)) {
     if ((st = check_posts(m, q)) != PN_OK) return st;
-    if ((st = begin(m, q)) != PN_OK) return st;
+    if ((st = pn_shm_begin(m, q)) != PN_OK) return st;
     q->stage = SHM_CROSSING;
   }
   if (q->stage == SHM_CROSSING && first) {
@@ -217,7 +68,7 @@ static pn_status advance(struct shm_comm *m, struct shm_request *q, bool first) 
     q->stage = SHM_SHARING;
   }
   if (q->stage == SHM_SHARING && (m->hosts == 1 || all_gathered(m, q->seq))) {
-    end(m, q);
+    pn_shm_end(m, q);
     store(&own->done, q->seq);
     q->stage = SHM_FINISHED;
   }
@@ -276,7 +127,8 @@ static pn_status take(pn_request *r, struct shm_request **out) {
 /* Can the other ranks of the host see what they need to? */
 static bool find_buffers(const struct shm_comm *m, const pn_transfer *t, struct shm_post *p) {
   int64_t whole = t->count * (int64_t)sizeof(float);
-  int64_t own = slice_of(m, t->count, m->host, m->local_rank).count * (int64_t)sizeof(float);
+  int64_t own =
+      pn_comm_slice(t->count, m->own.comm->rank, m->own.comm->size).count * (int64_t)sizeof(float);
 
   p->kind = (int)t->kind;
   p->count = t->count;
