@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 enum { MAX_DEPTH = 8, TEXT_BYTES = 64, HOST_BYTES = 64, LATE_BYTES = 600, MAX_ASKERS = 64 };
+static const double QUIET_S = PN_WATCHDOG_GRACE_S + 1;
 
 struct frame {
   char kind[24], what[TEXT_BYTES];
@@ -37,6 +38,7 @@ static struct {
   int64_t step;
   bool idle;
   double warned_s; /* start of the wait that was warned of */
+  bool quiet;      /* another rank waits for the same and speaks for both */
   char late[LATE_BYTES];
 } dog = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -174,7 +176,7 @@ static bool waits_with_us(const pn_roll_entry *e, const struct frame *f) {
          strcmp(e->what, f->what) == 0;
 }
 
-/* Fills dog.late; true: this rank is the first of those that wait. */
+/* Fills dog.late; true: this rank is the first of those that wait, and speaks for them. */
 static bool call_roll(const struct frame *f, pn_roll_entry *all) {
   char one[320];
   const char(*host)[64];
@@ -193,6 +195,7 @@ static bool call_roll(const struct frame *f, pn_roll_entry *all) {
   if (late > told)
     snprintf(dog.late + strlen(dog.late), sizeof dog.late - strlen(dog.late), ", %d more",
              late - told);
+  dog.quiet = late > 0 && first != dog.rank;
   return late > 0 && first == dog.rank;
 }
 
@@ -204,7 +207,10 @@ static void warn_late(const struct frame *f, double waited_s) {
   pn_roll_entry *all;
   int bytes;
 
-  if (n == 0 || !f->kind[0] || dog.rank % (1 + n / MAX_ASKERS) != 0) return;
+  dog.quiet = false;
+  if (n == 0 || !f->kind[0]) return;
+  dog.quiet = dog.rank % (1 + n / MAX_ASKERS) != 0;
+  if (dog.quiet) return;
   if (!(all = calloc((size_t)n, sizeof *all))) return;
   if (call_roll(f, all)) {
     bytes = snprintf(line, sizeof line,
@@ -244,7 +250,8 @@ static void *watch(void *unused) {
       pthread_mutex_lock(&dog.lock);
       continue;
     }
-    if (waited > dog.limit_s) {
+    /* a quiet rank: the one that speaks has ended the job by then */
+    if (waited > dog.limit_s + (dog.quiet ? QUIET_S : 0)) {
       struct frame f = dog.stack[top - 1];
       pthread_mutex_unlock(&dog.lock);
       end_job(&f, waited);
