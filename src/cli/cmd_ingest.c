@@ -1,4 +1,5 @@
 /* cmd_ingest.c -- `pneuma ingest IN OUT`: files to shards, and the account of every file. */
+#include "base/signals.h"
 #include "cli/cli.h"
 #include "cli/units.h"
 #include "data/ingest.h"
@@ -96,6 +97,7 @@ pn_status pn_cmd_ingest(pn_cli *x) {
   pn_status st;
 
   configure(x, &c);
+  pn_signals_watch();
   st = pn_agree(x->comm, pn_ingest_run(&c, x->comm, &r));
   if (st != PN_OK) return st;
   if (pn_cli_speaks(x)) print(&c, &r);

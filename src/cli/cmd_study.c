@@ -1,6 +1,7 @@
 /* cmd_study.c -- `pneuma study CONFIG.yaml`: every row in one launch, one table. */
 #include "base/file.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "cli/cli.h"
 #include "cli/study_config.h"
 #include "cli/train_setup.h"
@@ -72,6 +73,7 @@ pn_status pn_cmd_study(pn_cli *x) {
   pn_study *s = NULL;
   pn_status st = PN_OK;
 
+  pn_signals_watch();
   PN_TRY(take_places(x));
   PN_TRY(pn_data_open(x->opt, x->comm, &d));
   PN_TRY(pn_agree(x->comm, pn_study_config(x->args[0], x->opt, d, &s)));

@@ -36,7 +36,7 @@ static void print_program(FILE *f) {
       "  mpirun -n 2 pneuma train data.path=data/phantom128 train.epochs=5 out.path=results/one\n"
       "  pneuma eval results/one\n"
       "\nExit codes: 0 done, 1 failed, 2 usage or configuration, 3 MPI start, 4 watchdog,\n"
-      "  75 stopped by a signal after a checkpoint\n");
+      "  75 stopped by a signal; the same command goes on\n");
 }
 
 /* Widest range that still leaves the columns in line; wider ones push their own line only. */

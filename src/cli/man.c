@@ -92,7 +92,8 @@ void pn_help_man(FILE *f) {
   options_section(f);
   fputs(".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nFailed.\n.TP\n.B 2\nUsage or "
         "configuration.\n.TP\n.B 3\nMPI could not start.\n.TP\n.B 4\nThe watchdog ended the job.\n"
-        ".TP\n.B 75\nStopped by SIGTERM, SIGUSR1 or SIGUSR2 after a checkpoint.\n"
+        ".TP\n.B 75\nStopped by SIGTERM, SIGUSR1 or SIGUSR2; the same command goes on (training "
+        "and study: train.resume=true).\n"
         ".SH EXAMPLES\n.nf\n"
         "pneuma synth data/phantom \\-\\-images 400\n"
         "mpirun \\-n 2 pneuma ingest data/phantom data/phantom128 \\-\\-size 128\n"

@@ -130,8 +130,8 @@ static const pn_option table[] = {
 
     {"train.resume", PN_T_BOOL, 0, 1, "false", NULL, "",
      "go on from the newest checkpoint in out.path, bit by bit; its options count where none are "
-     "given",
-     R},
+     "given; study: keep the finished runs in out.path",
+     R | U},
     {"train.checkpoint_steps", PN_T_INT, 0, 1e12, "0", NULL, "steps",
      "save after so many; with both at 0: at the end of the first epoch after a minute, and at the "
      "end",

@@ -5,6 +5,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "comm/handout.h"
 #include "data/ingest_journal.h"
 
@@ -50,6 +51,19 @@ static void show_progress(walk *k, int64_t file, int64_t last) {
     pn_progress_update(&k->bar, x->cut[pn_handout_given(k->handout)] - (last - file), NULL);
 }
 
+/* Slurm's wish that the job ends: this rank leaves its piece, the others hear of it as of a
+ * failure.
+ */
+static pn_status heed_signals(void) {
+  int number = pn_signals_caught();
+
+  if (number == 0) return PN_OK;
+  return PN_FAIL(PN_ERR_STOPPED,
+                 "stopped by %s; the same command keeps the finished shards and "
+                 "goes on",
+                 pn_signal_name(number));
+}
+
 static pn_status take_files(walk *k, int64_t piece) {
   const pn_ingest *x = k->worker.x;
   int64_t last = x->cut[piece + 1];
@@ -60,6 +74,7 @@ static pn_status take_files(walk *k, int64_t piece) {
     st = pn_ingest_take_file(&k->worker, i);
     pn_watchdog_leave();
     if (st == PN_OK) st = pn_handout_poll(k->handout, &k->stop);
+    if (st == PN_OK) st = heed_signals();
     if (st != PN_OK) return st;
     show_progress(k, i + 1, last);
   }

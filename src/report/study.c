@@ -4,9 +4,11 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/signals.h"
 #include "comm/place.h"
 #include "device/device.h"
 #include "prof/stats.h"
+#include "report/study_progress.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@ typedef struct {
   pn_comm *world;
   pn_dataset *data;
   const char *rows_path;
+  json_t *progress; /* rank 0; NULL without rows_path */
   int row, pass;
 } task;
 
@@ -146,32 +149,60 @@ static pn_status find_place(pn_study_row *row, pn_comm *c, bool speak) {
   return PN_OK;
 }
 
+static bool is_shortened(const task *t) {
+  return t->pass > 0 && t->study->repeat_steps > 0;
+}
+
+static void keep(const task *t, const pn_train_result *r) {
+  pn_study_row *row = &t->study->rows[t->row];
+
+  if (t->pass == 0) keep_first(row, r);
+  if (t->pass > 0 && !is_shortened(t))
+    row->same_weights &= strcmp(row->weights_sha256, r->weights_sha256) == 0;
+  keep_repeat(row, r);
+}
+
+/* On disk; the check for drift is not. */
+static pn_status remember(const task *t, const pn_train_result *r) {
+  pn_status st = PN_OK;
+
+  if (t->pass == 0) st = write_record(t->rows_path, &t->study->rows[t->row]);
+  if (st != PN_OK || !t->progress || t->pass >= t->study->repeats) return st;
+  return pn_study_progress_add(t->progress, t->rows_path, t->row, t->pass, r);
+}
+
 /* On a rank of the row. */
 static pn_status train_once(const task *t, pn_comm *c) {
   pn_study *s = t->study;
   pn_study_row *row = &s->rows[t->row];
   pn_train_config cfg = row->train;
   pn_train_result r;
-  bool shortened = t->pass > 0 && s->repeat_steps > 0;
   pn_status st;
 
   if ((st = find_place(row, c, t->pass == 0)) != PN_OK) return st;
   cfg.threads = row->threads;
   cfg.options = row->options;
   cfg.out_path = NULL;
-  if (shortened) cfg.epochs = 0, cfg.steps = s->repeat_steps;
+  cfg.resume = false;
+  if (is_shortened(t)) cfg.epochs = 0, cfg.steps = s->repeat_steps;
   if (t->pass > 0) cfg.validate = false;
   memset(&r, 0, sizeof r);
   st = pn_train(&cfg, c, t->data, &r);
-  if (st == PN_OK) {
-    if (t->pass == 0) keep_first(row, &r);
-    if (t->pass > 0 && !shortened)
-      row->same_weights &= strcmp(row->weights_sha256, r.weights_sha256) == 0;
-    keep_repeat(row, &r);
-  }
+  if (st == PN_OK) keep(t, &r);
+  if (st == PN_OK && pn_comm_rank(c) == 0) st = remember(t, &r);
   pn_train_result_free(&r);
-  if (st == PN_OK && t->pass == 0 && pn_comm_rank(c) == 0) st = write_record(t->rows_path, row);
   return st;
+}
+
+/* A run of an earlier start of this study; on a rank of the row. */
+static pn_status recall(const task *t, pn_comm *c) {
+  pn_train_result r;
+  pn_status st = find_place(&t->study->rows[t->row], c, t->pass == 0);
+
+  if (st != PN_OK || !pn_study_progress_find(t->progress, t->row, t->pass, &r)) return st;
+  keep(t, &r);
+  pn_train_result_free(&r);
+  return PN_OK;
 }
 
 static void announce(const task *t) {
@@ -197,19 +228,32 @@ static const char *last_message(void) {
   return digits && strncmp(colon + 1 + digits, ": ", 2) == 0 ? colon + 3 + digits : text;
 }
 
+/* Slurm's wish that the job ends, at any rank: what is measured is on disk. */
+static pn_status stop_if_asked(const task *t) {
+  int64_t number = pn_signals_caught();
+  pn_status st = pn_allreduce(t->world, "wish to stop", &number, 1, PN_I64, PN_MAX);
+
+  if (st != PN_OK || number == 0) return st;
+  st = PN_FAIL(PN_ERR_STOPPED,
+               "stopped by %s after a run of row '%s'; the same command with train.resume=true and "
+               "its out.path goes on",
+               pn_signal_name((int)number), t->study->rows[t->row].name);
+  return pn_agree(t->world, st);
+}
+
 /* All ranks of the world come here; those of the row train, the others sleep until they are done.
  */
-static pn_status run_row(const task *t) {
+static pn_status run_row(const task *t, bool known) {
   pn_study_row *row = &t->study->rows[t->row];
   int rank = pn_comm_rank(t->world);
   pn_comm *c = NULL;
   char why[800];
-  pn_status st, mine;
+  pn_status st, mine = PN_OK;
 
-  announce(t);
+  if (!known) announce(t);
   st = pn_comm_split(t->world, rank < row->ranks ? 0 : -1, rank, &c);
   if (st != PN_OK) return st;
-  mine = c ? train_once(t, c) : PN_OK;
+  if (c) mine = known ? recall(t, c) : train_once(t, c);
   pn_comm_destroy(c);
   if (mine != PN_OK) {
     snprintf(why, sizeof why, "%s", last_message());
@@ -217,6 +261,23 @@ static pn_status run_row(const task *t) {
   }
   st = pn_barrier_idle(t->world, "end of a study row");
   return st != PN_OK ? st : pn_agree(t->world, mine);
+}
+
+/* One run, unless an earlier start of this study made it. */
+static pn_status take_run(const task *t) {
+  int32_t known = pn_study_progress_find(t->progress, t->row, t->pass, NULL);
+  pn_status st = pn_bcast(t->world, "run of an earlier start?", &known, 1, PN_I32, 0);
+
+  if (st == PN_OK) st = run_row(t, known != 0);
+  return st == PN_OK && !known ? stop_if_asked(t) : st;
+}
+
+static pn_status open_progress(task *t) {
+  pn_status st = PN_OK;
+
+  if (pn_comm_rank(t->world) == 0 && t->rows_path)
+    st = pn_study_progress_open(t->rows_path, t->study, &t->progress);
+  return pn_agree(t->world, st);
 }
 
 /* Rows that this launch cannot hold say what they need. */
@@ -275,7 +336,7 @@ static pn_status measure_drift(task *t) {
   row = &s->rows[base];
   before = *row;
   row->n_repeats = 0;
-  if ((st = run_row(t)) != PN_OK) return st;
+  if ((st = run_row(t, false)) != PN_OK) return st;
   if (row->n_repeats > 0) s->drift = before.images_per_s / row->images_per_s - 1;
   before.same_weights = row->same_weights;
   *row = before; /* it is a check, not one more repeat */
@@ -291,16 +352,18 @@ pn_status pn_study_run(pn_study *s, pn_comm *world, pn_dataset *d, const char *r
     return PN_FAIL(PN_ERR_ARG, "study of %d rows, %d runs each: at most %d and %d", s->n,
                    s->repeats, PN_STUDY_MAX_ROWS, PN_STUDY_MAX_REPEATS);
   PN_TRY(find_devices(s, world));
+  PN_TRY(open_progress(&t));
   for (t.pass = 0; t.pass < s->repeats; t.pass++) {
     int pass = t.pass;
     order_of_pass(s, pass, order);
     for (int i = 0; i < s->n; i++) {
       t.row = order[i];
       if (!runnable(&s->rows[t.row], pn_comm_size(world))) continue;
-      PN_TRY(run_row(&t));
+      PN_TRY(take_run(&t));
     }
   }
   PN_TRY(measure_drift(&t));
 done:
+  json_decref(t.progress);
   return st;
 }
