@@ -16,6 +16,9 @@ stage "ingest on two nodes: the same digest as alone"
 on_ctl sbatch -t 2 -N2 -n4 --ntasks-per-node=2 -o log.ingest --wait jobs/ingest.sbatch phantom shards --size 48 > /dev/null 2>&1 ||
   say "ingest: $(tail -n 3 log.ingest)"
 [ -n "$(field alone/index.json digest)" ] && [ "$(field alone/index.json digest)" = "$(field shards/index.json digest)" ] || say "other digest"
+on_ctl sbatch -t 2 -N2 -n4 --ntasks-per-node=2 -o log.ingest2 --wait jobs/ingest_mpirun.sbatch phantom shards2 --size 48 > /dev/null 2>&1 ||
+  say "ingest by mpirun: $(tail -n 3 log.ingest2)"
+[ "$(field alone/index.json digest)" = "$(field shards2/index.json digest)" ] || say "other digest by mpirun"
 
 cat > run.yaml << 'Y'
 data: {path: shards}
@@ -64,7 +67,7 @@ on_ctl env PN_FAULT=3:read:sleep=4:5 srun -t 2 -N2 -n4 --mpi=pmix "$PNEUMA" trai
   say "late: $(tail -n 3 log.late)"
 grep -qE 'warning: rank 0 .host nodeA. has waited .*; late: rank 3 .host nodeB: step 5, last seen in collective' log.late || say "late: $(cat log.late)"
 
-stage "study: all rows in one allocation"
+stage "study: all rows in one allocation, by mpirun"
 cat > study.yaml << 'Y'
 data: {path: shards}
 model: {filters1: 8, filters2: 12, hidden: 16}
@@ -75,7 +78,7 @@ study:
   plots: false
   rows: [{name: serial, ranks: 1}, {name: ddp-2, strategy: ddp, ranks: 2}, {name: ddp-4, strategy: ddp, ranks: 4}]
 Y
-on_ctl sbatch -t 2 -N2 -n4 --ntasks-per-node=2 --cpus-per-task=1 -o log.study --wait jobs/study.sbatch study.yaml out.path=study \
+on_ctl sbatch -t 2 -N2 -n4 --ntasks-per-node=2 --cpus-per-task=1 -o log.study --wait jobs/study_mpirun.sbatch study.yaml out.path=study \
   > /dev/null 2>&1 || say "study: $(tail -n 3 log.study)"
 [ "$(grep -cE '^(serial|ddp-2|ddp-4),ok' study/study.csv)" -eq 3 ] || say "study.csv: $(cat study/study.csv)"
 
@@ -90,10 +93,12 @@ on_ctl sbatch -t 2 -N1 --ntasks-per-node=2 --cpus-per-task=1 --gpus-per-node=2 -
 stage "folds: an array, per fold an ingest and a training"
 mkdir csv
 cp phantom/stage_2_train_images/*.dcm csv/
-(echo path,label,fold; cd csv && ls ./*.dcm | awk '{ print $0 "," (NR % 2 ? "normal" : "sick") "," int(NR / 2) % 2 }') > csv/labels.csv
+(echo path,label,fold; cd csv && ls ./*.dcm | awk '{ print $0 "," (NR % 2 ? "normal" : "sick") "," int(NR / 2) % 3 }') > csv/labels.csv
 SIZE=48 on_ctl sbatch -t 2 --array=0-1 -N1 --ntasks-per-node=2 --cpus-per-task=1 -o 'log.fold-%a' --wait jobs/folds.sbatch csv folds run.yaml train.epochs=2 \
   > /dev/null 2>&1 || say "folds: $(tail -n 3 log.fold-*)"
-for k in 0 1; do grep -q "\"test\": *30" folds/fold-$k/shards/index.json && [ -f folds/fold-$k/run/run.json ] || say "fold $k: $(tail -n 3 log.fold-$k)"; done
+SIZE=48 on_ctl sbatch -t 2 --array=2 -N1 --ntasks-per-node=2 --cpus-per-task=1 -o 'log.fold-%a' --wait jobs/folds_mpirun.sbatch csv folds run.yaml train.epochs=2 \
+  > /dev/null 2>&1 || say "folds by mpirun: $(tail -n 3 log.fold-2)"
+for k in 0 1 2; do grep -q "\"test\": *20" folds/fold-$k/shards/index.json && [ -f folds/fold-$k/run/run.json ] || say "fold $k: $(tail -n 3 log.fold-$k)"; done
 
 # preempted SCRIPT RUN (sleeps before its 30th batch; after it has resumed fewer are left): checkpoint, requeue, resume, the same weights
 preempted() {
@@ -108,5 +113,13 @@ preempted() {
 }
 preempted train.sbatch run-job
 preempted train_mpirun.sbatch run-mpijob
+
+stage "pre-emption of study.sbatch: the finished runs are kept"
+id=$(on_ctl env PN_FAULT=0:read:sleep=3:6 sbatch --parsable -t 5 -N2 -n4 --ntasks-per-node=2 --cpus-per-task=1 -o log.prestudy jobs/study.sbatch study.yaml out.path=prestudy)
+within 40 grep -qs 'process sleeps' log.prestudy || say "study.sbatch: $(tail -n 3 log.prestudy)"
+on_ctl sbatch --parsable -t 2 -p high -N2 -n4 -o log.high --wrap 'sleep 1' > /dev/null
+"$cluster" wait "$id" PENDING && "$cluster" wait "$id" RUNNING && "$cluster" wait "$id" '' || say "study.sbatch: the job did not come back"
+grep -q 'stopped by SIGUSR1 after a run of row' log.prestudy && grep -qE '^resume +[1-9] finished runs' log.prestudy || say "study.sbatch: $(tail -n 5 log.prestudy)"
+[ "$(grep -cE '^(serial|ddp-2|ddp-4),ok' prestudy/study.csv)" -eq 3 ] || say "study.sbatch: $(cat prestudy/study.csv)"
 stage "all done"
 exit $bad
