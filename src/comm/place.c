@@ -1,4 +1,5 @@
 /* place.c -- every rank looks at its own cpuset; all ranks draw the same map from what they say. */
+#include "comm/comm_backend.h"
 #include "comm/place_internal.h"
 
 #include <stdarg.h>
@@ -266,6 +267,7 @@ pn_status pn_place_take(pn_comm *c, const char *per, int threads, pn_place_map *
     PN_TRY(exchange(c, &k));
   }
   for (int r = 0; r < size; r++) fill_place(k.all, size, r, threads, &out->rank[r]);
+  if (!c->whole) k.all[0].launched = 0; /* a part of the job, such as a study's row */
   find_trouble(out, k.all, per);
 done:
   release(&k);
