@@ -16,7 +16,9 @@ static volatile bool starting;
  * fails.  Ours lets a script tell this from a failed run. */
 void _exit(int code) {
   if (starting) {
-    fputs("pneuma: MPI cannot start, see its message; try `mpirun -n 1 pneuma info`\n", stderr);
+    fputs("pneuma: MPI cannot start, see its message; try `mpirun -n 1 pneuma info`, under Slurm "
+          "`srun -n1 --mpi=pmix pneuma info`\n",
+          stderr);
     code = EXIT_NO_MPI;
   }
   for (;;) syscall(SYS_exit_group, code);
