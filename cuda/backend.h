@@ -51,6 +51,10 @@ typedef struct {
   pn_status (*download)(void *impl, void *host, const void *far, size_t bytes);
   /* n groups of elements; wide: of CU_LANES.  args: the kernel's struct, copied. */
   pn_status (*launch)(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n);
+  pn_status (*copy_begin)(void *impl, int lane, void *far, const void *host, size_t bytes);
+  pn_status (*copy_arrive)(void *impl, int lane); /* see pn_image_ops */
+  pn_status (*copy_done)(void *impl, int lane);
+  pn_status (*copy_settle)(void *impl, int lane);
   pn_status (*capture_begin)(void *impl); /* see pn_far_ops */
   pn_status (*capture_end)(void *impl, void **graph);
   pn_status (*replay)(void *impl, void *graph);

@@ -77,6 +77,7 @@ pn_status cu_host_alloc(pn_device *d, size_t bytes, void **out);
 void cu_host_free(pn_device *d, void *p);
 const char *cu_describe(pn_device *d);
 extern const pn_far_ops cu_far_ops;
+extern const pn_image_ops cu_image_ops;
 extern const struct pn_chain_pattern cu_patterns[];
 #define CU_DEVICE_TABLE                                                                            \
   .destroy = cu_destroy, .fuse = cu_patterns, .prepare = cu_prepare, .reorder = cu_reorder,        \

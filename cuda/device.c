@@ -209,7 +209,8 @@ const pn_far_ops cu_far_ops = {.alloc = far_alloc,
                                .capture_begin = far_capture_begin,
                                .capture_end = far_capture_end,
                                .replay = far_replay,
-                               .forget = far_forget};
+                               .forget = far_forget,
+                               .images = &cu_image_ops};
 
 static pn_status emulated_create(pn_device *d, const pn_device_spec *spec) {
   return cu_create(d, &cu_emulated, spec);

@@ -3,6 +3,7 @@
  * a far pointer dies here too. */
 #include "backend.h"
 
+#include "body_augment.h"
 #include "body_conv.h"
 #include "body_loss.h"
 #include "body_map.h"
@@ -25,6 +26,13 @@ struct emulated {
   int n_blocks;
   int64_t left;      /* bytes; < 0: no limit */
   struct tape *tape; /* NULL: launches run at once */
+  /* A copy is made as late as it may be: what the host writes too early shows. */
+  struct lane {
+    enum { LANE_FREE, LANE_BEGUN, LANE_COPIED, LANE_READ } state;
+    void *far;
+    const void *host;
+    size_t bytes;
+  } lane[PN_COPY_LANES];
 };
 
 /* Kept launches. */
@@ -129,6 +137,40 @@ static pn_status emulated_download(void *impl, void *host, const void *far, size
   return transfer(impl, host, far, bytes);
 }
 
+static pn_status emulated_copy_begin(void *impl, int lane, void *far, const void *host,
+                                     size_t bytes) {
+  struct lane *l = &((struct emulated *)impl)->lane[lane];
+
+  if (l->state == LANE_BEGUN || l->state == LANE_READ)
+    return PN_FAIL(PN_ERR_DEVICE, "emulated: lane %d begins again before it is %s", lane,
+                   l->state == LANE_READ ? "done" : "settled");
+  *l = (struct lane){LANE_BEGUN, far, host, bytes};
+  return PN_OK;
+}
+
+static pn_status emulated_copy_settle(void *impl, int lane) {
+  struct lane *l = &((struct emulated *)impl)->lane[lane];
+
+  if (l->state != LANE_BEGUN) return PN_OK;
+  l->state = LANE_COPIED;
+  return transfer(impl, l->far, l->host, l->bytes);
+}
+
+static pn_status emulated_copy_arrive(void *impl, int lane) {
+  struct lane *l = &((struct emulated *)impl)->lane[lane];
+  pn_status st = emulated_copy_settle(impl, lane);
+
+  if (l->state != LANE_COPIED)
+    return PN_FAIL(PN_ERR_DEVICE, "emulated: nothing is under way in lane %d", lane);
+  l->state = LANE_READ;
+  return st;
+}
+
+static pn_status emulated_copy_done(void *impl, int lane) {
+  ((struct emulated *)impl)->lane[lane].state = LANE_FREE;
+  return PN_OK;
+}
+
 /* One loop per kernel and width. */
 #define LOOP(name, body, type, has_wide)                                                           \
   static void name##_loop(const void *args, uint32_t n, bool wide, int threads) {                  \
@@ -213,6 +255,10 @@ const cu_backend cu_emulated = {
     .upload = emulated_upload,
     .download = emulated_download,
     .launch = emulated_launch,
+    .copy_begin = emulated_copy_begin,
+    .copy_arrive = emulated_copy_arrive,
+    .copy_done = emulated_copy_done,
+    .copy_settle = emulated_copy_settle,
     .capture_begin = emulated_capture_begin,
     .capture_end = emulated_capture_end,
     .replay = emulated_replay,

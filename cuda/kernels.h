@@ -10,6 +10,7 @@
 
 #include "base/status.h"
 #include "device/flat_update.h"
+#include "device/images.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -162,7 +163,9 @@ typedef struct {
   X(adam, cu_adam, pn_flat_update, 1)                                                              \
   X(lars, cu_lars, pn_flat_update, 1)                                                              \
   X(ema, cu_ema, pn_flat_update, 1)                                                                \
-  X(squares, cu_squares_body, cu_squares, 0)
+  X(squares, cu_squares_body, cu_squares, 0)                                                       \
+  X(image_table, cu_image_table, pn_image_job, 0)                                                  \
+  X(image_pixels, cu_image_pixels, pn_image_job, 1)
 
 #define CU_NAME(name, body, args, wide) CU_K_##name,
 typedef enum { CU_KERNELS(CU_NAME) CU_KERNEL_COUNT } cu_kernel;

@@ -229,7 +229,8 @@ static pn_status make_readers(bench *b) {
                                          [PN_AUG_ZOOM] = 0.1,
                                          [PN_AUG_TRANSLATE] = 0.05},
                                .seed = 1};
-  pn_prefetch_spec ahead = {&b->plain, BATCH, 2, b->threads};
+  pn_prefetch_spec ahead = {
+      .reader = &b->plain, .capacity = BATCH, .depth = 2, .threads = b->threads};
   pn_status st = PN_OK;
 
   PN_TRY(pn_dataset_open(b->folder, &b->data));
@@ -244,9 +245,11 @@ done:
 static pn_status allocate(bench *b) {
   b->order = malloc((size_t)b->images * sizeof *b->order);
   b->batch = aligned_alloc(64, (size_t)BATCH * IMAGE);
-  b->rows = (pn_rows){aligned_alloc(64, (size_t)BATCH * IMAGE * sizeof(float)),
-                      malloc(BATCH * sizeof(int32_t)), malloc(BATCH * sizeof(int32_t)),
-                      malloc(BATCH * sizeof(float)), malloc(BATCH * sizeof(uint64_t))};
+  b->rows = (pn_rows){.input = aligned_alloc(64, (size_t)BATCH * IMAGE * sizeof(float)),
+                      .label = malloc(BATCH * sizeof(int32_t)),
+                      .label2 = malloc(BATCH * sizeof(int32_t)),
+                      .mix = malloc(BATCH * sizeof(float)),
+                      .id = malloc(BATCH * sizeof(uint64_t))};
   b->scratch = malloc(2 * IMAGE * sizeof *b->scratch);
   if (b->order && b->batch && b->rows.input && b->rows.label && b->rows.label2 && b->rows.mix &&
       b->rows.id && b->scratch)

@@ -105,6 +105,7 @@ static void gpu_destroy(void *impl) {
   if (!g) return;
   cu_dnn_destroy(g->dnn);
   cu_blas_destroy(g->blas);
+  cu_copies_destroy(g->copies);
   if (g->stream) cudaStreamDestroy(g->stream);
   free(g);
 }
@@ -118,6 +119,7 @@ static pn_status gpu_create(const pn_device_spec *spec, void **impl) {
   g->tf32 = spec->tf32;
   PN_TRY(choose(g, spec));
   PN_TRY(cu_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), "stream"));
+  PN_TRY(cu_copies_create(&g->copies));
   PN_TRY(cu_dnn_create(g, &g->dnn));
   PN_TRY(cu_blas_create(g, &g->blas));
   pn_info("%-12s GPU %d: %s; cuDNN %s, cuBLASLt %s", "device", g->index, g->name,
@@ -264,6 +266,10 @@ const cu_backend cu_gpu = {
     .upload = gpu_upload,
     .download = gpu_download,
     .launch = gpu_launch,
+    .copy_begin = cu_copy_begin,
+    .copy_arrive = cu_copy_arrive,
+    .copy_done = cu_copy_done,
+    .copy_settle = cu_copy_settle,
     .capture_begin = gpu_capture_begin,
     .capture_end = gpu_capture_end,
     .replay = gpu_replay,

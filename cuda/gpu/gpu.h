@@ -6,8 +6,9 @@
 
 #include <cuda_runtime_api.h>
 
-struct cu_dnn;  /* cudnn.c */
-struct cu_blas; /* cublas.c */
+struct cu_dnn;    /* cudnn.c */
+struct cu_blas;   /* cublas.c */
+struct cu_copies; /* copies.c */
 
 typedef struct {
   int index; /* of the CUDA runtime */
@@ -16,6 +17,7 @@ typedef struct {
   char name[96], bus[PN_BUS_BYTES];
   struct cu_dnn *dnn; /* NULL: the library is not there; owned */
   struct cu_blas *blas;
+  struct cu_copies *copies; /* owned */
 } cu_gpu_state;
 
 /* DEVICE, or NOMEM, with CUDA's reason. */
@@ -37,5 +39,13 @@ pn_status cu_dnn_conv(void *impl, const cu_conv_job *job, cu_call *out);
 pn_status cu_blas_create(cu_gpu_state *g, struct cu_blas **out);
 void cu_blas_destroy(struct cu_blas *b);
 pn_status cu_blas_dense(void *impl, const cu_dense_job *job, cu_call *out);
+
+/* Copies beside the kernels, see pn_image_ops. */
+pn_status cu_copies_create(struct cu_copies **out);
+void cu_copies_destroy(struct cu_copies *c);
+pn_status cu_copy_begin(void *impl, int lane, void *far, const void *host, size_t bytes);
+pn_status cu_copy_arrive(void *impl, int lane);
+pn_status cu_copy_done(void *impl, int lane);
+pn_status cu_copy_settle(void *impl, int lane);
 
 #endif

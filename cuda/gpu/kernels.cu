@@ -2,6 +2,7 @@
 // i.
 #include "launch.h"
 
+#include "../body_augment.h"
 #include "../body_conv.h"
 #include "../body_loss.h"
 #include "../body_map.h"

@@ -5,6 +5,7 @@
 
 #include "base/rng.h"
 #include "base/status.h"
+#include "device/images.h"
 
 #include <stdbool.h>
 
@@ -73,5 +74,12 @@ void pn_augment_apply(const pn_augment *a, const pn_draw *d, const pn_image_form
                       const void *pixels, float *scratch, float *out);
 /* Left and right of one such image exchanged, in place. */
 void pn_mirror(const pn_image_format *f, float *image);
+
+/* The same for a device that makes the images itself: all of *out but where the image lies and what
+ * is mixed in.  a: NULL = no augmentation. */
+void pn_augment_describe(const pn_augment *a, const pn_draw *d, const pn_image_format *f,
+                         pn_image_row *out);
+const float *pn_augment_quantiles(const pn_augment *a); /* [PN_NOISE_QUANTILES], borrowed */
+bool pn_augment_black(const pn_augment *a);             /* see pn_augment_config */
 
 #endif

@@ -3,13 +3,6 @@
 
 #include <math.h>
 
-/* Places in the source in 32.32 fixed point: the same on every machine, and exact over a row. */
-typedef struct {
-  int64_t x0, y0;       /* of output pixel (0, 0) */
-  int64_t x_col, y_col; /* per column */
-  int64_t x_row, y_row; /* per row */
-} map;
-
 static int64_t fixed(double x) {
   return llround(x * 0x1p32);
 }
@@ -20,7 +13,7 @@ bool pn_is_affine(const pn_draw *d) {
 
 /* An output place p shows the source at M^-1 (p - centre - shift) + centre, where M is
  * rotation * shear * zoom * flip. */
-static map make_map(const pn_draw *d, int64_t height, int64_t width) {
+pn_places pn_make_places(const pn_draw *d, int64_t height, int64_t width) {
   double cx = (double)(width - 1) / 2, cy = (double)(height - 1) / 2;
   double c = cos(d->angle), s = sin(d->angle), k = tan(d->shear), z = 1 / d->zoom;
   double f = d->flip ? -1 : 1;
@@ -28,12 +21,12 @@ static map make_map(const pn_draw *d, int64_t height, int64_t width) {
   double xx = f * z * (c + k * s), xy = f * z * (s - k * c), yx = z * -s, yy = z * c;
   double ox = -cx - d->shift[1], oy = -cy - d->shift[0];
 
-  return (map){.x0 = fixed(xx * ox + xy * oy + cx),
-               .y0 = fixed(yx * ox + yy * oy + cy),
-               .x_col = fixed(xx),
-               .y_col = fixed(yx),
-               .x_row = fixed(xy),
-               .y_row = fixed(yy)};
+  return (pn_places){.x0 = fixed(xx * ox + xy * oy + cx),
+                     .y0 = fixed(yx * ox + yy * oy + cy),
+                     .x_col = fixed(xx),
+                     .y_col = fixed(yx),
+                     .x_row = fixed(xy),
+                     .y_row = fixed(yy)};
 }
 
 static int64_t clamp(int64_t i, int64_t n) {
@@ -66,7 +59,7 @@ static float sample_border(const float *in, int64_t h, int64_t w, const int64_t 
 
 void pn_resample(const pn_draw *d, int64_t height, int64_t width, const float *fill,
                  const float *in, float *out) {
-  const map m = make_map(d, height, width);
+  const pn_places m = pn_make_places(d, height, width);
   const uint64_t inner_x = (uint64_t)(width - 1), inner_y = (uint64_t)(height - 1);
 
   for (int64_t r = 0; r < height; r++) {

@@ -17,6 +17,8 @@ typedef struct {
 
 struct pn_prefetch {
   pn_reader reader;
+  pn_device *device;
+  bool pixels;
   int64_t capacity;
   int depth, n_threads;
   int n_running;     /* threads that were started */
@@ -73,19 +75,47 @@ static void *run(void *arg) {
   return NULL;
 }
 
-static pn_status rows_alloc(int64_t n, int64_t pixels, pn_rows *out) {
-  size_t rows = (size_t)(n > 0 ? n : 1), bytes = rows * (size_t)pixels * sizeof(float);
+/* Rows of descriptions. */
+static int64_t described_rows(const pn_prefetch *p) {
+  return pn_reader_mixes(&p->reader) ? 2 * p->capacity : p->capacity;
+}
 
-  out->input = aligned_alloc(64, (bytes + 63) / 64 * 64);
+static size_t pixels_offset(const pn_prefetch *p) {
+  return ((size_t)described_rows(p) * sizeof(pn_image_row) + 63) / 64 * 64;
+}
+
+size_t pn_prefetch_block_bytes(const pn_prefetch *p) {
+  size_t images = (size_t)described_rows(p) * pn_reader_image_bytes(&p->reader);
+  return pixels_offset(p) + (p->pixels ? images : 0);
+}
+
+static pn_status block_alloc(const pn_prefetch *p, pn_rows *out) {
+  void *block = NULL;
+  pn_status st = pn_device_alloc(p->device, pn_prefetch_block_bytes(p), &block);
+
+  out->row = block;
+  out->partners = p->capacity;
+  out->pixels = block && p->pixels ? (uint8_t *)block + pixels_offset(p) : NULL;
+  return st;
+}
+
+static pn_status rows_alloc(const pn_prefetch *p, pn_rows *out) {
+  size_t rows = (size_t)(p->capacity > 0 ? p->capacity : 1);
+  size_t bytes = rows * (size_t)pn_reader_pixels(&p->reader) * sizeof(float);
+
   out->label = malloc(rows * sizeof *out->label);
   out->label2 = malloc(rows * sizeof *out->label2);
   out->mix = malloc(rows * sizeof *out->mix);
   out->id = malloc(rows * sizeof *out->id);
-  if (out->input && out->label && out->label2 && out->mix && out->id) return PN_OK;
-  return PN_FAIL(PN_ERR_NOMEM, "data.prefetch: no memory for a batch of %lld images", (long long)n);
+  if (!p->device) out->input = aligned_alloc(64, (bytes + 63) / 64 * 64);
+  if (out->label && out->label2 && out->mix && out->id && (out->input || p->device))
+    return p->device ? block_alloc(p, out) : PN_OK;
+  return PN_FAIL(PN_ERR_NOMEM, "data.prefetch: no memory for a batch of %lld images",
+                 (long long)p->capacity);
 }
 
-static void rows_free(pn_rows *r) {
+static void rows_free(const pn_prefetch *p, pn_rows *r) {
+  if (r->row) p->device->ops->free(p->device, r->row);
   free(r->input);
   free(r->label);
   free(r->label2);
@@ -102,8 +132,7 @@ static pn_status allocate(pn_prefetch *p) {
   p->scratch = calloc((size_t)p->n_threads, sizeof *p->scratch);
   if (!p->slot || !p->thread || !p->scratch)
     return PN_FAIL(PN_ERR_NOMEM, "data.prefetch: out of memory");
-  for (int k = 0; st == PN_OK && k < p->depth; k++)
-    st = rows_alloc(p->capacity, pn_reader_pixels(&p->reader), &p->slot[k].rows);
+  for (int k = 0; st == PN_OK && k < p->depth; k++) st = rows_alloc(p, &p->slot[k].rows);
   for (int t = 0; st == PN_OK && t < p->n_threads; t++)
     if (!(p->scratch[t] = malloc(scratch)))
       st = PN_FAIL(PN_ERR_NOMEM, "data.prefetch: out of memory");
@@ -130,6 +159,8 @@ pn_status pn_prefetch_create(const pn_prefetch_spec *spec, pn_prefetch **out) {
                    spec->depth, spec->threads);
   if (!(p = calloc(1, sizeof *p))) return PN_FAIL(PN_ERR_NOMEM, "data.prefetch: out of memory");
   p->reader = *spec->reader;
+  p->device = spec->device;
+  p->pixels = spec->pixels;
   p->capacity = spec->capacity;
   p->depth = spec->depth;
   p->n_threads = spec->threads;
@@ -156,7 +187,7 @@ static void stop(pn_prefetch *p) {
 void pn_prefetch_destroy(pn_prefetch *p) {
   if (!p) return;
   stop(p);
-  for (int k = 0; p->slot && k < p->depth; k++) rows_free(&p->slot[k].rows);
+  for (int k = 0; p->slot && k < p->depth; k++) rows_free(p, &p->slot[k].rows);
   for (int t = 0; p->scratch && t < p->n_threads; t++) free(p->scratch[t]);
   pthread_cond_destroy(&p->ready);
   pthread_cond_destroy(&p->work);
@@ -173,7 +204,8 @@ bool pn_prefetch_full(const pn_prefetch *p) {
 
 void pn_prefetch_submit(pn_prefetch *p, uint32_t epoch, const int64_t *index, int64_t n) {
   slot *s = slot_at(p, p->count);
-  pn_status st = pn_reader_reach(&p->reader, epoch, index, n);
+  bool resident = p->device && !p->pixels; /* nothing of the shards is read */
+  pn_status st = resident ? PN_OK : pn_reader_reach(&p->reader, epoch, index, n);
 
   assert(p->count < p->depth && n <= p->capacity);
   s->epoch = epoch;
@@ -197,6 +229,18 @@ pn_status pn_prefetch_take(pn_prefetch *p, pn_rows *rows) {
   pthread_mutex_unlock(&p->lock);
   *rows = s->rows;
   return pn_failure_raise(&s->failure);
+}
+
+bool pn_prefetch_peek(pn_prefetch *p, pn_rows *rows) {
+  slot *s = slot_at(p, 1);
+  bool ready;
+
+  if (p->count < 2) return false;
+  pthread_mutex_lock(&p->lock);
+  ready = s->done == s->n && s->failure.status == PN_OK;
+  pthread_mutex_unlock(&p->lock);
+  *rows = s->rows;
+  return ready;
 }
 
 void pn_prefetch_release(pn_prefetch *p) {

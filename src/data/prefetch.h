@@ -5,6 +5,7 @@
 #define PN_DATA_PREFETCH_H
 
 #include "data/reader.h"
+#include "device/device.h"
 
 typedef struct pn_prefetch pn_prefetch;
 
@@ -13,6 +14,9 @@ typedef struct {
   int64_t capacity;        /* most images of a batch */
   int depth;               /* batches in the ring, >= 1 */
   int threads;             /* >= 1 */
+  pn_device *device;       /* NULL: images as floats.  Else their descriptions for this device, in
+                              its fast host memory; borrowed */
+  bool pixels;             /* the stored images too */
 } pn_prefetch_spec;
 
 /* Starts the threads.  Errors: ARG, NOMEM.  Nothing is allocated afterwards. */
@@ -27,6 +31,10 @@ void pn_prefetch_submit(pn_prefetch *p, uint32_t epoch, const int64_t *index, in
  * its images (the first one's); it must be released all the same. */
 pn_status pn_prefetch_take(pn_prefetch *p, pn_rows *rows);
 void pn_prefetch_release(pn_prefetch *p);
+/* The batch behind the oldest one, if it is ready and all its images could be read. */
+bool pn_prefetch_peek(pn_prefetch *p, pn_rows *rows);
+/* Descriptions and pixels of a batch are one block of so many bytes that starts at rows.row. */
+size_t pn_prefetch_block_bytes(const pn_prefetch *p);
 void pn_prefetch_drop(pn_prefetch *p); /* wait for all batches and forget them */
 
 #endif

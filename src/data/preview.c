@@ -72,8 +72,11 @@ static pn_status set_up(const pn_preview_spec *spec, easel *e, pn_sheet *s) {
   size_sheet(spec, e, s);
   bytes = (size_t)(s->height * s->width * s->channels);
   e->scratch = malloc((size_t)pn_reader_scratch(spec->reader) * sizeof(float));
-  e->rows = (pn_rows){malloc((size_t)pn_reader_pixels(spec->reader) * sizeof(float)), &e->label,
-                      &e->label2, &e->mix, &e->id};
+  e->rows = (pn_rows){.input = malloc((size_t)pn_reader_pixels(spec->reader) * sizeof(float)),
+                      .label = &e->label,
+                      .label2 = &e->label2,
+                      .mix = &e->mix,
+                      .id = &e->id};
   s->pixels = malloc(bytes);
   if (!e->scratch || !e->rows.input || !s->pixels)
     return PN_FAIL(PN_ERR_NOMEM, "preview of %d images: out of memory", spec->images);

@@ -16,6 +16,10 @@ int64_t pn_reader_pixels(const pn_reader *r) {
   return r->format.channels * r->format.height * r->format.width;
 }
 
+size_t pn_reader_image_bytes(const pn_reader *r) {
+  return (size_t)pn_reader_pixels(r) * (size_t)(r->format.bits / 8);
+}
+
 /* A channel before its resampling, then the whole image that is mixed in. */
 int64_t pn_reader_scratch(const pn_reader *r) {
   return r->format.height * r->format.width + pn_reader_pixels(r);
@@ -58,14 +62,57 @@ static pn_status mix_in(const pn_reader *r, uint32_t epoch, const pn_draw *d, fl
   return PN_OK;
 }
 
+/* Of an image whose pixels lie on the device already. */
+static pn_status find_resident(const pn_reader *r, int64_t i, pn_sample *s) {
+  *s = (pn_sample){.id = pn_dataset_id(r->data, r->split, i)};
+  return pn_dataset_label(r->data, r->split, i, &s->label);
+}
+
+/* Image i as row `at`; *s: its label and id. */
+static pn_status describe_row(const pn_reader *r, uint32_t epoch, int64_t i, const pn_rows *rows,
+                              int64_t at, pn_sample *s, pn_draw *d) {
+  size_t bytes = pn_reader_image_bytes(r);
+  pn_status st = rows->pixels ? pn_dataset_get(r->data, r->split, i, s) : find_resident(r, i, s);
+
+  if (st != PN_OK) return st;
+  if (rows->pixels) memcpy(rows->pixels + (size_t)at * bytes, s->pixels, bytes);
+  if (r->augment) *d = draw(r, epoch, s->id);
+  pn_augment_describe(r->augment, d, &r->format, &rows->row[at]);
+  rows->row[at].image = rows->pixels ? at : i;
+  rows->row[at].label = s->label;
+  return PN_OK;
+}
+
+static pn_status describe(const pn_reader *r, uint32_t epoch, int64_t i, const pn_rows *rows,
+                          int64_t at) {
+  int64_t partner = rows->partners + at;
+  pn_sample s;
+  pn_draw d = {.mix = 1}, other;
+  pn_status st = describe_row(r, epoch, i, rows, at, &s, &d);
+
+  if (st != PN_OK) return st;
+  rows->id[at] = s.id;
+  rows->label[at] = rows->label2[at] = s.label;
+  rows->mix[at] = 1;
+  if (!pn_reader_mixes(r)) return PN_OK;
+  rows->row[partner].image = -1;
+  if (!(d.mix < 1)) return PN_OK;
+  if ((st = describe_row(r, epoch, d.partner, rows, partner, &s, &other)) != PN_OK) return st;
+  rows->row[at].other = (int32_t)partner;
+  rows->row[at].share = rows->mix[at] = (float)d.mix;
+  rows->label2[at] = s.label;
+  return PN_OK;
+}
+
 pn_status pn_reader_read(const pn_reader *r, uint32_t epoch, int64_t i, float *scratch,
                          const pn_rows *rows, int64_t at) {
   float *out = rows->input + at * pn_reader_pixels(r);
   pn_sample s;
   pn_draw d = {.mix = 1};
-  pn_status st = pn_dataset_get(r->data, r->split, i, &s);
+  pn_status st;
 
-  if (st != PN_OK) return st;
+  if (rows->row) return describe(r, epoch, i, rows, at);
+  if ((st = pn_dataset_get(r->data, r->split, i, &s)) != PN_OK) return st;
   if (r->augment) d = draw(r, epoch, s.id);
   pn_augment_apply(r->augment, &d, &r->format, s.pixels, scratch, out);
   rows->id[at] = s.id;

@@ -18,9 +18,10 @@ typedef struct {
 
 /* mean, sd: of the input, see pn_image_format. */
 pn_reader pn_reader_make(pn_dataset *d, pn_split s, float mean, float sd);
-int64_t pn_reader_pixels(const pn_reader *r);  /* floats of one image */
-int64_t pn_reader_scratch(const pn_reader *r); /* floats that pn_reader_read needs */
-bool pn_reader_mixes(const pn_reader *r);      /* label2 and mix are of use */
+int64_t pn_reader_pixels(const pn_reader *r);     /* floats of one image */
+size_t pn_reader_image_bytes(const pn_reader *r); /* of one stored image */
+int64_t pn_reader_scratch(const pn_reader *r);    /* floats that pn_reader_read needs */
+bool pn_reader_mixes(const pn_reader *r);         /* label2 and mix are of use */
 
 /* Where the images of a batch go, row by row. */
 typedef struct {
@@ -29,12 +30,18 @@ typedef struct {
   int32_t *label2; /* [rows]; with its share of the target 1 - mix */
   float *mix;      /* [rows] */
   uint64_t *id;    /* [rows] */
+  /* Not NULL: images are described for a device, `input` is left alone.  What is mixed into image i
+   * is row partners + i. */
+  pn_image_row *row;
+  int64_t partners;
+  uint8_t *pixels; /* [rows of `row`] stored images; NULL: the whole split lies on the device */
 } pn_rows;
 
 /* Before reading images index[0 .. n) in `epoch`; see pn_dataset_reach.  Thread-safe: no. */
 pn_status pn_reader_reach(const pn_reader *r, uint32_t epoch, const int64_t *index, int64_t n);
-/* Image i of the split in `epoch` into row `at`.  Depends on nothing else: not on batch, thread or
- * rank.  scratch: pn_reader_scratch floats.  Errors: those of pn_dataset_get.  Thread-safe. */
+/* Image i of the split in `epoch` into row `at`, or its description.  Depends on nothing else: not
+ * on batch, thread or rank.  scratch: pn_reader_scratch floats.  Errors: those of pn_dataset_get.
+ * Thread-safe. */
 pn_status pn_reader_read(const pn_reader *r, uint32_t epoch, int64_t i, float *scratch,
                          const pn_rows *rows, int64_t at);
 

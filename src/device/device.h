@@ -9,6 +9,7 @@
 
 #include "comm/place_gpu.h"
 #include "device/flat_update.h"
+#include "device/images.h"
 #include "device/op.h"
 #include "tensor/layout.h"
 
@@ -132,6 +133,7 @@ typedef struct {
   pn_status (*capture_end)(pn_device *d, void **graph); /* ends it on any error too */
   pn_status (*replay)(pn_device *d, void *graph);
   void (*forget)(pn_device *d, void *graph);
+  const pn_image_ops *images; /* batches from stored bytes */
 } pn_far_ops;
 
 typedef struct {

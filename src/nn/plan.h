@@ -48,8 +48,11 @@ void pn_plan_bind(pn_plan *p, float *params, float *grads);
 void pn_plan_bind_far(pn_plan *p, float *params, float *grads);
 
 /* Buffers of one batch, filled by the caller before a run; live as long as the plan. */
-float *pn_plan_input(pn_plan *p);        /* N C H W plain */
-int32_t *pn_plan_labels(pn_plan *p);     /* [N] class index; 0/1 for BCE */
+float *pn_plan_input(pn_plan *p);    /* N C H W plain */
+int32_t *pn_plan_labels(pn_plan *p); /* [N] class index; 0/1 for BCE */
+/* Devices with memory of their own: where kernels find them, for one who fills them there.  Until
+ * pn_plan_input is asked for again, runs do not copy the host's.  NULL on other devices. */
+float *pn_plan_far_input(pn_plan *p, int32_t **labels);
 const float *pn_plan_logits(pn_plan *p); /* N x K plain, valid after forward */
 const float *pn_plan_losses(pn_plan *p); /* [N], per sample, valid after forward */
 

@@ -11,6 +11,7 @@
 struct pn_plan_far {
   float *input, *logits, *losses; /* host, owned (from the device: fast to copy) */
   int32_t *labels;
+  bool filled; /* input and labels are the caller's work, on the device */
   size_t input_bytes, logits_bytes;
   float *params, *grads;           /* far: mirrors of the host's, made when first needed; owned */
   float *lent_params, *lent_grads; /* far, instead of them; borrowed; NULL: none */
@@ -121,6 +122,22 @@ void *pn_plan_far_shadow(const pn_plan *p, int buffer) {
   return buffer == p->logits_buffer ? f->logits : f->losses;
 }
 
+void pn_plan_far_fill(pn_plan *p, bool there) {
+  p->far->filled = there;
+}
+
+bool pn_plan_far_filled(const pn_plan *p) {
+  return p->far && p->far->filled;
+}
+
+float *pn_plan_far_input(pn_plan *p, int32_t **labels) {
+  *labels = NULL;
+  if (!p->far) return NULL;
+  p->far->filled = true;
+  *labels = far_buffer(p, p->label_buffer);
+  return far_buffer(p, p->input_buffer);
+}
+
 /* Kernels cannot say what is wrong with a label. */
 static pn_status check_labels(const pn_plan *p, const int32_t *label, const char *what) {
   const pn_op_desc *loss = &p->op[p->loss];
@@ -165,8 +182,9 @@ done:
 
 pn_status pn_plan_far_batch(const pn_plan *p) {
   const struct pn_plan_far *f = p->far;
-  pn_status st;
+  pn_status st = PN_OK;
 
+  if (f->filled) return PN_OK;
   PN_TRY(check_labels(p, f->labels, "label"));
   PN_TRY(upload(p, far_buffer(p, p->input_buffer), f->input, f->input_bytes));
   PN_TRY(upload(p, far_buffer(p, p->label_buffer), f->labels,

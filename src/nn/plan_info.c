@@ -88,6 +88,14 @@ static bool peek_finite(const pn_plan *p, const void *at, size_t bytes, pn_dtype
   return finite;
 }
 
+static bool input_finite(pn_plan *p) {
+  size_t n = (size_t)pn_shape_count(p->op[0].out);
+  int32_t *labels;
+
+  if (!pn_plan_far_filled(p)) return all_finite(pn_plan_input(p), n);
+  return peek_finite(p, pn_plan_far_input(p, &labels), n * sizeof(float), PN_F32);
+}
+
 static bool result_finite(const pn_plan *p, int i) {
   static const int results[] = {PN_DST,   PN_DMID,    PN_DSRC,  PN_DSRC1,  PN_DSRC2,
                                 PN_DSRC3, PN_DWEIGHT, PN_DBIAS, PN_DGAMMA, PN_DBETA};
@@ -116,7 +124,7 @@ void pn_plan_find_nonfinite(pn_plan *p, char *out, size_t out_bytes) {
       snprintf(out, out_bytes, "parameter %s", pn_graph_param(p->spec.graph, i)->name);
       return;
     }
-  if (!all_finite(pn_plan_input(p), (size_t)pn_shape_count(p->op[0].out))) {
+  if (!input_finite(p)) {
     snprintf(out, out_bytes, "input");
     return;
   }

@@ -120,6 +120,8 @@ float *pn_plan_far_params(const pn_plan *p);
 float *pn_plan_far_grads(const pn_plan *p);
 /* The host's side of input, labels, logits or losses. */
 void *pn_plan_far_shadow(const pn_plan *p, int buffer);
+void pn_plan_far_fill(pn_plan *p, bool there); /* the caller fills the batch on the device */
+bool pn_plan_far_filled(const pn_plan *p);
 pn_status pn_plan_far_batch(const pn_plan *p); /* input and labels; ARG: a label out of range */
 /* The same context with far arrays. */
 pn_status pn_plan_far_context(const pn_plan *p, const pn_step_ctx *ctx, pn_step_ctx *out);

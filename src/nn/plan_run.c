@@ -37,6 +37,7 @@ static void *exposed(const pn_plan *p, int buffer) {
 }
 
 float *pn_plan_input(pn_plan *p) {
+  if (p->far) pn_plan_far_fill(p, false);
   return exposed(p, p->input_buffer);
 }
 

@@ -150,7 +150,11 @@ static pn_status read_rows(const pn_batch *b, const pn_batch_source *src, const 
 
 pn_status pn_batch_load(pn_batch *b, const pn_batch_source *src, pn_plan *plan) {
   const int64_t pixels = pn_reader_pixels(src->reader);
-  pn_rows rows = {pn_plan_input(plan), pn_plan_labels(plan), b->label2, b->mix, b->id};
+  pn_rows rows = {.input = pn_plan_input(plan),
+                  .label = pn_plan_labels(plan),
+                  .label2 = b->label2,
+                  .mix = b->mix,
+                  .id = b->id};
   pn_status st = PN_OK;
 
   if (src->n > b->capacity)
@@ -174,6 +178,12 @@ void pn_batch_copy(pn_batch *b, const pn_reader *r, const pn_rows *rows, int64_t
   memcpy(pn_plan_input(plan), rows->input,
          count * (size_t)pn_reader_pixels(r) * sizeof *rows->input);
   memcpy(pn_plan_labels(plan), rows->label, count * sizeof *rows->label);
+  pn_batch_note(b, rows, n);
+}
+
+void pn_batch_note(pn_batch *b, const pn_rows *rows, int64_t n) {
+  size_t count = (size_t)n;
+
   memcpy(b->label2, rows->label2, count * sizeof *b->label2);
   memcpy(b->mix, rows->mix, count * sizeof *b->mix);
   memcpy(b->id, rows->id, count * sizeof *b->id);

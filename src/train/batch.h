@@ -60,5 +60,7 @@ typedef struct {
 pn_status pn_batch_load(pn_batch *b, const pn_batch_source *src, pn_plan *plan);
 /* The same from rows that are ready. */
 void pn_batch_copy(pn_batch *b, const pn_reader *r, const pn_rows *rows, int64_t n, pn_plan *plan);
+/* Of such rows b's part alone: ids and mixed targets. */
+void pn_batch_note(pn_batch *b, const pn_rows *rows, int64_t n);
 
 #endif

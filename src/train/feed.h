@@ -3,6 +3,7 @@
 #define PN_TRAIN_FEED_H
 
 #include "data/augment.h"
+#include "data/image_store.h"
 #include "models/models.h"
 #include "train/batch.h"
 
@@ -16,11 +17,17 @@ typedef struct {
   const float *weight;              /* [images of the split], in the mean loss; NULL: all 1 */
   int threads;                      /* that read in the step, >= 1 */
   int ahead, ahead_threads;         /* batches read ahead (0: none), and by how many threads */
+  pn_device *device;                /* borrowed; what follows matters where it has own memory */
+  pn_images_where where;
+  int64_t reserve; /* see pn_image_store_spec */
+  int sharing;
 } pn_feed_spec;
 
 /* Errors: ARG, NOMEM.  Nothing is allocated afterwards. */
 pn_status pn_feed_create(const pn_feed_spec *spec, pn_feed **out);
 void pn_feed_destroy(pn_feed *f);
+/* Where the device finds the images; NULL: the host makes the batches. */
+const pn_image_decision *pn_feed_decision(const pn_feed *f);
 
 /* Steps [first, last) of an epoch follow, in this order; order: [images], borrowed until the next
  * start. */

@@ -1,10 +1,12 @@
 /* run_setup.c -- from a configuration and a data set to everything that the step loop needs. */
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/log.h"
 #include "train/precision.h"
 #include "train/rank_device.h"
 #include "train/run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,8 +148,34 @@ static pn_status open_record(pn_run *r) {
   return pn_record_open(&spec, &r->record);
 }
 
+/* Mirrors of the host's arenas that plans make when they first run (nn/plan_far.c). */
+static int64_t bytes_to_come(const pn_run *r) {
+  const pn_param_map *m = &r->plans.map;
+  int64_t plan = (m->total + m->trainable) * (int64_t)sizeof(float), bytes = 0;
+
+  if (!r->strategy->far_params) bytes += r->plans.n * plan;
+  if (r->cfg->validate) bytes += m->total * (int64_t)sizeof(float);
+  return bytes;
+}
+
+static void tell_images(const pn_run *r) {
+  const pn_image_decision *d = pn_feed_decision(r->feed);
+  char room[64] = "free memory not known";
+
+  if (!d || pn_comm_rank(r->comm) != 0) return;
+  if (d->room >= 0)
+    snprintf(room, sizeof room, "%.1f MiB free for images", (double)d->room / (1 << 20));
+  pn_info("%-12s %s: %lld images of %.1f MiB, %.1f MiB of the device; %s", "device.data",
+          pn_images_where_name(d->where), (long long)d->images, (double)d->bytes / (1 << 20),
+          (double)d->taken / (1 << 20), room);
+}
+
 static pn_status make_feed(pn_run *r) {
-  pn_feed_spec spec = {.data = r->data,
+  pn_feed_spec spec = {.device = r->device,
+                       .where = r->cfg->images,
+                       .reserve = bytes_to_come(r),
+                       .sharing = r->cfg->share_gpu ? pn_comm_size(r->comm) : 1,
+                       .data = r->data,
                        .model = &r->model,
                        .augment = &r->cfg->augment,
                        .batches = &r->batches,
@@ -156,8 +184,12 @@ static pn_status make_feed(pn_run *r) {
                        .ahead = r->cfg->prefetch,
                        .ahead_threads = r->cfg->data_threads};
 
+  pn_status st;
+
   pn_dataset_set_check(r->data, r->cfg->check);
-  return pn_feed_create(&spec, &r->feed);
+  st = pn_feed_create(&spec, &r->feed);
+  if (st == PN_OK) tell_images(r);
+  return st;
 }
 
 static pn_status setup_local(pn_run *r) {
@@ -172,9 +204,9 @@ static pn_status setup_local(pn_run *r) {
 
   pn_plan_set_bind(&r->plans, r->strategy->params, r->strategy->grads);
   pn_plan_set_bind_far(&r->plans, r->strategy->far_params, r->strategy->far_grads);
-  PN_TRY(make_feed(r));
   PN_TRY(make_buffers(r));
   if (r->cfg->validate) PN_TRY(pn_evaluator_create(&eval, &r->eval));
+  PN_TRY(make_feed(r)); /* last: images may take what the plans leave of the device's memory */
   PN_TRY(open_record(r));
 done:
   return st;

@@ -7,6 +7,7 @@
 #include "comm/comm.h"
 #include "data/augment.h"
 #include "data/dataset.h"
+#include "data/image_store.h"
 #include "models/models.h"
 #include "optim/groups.h"
 #include "optim/optim.h"
@@ -55,6 +56,7 @@ typedef struct {
   pn_augment_config augment; /* of the training images; all 0 = none */
   pn_check check;
   int prefetch, data_threads; /* batches read ahead (0: in the step), and by how many threads */
+  pn_images_where images;     /* on a device with memory of its own */
   bool validate;              /* evaluate on val after each epoch, on test at the end */
   bool resume;                /* go on from the newest checkpoint of out_path, if there is one */
   int64_t checkpoint_steps, checkpoint_epochs; /* save after so many; both 0: now and then */

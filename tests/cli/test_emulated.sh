@@ -33,6 +33,29 @@ if [ "$D" = emulated ]; then
   has err.txt 'emulated: no memory for activations: .* asked, .* free; lower train.batch'
 fi
 
+# images all on the device, copied batch by batch, or made by the host: the same training, and its log says where they lie
+images="augment.rotate=10 augment.noise=0.05 augment.mixup=0.2 augment.gamma=0.2 optim.ema=0 train.validate=false"
+must "$PNEUMA" train run.yaml $images train.device=ref out.path=run-data-ref
+for w in resident stream host; do
+  must "$PNEUMA" train run.yaml $images train.device=$D device.data=$w data.prefetch=2 data.threads=2 out.path=run-data-$w
+  cp err.txt log-$w.txt
+  awk -F, -v most=$most 'FNR == 1 {file++; next} {loss[file, $1] = $4; n = $1} END {for (t = 1; t <= n; t++) {d = loss[1, t] - loss[2, t]; if (d < 0) d = -d; if (!(d < most)) exit 1} exit n < 8}' \
+    run-data-ref/steps.csv run-data-$w/steps.csv || say "device.data=$w: other losses than ref: $(paste -d'\n' run-data-ref/steps.csv run-data-$w/steps.csv)"
+done
+has log-resident.txt 'device.data +resident: [0-9]+ images of 0.0 MiB, [0-9.]+ MiB of the device'
+has log-stream.txt 'device.data +stream: '
+grep -qE 'device.data +(resident|stream):' log-host.txt && say 'images on the device with device.data=host'
+[ "$(sha run-data-resident)" = "$(sha run-data-stream)" ] || say 'resident and streamed images give other weights'
+"$PNEUMA" train run.yaml train.device=ref device.data=stream out.path=run-none > out.txt 2> err.txt && say 'device.data on a device without memory'
+has err.txt 'device.data=stream: the device ref works in host memory'
+# cut in the middle of an epoch, gone on with
+must "$PNEUMA" train run.yaml $images train.device=$D device.data=stream train.steps=6 train.checkpoint_steps=3 out.path=run-cut
+must "$PNEUMA" train run.yaml $images train.device=$D device.data=stream train.steps=0 train.resume=true out.path=run-cut
+[ "$(sha run-cut)" = "$(sha run-data-stream)" ] || say 'another end after a cut in the middle of an epoch'
+# an image that cannot be read, in the step that has it
+PN_FAULT=0:read:error:3 "$PNEUMA" train run.yaml train.device=$D device.data=stream out.path=run-fault > out.txt 2> err.txt && say 'a batch that cannot be read'
+has err.txt 'error at site read'
+
 # other rules, clipping: their kernels work on what stays on the device
 for o in "sgd optim.momentum=0.9 optim.nesterov=true optim.clip_norm=0.5" "lars optim.momentum=0.9" "adamw optim.clip_norm=0.1"; do
   for d in ref $D; do must "$PNEUMA" train run.yaml optim.name=${o%% *} ${o#* } train.epochs=1 train.device=$d out.path=run-rule-$d; rm -rf run-rule-$d.csv; cp run-rule-$d/steps.csv run-rule-$d.csv; rm -r run-rule-$d; done

@@ -2,6 +2,7 @@
  * long sums, optimizers, mixed targets, the file of algorithms, labels out of range.  With the name
  * of a device as argument, on that. */
 #include "op_run.h"
+#include "test_device.h"
 
 #include "../../cuda/algorithms.h"
 #include "nn/plan.h"
@@ -268,14 +269,11 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_many_rows),           cmocka_unit_test(test_optimizers),
       cmocka_unit_test(test_squares_and_average), cmocka_unit_test(test_mixed_targets),
       cmocka_unit_test(test_bad_label),           cmocka_unit_test(test_algorithms)};
-  const char *name = argc > 1 ? argv[1] : "emulated";
+  const char *name = argc > 1 ? test_device_name(argc, argv) : "emulated";
   int failed;
 
+  if (!(dev = test_device_open(name, 2))) return argc > 1 ? TEST_SKIPPED : 1;
   if (pn_device_create("ref", 1, &ref) != PN_OK) return 1;
-  if (pn_device_create(name, 2, &dev) != PN_OK) {
-    printf("SKIPPED: %s\n", pn_last_error());
-    return argc > 1 ? 77 : 1;
-  }
   failed = cmocka_run_group_tests(tests, NULL, NULL);
   pn_device_destroy(dev);
   pn_device_destroy(ref);

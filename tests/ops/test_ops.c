@@ -1,6 +1,7 @@
 /* test_ops.c -- every op on every device of the build against `ref`, forward and backward, with
  * the operands offered in several layouts; chains against the same ops one by one on `ref`. */
 #include "op_run.h"
+#include "test_device.h"
 
 static const char *const tags[] = {"abcd", "acdb", "aBcd8b", "aBcd16b"};
 enum { N_TAGS = sizeof tags / sizeof *tags };
@@ -417,10 +418,7 @@ static int run_gpu(const char *name) {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_gpu)};
   int failed;
 
-  if (pn_device_create(name, 1, &gpu) != PN_OK) {
-    printf("SKIPPED: %s\n", pn_last_error());
-    return 77;
-  }
+  if (!(gpu = test_device_open(name, 1))) return TEST_SKIPPED;
   failed = cmocka_run_group_tests(tests, setup, teardown);
   pn_device_destroy(gpu);
   return failed;
@@ -433,6 +431,6 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_first_maximum), cmocka_unit_test(test_bad_label),
       cmocka_unit_test(test_onednn_bf16),
   };
-  if (argc > 1) return run_gpu(argv[1]);
+  if (argc > 1) return run_gpu(test_device_name(argc, argv));
   return cmocka_run_group_tests(tests, setup, teardown);
 }

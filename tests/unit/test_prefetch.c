@@ -103,7 +103,11 @@ static void test_same_bits(void **state) {
   for (int k = 0; k < 2; k++) {
     source s;
     float *scratch;
-    pn_rows rows = {want.input[0], want.label, want.label2, want.mix, want.id};
+    pn_rows rows = {.input = want.input[0],
+                    .label = want.label,
+                    .label2 = want.label2,
+                    .mix = want.mix,
+                    .id = want.id};
     open_source(kinds[k], &s);
     scratch = malloc((size_t)pn_reader_scratch(&s.reader) * sizeof *scratch);
     for (int64_t i = 0; i < TRAIN; i++)
@@ -126,7 +130,7 @@ static void test_mixup(void **state) {
   int32_t label[2], label2[2];
   float share[2], *scratch;
   uint64_t id[2];
-  pn_rows rows = {mixed, label, label2, share, id};
+  pn_rows rows = {.input = mixed, .label = label, .label2 = label2, .mix = share, .id = id};
   source a, b;
   pn_draw d;
   (void)state;
@@ -162,7 +166,11 @@ static void test_error_at_its_batch(void **state) {
   for (int i = 0; i < TRAIN; i++) order[i] = i;
   folder_damage(folder, &shape, 50); /* number 50 is training image 49: the val ones are left out */
   open_source(NULL, &s);
-  assert_int_equal(pn_prefetch_create(&(pn_prefetch_spec){&s.reader, BATCH, 3, 2}, &p), PN_OK);
+  assert_int_equal(
+      pn_prefetch_create(
+          &(pn_prefetch_spec){.reader = &s.reader, .capacity = BATCH, .depth = 3, .threads = 2},
+          &p),
+      PN_OK);
   for (int b = 0; b < 7; b++) {
     pn_prefetch_submit(p, 0, order + b * BATCH, BATCH);
     pn_status st = pn_prefetch_take(p, &rows);
@@ -215,8 +223,12 @@ static void test_ends_at_any_moment(void **state) {
   pn_sampler_permute(1, 1, TRAIN, order);
   open_source(&all, &s);
   for (int round = 0; round < 20; round++) {
-    assert_int_equal(
-        pn_prefetch_create(&(pn_prefetch_spec){&s.reader, BATCH, 4, 1 + round % 3}, &p), PN_OK);
+    assert_int_equal(pn_prefetch_create(&(pn_prefetch_spec){.reader = &s.reader,
+                                                            .capacity = BATCH,
+                                                            .depth = 4,
+                                                            .threads = 1 + round % 3},
+                                        &p),
+                     PN_OK);
     for (int k = 0; k < round % 5; k++) pn_prefetch_submit(p, 1, order + k * BATCH, BATCH);
     if (round % 5 > 1) {
       assert_int_equal(pn_prefetch_take(p, &rows), PN_OK);
@@ -229,8 +241,16 @@ static void test_ends_at_any_moment(void **state) {
     }
     pn_prefetch_destroy(p);
   }
-  assert_int_equal(pn_prefetch_create(&(pn_prefetch_spec){&s.reader, BATCH, 0, 1}, &p), PN_ERR_ARG);
-  assert_int_equal(pn_prefetch_create(&(pn_prefetch_spec){&s.reader, BATCH, 1, 0}, &p), PN_ERR_ARG);
+  assert_int_equal(
+      pn_prefetch_create(
+          &(pn_prefetch_spec){.reader = &s.reader, .capacity = BATCH, .depth = 0, .threads = 1},
+          &p),
+      PN_ERR_ARG);
+  assert_int_equal(
+      pn_prefetch_create(
+          &(pn_prefetch_spec){.reader = &s.reader, .capacity = BATCH, .depth = 1, .threads = 0},
+          &p),
+      PN_ERR_ARG);
   pn_prefetch_destroy(NULL);
   close_source(&s);
 }
