@@ -63,9 +63,17 @@ for o in "sgd optim.momentum=0.9 optim.nesterov=true optim.clip_norm=0.5" "lars 
 done
 
 # the strategies know nothing of the device's memory
+losses_agree() { # of two runs, to rounding
+  awk -F, -v most=$most 'FNR == 1 {file++; next} {loss[file, $1] = $4; n = $1} END {for (t = 1; t <= n; t++) {d = loss[1, t] - loss[2, t]; if (d < 0) d = -d; if (!(d < most)) exit 1} exit n < 8}' "$1/steps.csv" "$2/steps.csv"
+}
+for s in ddp fsdp; do
+  must "$PNEUMA" train run.yaml train.device=$D train.strategy=$s out.path=run-alone-$s
+  losses_agree run-$D run-alone-$s || say "$s on one rank: other losses than single"
+done
 for s in ddp zero1 fsdp; do
   ranks 2 train run.yaml train.device=$D device.share=true train.strategy=$s train.comm=shm out.path=run-$s
   [ "$(sha run-$s)" = "$(sha run-ddp)" ] && [ -n "$(sha run-$s)" ] || say "$s: other weights than ddp"
+  losses_agree run-$D run-$s || say "$s on two ranks: other losses than single on one"
 done
 must "$PNEUMA" train run.yaml train.device=$D train.epochs=1 out.path=run-half
 must "$PNEUMA" train run.yaml train.device=$D --resume out.path=run-half
