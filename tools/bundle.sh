@@ -42,7 +42,7 @@ cp "$build/pneuma" "$build"/bench_train "$data/exe"
 cp -L "$(command -v mpirun)" "$data/exe/mpirun"
 cp -L "$(command -v orted)" "$data/exe/orted"
 
-# Lines "label program ranks arguments" from ctest's own list: programs of the wanted labels, not scripts.
+# Lines "label program ranks arguments" from ctest's own list: programs of the wanted labels, and the scripts in tests/gpu.
 ctest --test-dir "$build" --show-only=json-v1 | python3 -c '
 import json, os, sys
 labels, folder = sys.argv[1].split(), os.path.realpath(sys.argv[2])
@@ -50,12 +50,15 @@ for test in json.load(sys.stdin)["tests"]:
     of = [p["value"] for p in test["properties"] if p["name"] == "LABELS"]
     label, command = (of or [["none"]])[0][0], test.get("command", [""])
     at = [i for i, word in enumerate(command) if os.path.dirname(os.path.realpath(word)) == folder]
-    if label in labels and at and os.access(command[at[0]], os.X_OK):
+    script = [word for word in command if word.endswith(".sh") and word.split("/")[-2:-1] == ["gpu"]]
+    if label in labels and script:
+        print(label, os.path.basename(script[0]), "-")
+    elif label in labels and at and os.access(command[at[0]], os.X_OK):
         ranks = command[command.index("-n") + 1] if "-n" in command[:at[0]] else "-"
         print(label, os.path.basename(command[at[0]]), ranks, *command[at[0] + 1:])
 ' "$labels" "$build/tests" > "$data/tests.list"
 [ -s "$data/tests.list" ] || die "no test program with a label of: $labels"
-cut -d' ' -f2 "$data/tests.list" | sort -u | while read -r program; do cp "$build/tests/$program" "$data/exe"; done
+cut -d' ' -f2 "$data/tests.list" | grep -v '\.sh$' | sort -u | while read -r program; do cp "$build/tests/$program" "$data/exe"; done
 strip --strip-unneeded "$data"/exe/*
 
 # ---- Open MPI's and PMIx's plugins; not those of fast networks and of OpenSHMEM: their libraries are large
@@ -93,7 +96,9 @@ cp "$loader" "$data/lib/glibc/ld-linux-x86-64.so.2"
 dictionary=$(strings "$data"/lib/libdcmdata.so* 2> /dev/null | sed -n 's|^\(/.*\)/dicom\.dic:.*|\1|p' | head -n 1)
 [ -z "$dictionary" ] || cp -rL "$dictionary" "$data/share/dcmtk"
 cp -r "$root/configs" "$data/"
-cp -r "$root/tests/oracle" "$data/tests/"
+cp -r "$root/tests/oracle" "$root/tests/gpu" "$data/tests/"
+mkdir -p "$data/tests/cli"
+cp "$root/tests/cli/test_emulated.sh" "$data/tests/cli" # what gpu/test_train_gpu.sh runs
 cp "$root"/tools/{env.sh,gpu_check.sh,peer_train.py,make_oracle.py} "$data/tools" 2> /dev/null || true
 find "$data/tests" -name '*.c' -delete -o -name '*.h' -delete
 
@@ -102,6 +107,7 @@ cp "$root"/tools/bundle/env.sh "$top/bin/env.sh"
 cp "$root"/tools/bundle/run_tests.sh "$top/bin/run_tests"
 cp "$root"/tools/bundle/unpack.sh "$top/unpack"
 printf '#!/bin/sh\necho "no ssh on this machine: mpirun can start ranks on this host only" >&2\nexit 1\n' > "$top/bin/no_ssh"
+printf 'echo "no bash on this machine"\nexit 77\n' > "$top/bin/no_bash"
 for program in "$data"/exe/*; do cp "$root/tools/bundle/command.sh" "$top/bin/${program##*/}"; done
 chmod 755 "$top/unpack" "$top"/bin/*
 

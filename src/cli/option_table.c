@@ -75,7 +75,7 @@ static const pn_option table[] = {
      I | T},
     {"device.share", PN_T_BOOL, 0, 1, "false", NULL, "",
      "several ranks may use one GPU; else more ranks than GPUs are an error", T},
-    {"device.data", PN_T_CHOICE, WORD, "auto", "auto|resident|stream|host", "",
+    {"device.images", PN_T_CHOICE, WORD, "auto", "auto|resident|stream|host", "",
      "cuda: images all on the GPU, copied batch by batch, or augmented by the host; auto: resident "
      "where they fit, else stream",
      T},

@@ -52,7 +52,7 @@ static pn_status data_setup(const pn_options *o, pn_train_config *cfg) {
                : strcmp(check, "never") == 0 ? PN_CHECK_NEVER
                                              : PN_CHECK_FIRST;
   for (pn_images_where w = PN_IMAGES_AUTO; w <= PN_IMAGES_HOST; w++)
-    if (strcmp(pn_options_text(o, "device.data"), pn_images_where_name(w)) == 0) cfg->images = w;
+    if (strcmp(pn_options_text(o, "device.images"), pn_images_where_name(w)) == 0) cfg->images = w;
   cfg->prefetch = (int)pn_options_int(o, "data.prefetch");
   cfg->data_threads = (int)pn_options_int(o, "data.threads");
   if (cfg->prefetch == 0 && pn_options_given(o, "data.threads"))

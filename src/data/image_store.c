@@ -65,8 +65,8 @@ static pn_status decide(pn_image_store *s) {
     d->where = d->room < 0 || resident <= d->room ? PN_IMAGES_RESIDENT : PN_IMAGES_STREAM;
   if (d->where == PN_IMAGES_RESIDENT && d->room >= 0 && resident > d->room)
     return PN_FAIL(PN_ERR_NOMEM,
-                   "device.data=resident: %lld images take %.1f MiB of the device, %.1f MiB are "
-                   "free for them; use device.data=stream or auto",
+                   "device.images=resident: %lld images take %.1f MiB of the device, %.1f MiB are "
+                   "free for them; use device.images=stream or auto",
                    (long long)d->images, (double)resident / (1 << 20), (double)d->room / (1 << 20));
   if (d->where == PN_IMAGES_STREAM) s->block_bytes += (size_t)s->rows * image_bytes(s);
   d->taken = d->where == PN_IMAGES_RESIDENT

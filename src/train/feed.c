@@ -55,10 +55,11 @@ static bool has_store(const pn_device *d) {
 static pn_status check_where(const pn_feed_spec *spec) {
   if (has_store(spec->device) || spec->where == PN_IMAGES_AUTO || spec->where == PN_IMAGES_HOST)
     return PN_OK;
-  return PN_FAIL(PN_ERR_ARG,
-                 "device.data=%s: the device %s works in host memory; leave it out, or train on a "
-                 "GPU with train.device=cuda",
-                 pn_images_where_name(spec->where), spec->device ? spec->device->ops->name : "cpu");
+  return PN_FAIL(
+      PN_ERR_ARG,
+      "device.images=%s: the device %s works in host memory; leave it out, or train on a "
+      "GPU with train.device=cuda",
+      pn_images_where_name(spec->where), spec->device ? spec->device->ops->name : "cpu");
 }
 
 pn_status pn_feed_create(const pn_feed_spec *spec, pn_feed **out) {

@@ -165,7 +165,7 @@ static void tell_images(const pn_run *r) {
   if (!d || pn_comm_rank(r->comm) != 0) return;
   if (d->room >= 0)
     snprintf(room, sizeof room, "%.1f MiB free for images", (double)d->room / (1 << 20));
-  pn_info("%-12s %s: %lld images of %.1f MiB, %.1f MiB of the device; %s", "device.data",
+  pn_info("%-12s %s: %lld images of %.1f MiB, %.1f MiB of the device; %s", "images",
           pn_images_where_name(d->where), (long long)d->images, (double)d->bytes / (1 << 20),
           (double)d->taken / (1 << 20), room);
 }

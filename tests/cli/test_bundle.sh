@@ -16,7 +16,7 @@ as_root=(unshare --mount --pid --fork --kill-child)
 
 rm -rf "$WORK_DIR/root" "$WORK_DIR/bundle.tar.gz"
 trap 'rm -rf "$WORK_DIR/root" "$WORK_DIR/bundle.tar.gz"' EXIT
-"$SOURCE_DIR/tools/bundle.sh" -b "$BUILD_DIR" -l "ops oracle mpi" -o "$WORK_DIR/bundle.tar.gz"
+"$SOURCE_DIR/tools/bundle.sh" -b "$BUILD_DIR" -l "ops oracle mpi gpu" -o "$WORK_DIR/bundle.tar.gz"
 [ "$(stat -c %s "$WORK_DIR/bundle.tar.gz")" -le $((40 << 20)) ] || { echo "larger than 40 MiB"; exit 1; }
 
 # A root with tools and their libraries, and all of the C library; nothing more.
@@ -48,6 +48,7 @@ $p/mpirun -n 2 --bind-to none $p/pneuma train data.path=d model.name=custom_cnn 
   out.path=r --json 2> train.err > train.json || { cat train.err; exit 1; }
 grep -E '"(ranks|weights_sha256)"' train.json
 $p/run_tests oracle
+$p/run_tests gpu > gpu.txt && { echo "label gpu without a GPU: $(cat gpu.txt)"; exit 1; } # none passed: that is no success
 END
 in_root() { # shell script's VARIABLE=VALUE...
   "${as_root[@]}" /bin/sh -c '
@@ -68,6 +69,9 @@ rmdir "$root/home/pneuma/lib"
 mv "$root/home/pneuma/gone" "$root/home/pneuma/lib"
 for libc in auto bundled; do
   in_root "export PNEUMA_LIBC=$libc;" > "$WORK_DIR/$libc.txt" 2>&1 || { cat "$WORK_DIR/$libc.txt"; echo "failed with PNEUMA_LIBC=$libc"; exit 1; }
+  for row in test_ops test_oracle test_images test_train_gpu.sh test_sanitizer.sh; do
+    grep -q "^gpu.$row: SKIPPED" "$root/home/gpu.txt" || { cat "$root/home/gpu.txt"; echo "no row gpu.$row that was skipped"; exit 1; }
+  done
   grep -q '"ranks": 2' "$WORK_DIR/$libc.txt" || { cat "$WORK_DIR/$libc.txt"; echo "no training on 2 ranks"; exit 1; }
 done
 # The same program on the same data: here and there, with either C library.

@@ -37,23 +37,23 @@ fi
 images="augment.rotate=10 augment.noise=0.05 augment.mixup=0.2 augment.gamma=0.2 optim.ema=0 train.validate=false"
 must "$PNEUMA" train run.yaml $images train.device=ref out.path=run-data-ref
 for w in resident stream host; do
-  must "$PNEUMA" train run.yaml $images train.device=$D device.data=$w data.prefetch=2 data.threads=2 out.path=run-data-$w
+  must "$PNEUMA" train run.yaml $images train.device=$D device.images=$w data.prefetch=2 data.threads=2 out.path=run-data-$w
   cp err.txt log-$w.txt
   awk -F, -v most=$most 'FNR == 1 {file++; next} {loss[file, $1] = $4; n = $1} END {for (t = 1; t <= n; t++) {d = loss[1, t] - loss[2, t]; if (d < 0) d = -d; if (!(d < most)) exit 1} exit n < 8}' \
-    run-data-ref/steps.csv run-data-$w/steps.csv || say "device.data=$w: other losses than ref: $(paste -d'\n' run-data-ref/steps.csv run-data-$w/steps.csv)"
+    run-data-ref/steps.csv run-data-$w/steps.csv || say "device.images=$w: other losses than ref: $(paste -d'\n' run-data-ref/steps.csv run-data-$w/steps.csv)"
 done
-has log-resident.txt 'device.data +resident: [0-9]+ images of 0.0 MiB, [0-9.]+ MiB of the device'
-has log-stream.txt 'device.data +stream: '
-grep -qE 'device.data +(resident|stream):' log-host.txt && say 'images on the device with device.data=host'
+has log-resident.txt '^images +resident: [0-9]+ images of 0.0 MiB, [0-9.]+ MiB of the device'
+has log-stream.txt '^images +stream: '
+grep -qE '^images +(resident|stream):' log-host.txt && say 'images on the device with device.images=host'
 [ "$(sha run-data-resident)" = "$(sha run-data-stream)" ] || say 'resident and streamed images give other weights'
-"$PNEUMA" train run.yaml train.device=ref device.data=stream out.path=run-none > out.txt 2> err.txt && say 'device.data on a device without memory'
-has err.txt 'device.data=stream: the device ref works in host memory'
+"$PNEUMA" train run.yaml train.device=ref device.images=stream out.path=run-none > out.txt 2> err.txt && say 'device.images on a device without memory'
+has err.txt 'device.images=stream: the device ref works in host memory'
 # cut in the middle of an epoch, gone on with
-must "$PNEUMA" train run.yaml $images train.device=$D device.data=stream train.steps=6 train.checkpoint_steps=3 out.path=run-cut
-must "$PNEUMA" train run.yaml $images train.device=$D device.data=stream train.steps=0 train.resume=true out.path=run-cut
+must "$PNEUMA" train run.yaml $images train.device=$D device.images=stream train.steps=6 train.checkpoint_steps=3 out.path=run-cut
+must "$PNEUMA" train run.yaml $images train.device=$D device.images=stream train.steps=0 train.resume=true out.path=run-cut
 [ "$(sha run-cut)" = "$(sha run-data-stream)" ] || say 'another end after a cut in the middle of an epoch'
 # an image that cannot be read, in the step that has it
-PN_FAULT=0:read:error:3 "$PNEUMA" train run.yaml train.device=$D device.data=stream out.path=run-fault > out.txt 2> err.txt && say 'a batch that cannot be read'
+PN_FAULT=0:read:error:3 "$PNEUMA" train run.yaml train.device=$D device.images=stream out.path=run-fault > out.txt 2> err.txt && say 'a batch that cannot be read'
 has err.txt 'error at site read'
 
 # other rules, clipping: their kernels work on what stays on the device

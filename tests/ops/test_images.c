@@ -232,7 +232,7 @@ static void test_room(void **state) {
     pn_image_store_destroy(store);
     spec.where = PN_IMAGES_RESIDENT;
     assert_int_equal(pn_image_store_create(&spec, &store), k == 0 ? PN_OK : PN_ERR_NOMEM);
-    if (k) assert_non_null(strstr(pn_last_error(), "use device.data=stream or auto"));
+    if (k) assert_non_null(strstr(pn_last_error(), "use device.images=stream or auto"));
     pn_image_store_destroy(store);
     pn_device_destroy(spec.device);
   }
