@@ -6,23 +6,29 @@
 #include "device/device.h"
 #include "kernels.h"
 
-/* A convolution for a library: N H W C f32, weight O KH KW I, symmetric padding. */
+/* A convolution for a library: N H W C, weight O KH KW I, symmetric padding.  All of `type` but the
+ * diff of the weight, which is f32. */
 typedef struct {
   pn_pass pass; /* FORWARD, BACKWARD_WEIGHT or BACKWARD_DATA */
+  pn_dtype type;
+  bool bias, relu; /* FORWARD */
   cu_conv shape;
 } cu_conv_job;
 
 /* A dense layer: x [batch][in], weight [out][in], y [batch][out].  FORWARD: y = x W^T (+ bias)
- * (ReLU); BACKWARD_DATA: dx = dy W; BACKWARD_WEIGHT: dW = dy^T x. */
+ * (ReLU); BACKWARD_DATA: dx = dy W; BACKWARD_WEIGHT: dW = dy^T x, and with bias its diff, the sums
+ * of dy.  All of `type` but these two, which are f32, and y where f32_out says so. */
 typedef struct {
   pn_pass pass;
+  pn_dtype type;
+  bool f32_out; /* FORWARD */
   int64_t batch, in, out;
   bool bias, relu;
 } cu_dense_job;
 
-/* x, w, y: input, weight, output of the layer, or their diffs. */
+/* x, w, y: input, weight, output of the layer, or their diffs; so is bias. */
 typedef struct {
-  const void *bias;
+  void *bias;
   void *x, *w, *y, *scratch;
 } cu_operands;
 
@@ -32,7 +38,8 @@ typedef struct {
   void (*destroy)(void *plan);
   void *plan; /* owned */
   size_t scratch_bytes;
-  bool complete; /* FORWARD: bias and ReLU are done too */
+  bool complete;  /* FORWARD: bias and ReLU are done too; BACKWARD_WEIGHT: the bias's diff too */
+  bool half_bias; /* FORWARD, complete: the bias is wanted in the type of y */
   char impl[PN_IMPL_BYTES];
 } cu_call;
 
@@ -49,8 +56,9 @@ typedef struct {
   void (*host_free)(void *impl, void *p);
   pn_status (*upload)(void *impl, void *far, const void *host, size_t bytes);
   pn_status (*download)(void *impl, void *host, const void *far, size_t bytes);
-  /* n groups of elements; wide: of CU_LANES.  args: the kernel's struct, copied. */
-  pn_status (*launch)(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n);
+  /* n groups of elements; form: CU_F32, CU_BF16 or CU_FP16, with CU_WIDE groups of 16 bytes.  args:
+   * the kernel's struct, copied. */
+  pn_status (*launch)(void *impl, cu_kernel k, int form, const void *args, uint32_t n);
   pn_status (*copy_begin)(void *impl, int lane, void *far, const void *host, size_t bytes);
   pn_status (*copy_arrive)(void *impl, int lane); /* see pn_image_ops */
   pn_status (*copy_done)(void *impl, int lane);

@@ -1,42 +1,79 @@
-/* body.h -- access to elements for the kernels' bodies: one, or CU_LANES as one 16-byte access. */
+/* body.h -- access to elements for the kernels' bodies: one, or those of one 16-byte access of the
+ * type.  lanes and type are constants after inlining. */
 #ifndef PN_CUDA_BODY_H
 #define PN_CUDA_BODY_H
 
-#include "kernels.h"
+#include "half.h"
 
 #include <math.h>
 
 typedef struct {
   float v[CU_LANES];
 } __attribute__((aligned(16))) cu_vector;
+typedef struct {
+  uint16_t v[CU_HALF_LANES];
+} __attribute__((aligned(16))) cu_half_vector;
 
-/* Elements [at, at + lanes); lanes is a constant after inlining. */
-CU_HD void cu_load(const float *from, size_t at, int lanes, float x[CU_LANES]) {
-  if (lanes == CU_LANES) {
-    cu_vector v = *(const cu_vector *)(const void *)(from + at);
-    for (int k = 0; k < CU_LANES; k++) x[k] = v.v[k];
-  } else
-    x[0] = from[at];
+/* Elements [at, at + lanes) of f32; 8 lanes are two accesses. */
+CU_HD void cu_load(const float *from, size_t at, int lanes, float *x) {
+  if (lanes == 1) x[0] = from[at];
+  for (int i = 0; i + CU_LANES <= lanes; i += CU_LANES) {
+    cu_vector v = *(const cu_vector *)(const void *)(from + at + (size_t)i);
+    for (int k = 0; k < CU_LANES; k++) x[i + k] = v.v[k];
+  }
 }
 
-CU_HD void cu_store(float *to, size_t at, int lanes, const float x[CU_LANES]) {
-  if (lanes == CU_LANES) {
+CU_HD void cu_store(float *to, size_t at, int lanes, const float *x) {
+  if (lanes == 1) to[at] = x[0];
+  for (int i = 0; i + CU_LANES <= lanes; i += CU_LANES) {
     cu_vector v;
-    for (int k = 0; k < CU_LANES; k++) v.v[k] = x[k];
-    *(cu_vector *)(void *)(to + at) = v;
-  } else
-    to[at] = x[0];
+    for (int k = 0; k < CU_LANES; k++) v.v[k] = x[i + k];
+    *(cu_vector *)(void *)(to + at + (size_t)i) = v;
+  }
+}
+
+/* The same of any type. */
+CU_HD void cu_get(int type, const void *from, size_t at, int lanes, float *x) {
+  const uint16_t *half = (const uint16_t *)from;
+
+  if (type == CU_F32)
+    cu_load((const float *)from, at, lanes, x);
+  else if (lanes == 1)
+    x[0] = cu_of_half(type, half[at]);
+  else {
+    cu_half_vector v = *(const cu_half_vector *)(const void *)(half + at);
+    for (int k = 0; k < CU_HALF_LANES; k++) x[k] = cu_of_half(type, v.v[k]);
+  }
+}
+
+CU_HD void cu_put(int type, void *to, size_t at, int lanes, const float *x) {
+  uint16_t *half = (uint16_t *)to;
+
+  if (type == CU_F32)
+    cu_store((float *)to, at, lanes, x);
+  else if (lanes == 1)
+    half[at] = cu_to_half(type, x[0]);
+  else {
+    cu_half_vector v;
+    for (int k = 0; k < CU_HALF_LANES; k++) v.v[k] = cu_to_half(type, x[k]);
+    *(cu_half_vector *)(void *)(half + at) = v;
+  }
+}
+
+CU_HD float cu_one(int type, const void *from, size_t at) {
+  return type == CU_F32 ? ((const float *)from)[at]
+                        : cu_of_half(type, ((const uint16_t *)from)[at]);
 }
 
 /* x += from, where there is such a term. */
-CU_HD void cu_add(const float *from, size_t at, int lanes, float x[CU_LANES]) {
-  float t[CU_LANES];
+CU_HD void cu_add(int type, const void *from, size_t at, int lanes, float *x) {
+  float t[CU_HALF_LANES];
   if (!from) return;
-  cu_load(from, at, lanes, t);
+  cu_get(type, from, at, lanes, t);
   for (int k = 0; k < lanes; k++) x[k] += t[k];
 }
 
-CU_HD void cu_fill(float value, int lanes, float x[CU_LANES]) {
+CU_HD void cu_fill(float value, int lanes, float *x) {
   for (int k = 0; k < lanes; k++) x[k] = value;
 }
 

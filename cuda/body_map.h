@@ -18,15 +18,15 @@ CU_HD float cu_apply(cu_function f, float x) {
   }
 }
 
-CU_HD void cu_map_forward(const cu_map *a, uint32_t i, int lanes) {
+CU_HD void cu_map_forward(const cu_map *a, uint32_t i, int lanes, int type) {
   size_t at = (size_t)i * (size_t)lanes;
-  float x[CU_LANES];
+  float x[CU_HALF_LANES];
 
-  cu_load(a->x, at, lanes, x);
-  if (a->bias) cu_add(a->bias, at % a->channels, lanes, x);
-  cu_add(a->z, at, lanes, x);
+  cu_get(type, a->x, at, lanes, x);
+  if (a->bias) cu_add(CU_F32, a->bias, at % a->channels, lanes, x);
+  cu_add(type, a->z, at, lanes, x);
   for (int k = 0; k < lanes; k++) x[k] = cu_apply(a->f, x[k]);
-  cu_store(a->out, at, lanes, x);
+  cu_put(type, a->out, at, lanes, x);
 }
 
 /* s: the argument of SiLU, else the function's value. */
@@ -45,19 +45,19 @@ CU_HD float cu_slope(cu_function f, float s) {
   }
 }
 
-CU_HD void cu_map_backward(const cu_map *a, uint32_t i, int lanes) {
+CU_HD void cu_map_backward(const cu_map *a, uint32_t i, int lanes, int type) {
   size_t at = (size_t)i * (size_t)lanes;
-  float d[CU_LANES], s[CU_LANES];
+  float d[CU_HALF_LANES], s[CU_HALF_LANES];
 
-  cu_load(a->d, at, lanes, d);
-  cu_add(a->d1, at, lanes, d);
+  cu_get(type, a->d, at, lanes, d);
+  cu_add(type, a->d1, at, lanes, d);
   if (a->f != CU_COPY) {
-    cu_load(a->f == CU_SILU ? a->x : a->y, at, lanes, s);
+    cu_get(type, a->f == CU_SILU ? a->x : a->y, at, lanes, s);
     for (int k = 0; k < lanes; k++)
       d[k] = a->f == CU_RELU ? (s[k] <= 0.0f ? 0.0f : d[k]) : d[k] * cu_slope(a->f, s[k]);
   }
-  cu_add(a->add, at, lanes, d);
-  cu_store(a->out, at, lanes, d);
+  cu_add(type, a->add, at, lanes, d);
+  cu_put(type, a->out, at, lanes, d);
 }
 
 /* Philox4x32-10, as pn_philox. */
@@ -85,40 +85,50 @@ CU_HD void cu_dropout_block(const cu_dropout *a, uint32_t n, uint32_t block, uin
 }
 
 /* The stream counts elements in C H W order; four in a row share a block where area is 1. */
-CU_HD void cu_dropout_body(const cu_dropout *a, uint32_t i, int lanes) {
+CU_HD void cu_dropout_body(const cu_dropout *a, uint32_t i, int lanes, int type) {
   size_t at = (size_t)i * (size_t)lanes;
   uint32_t n = (uint32_t)(at / a->per_image), r = (uint32_t)(at % a->per_image), c[4] = {0};
   uint32_t made = UINT32_MAX;
-  float x[CU_LANES];
+  float x[CU_HALF_LANES];
 
-  cu_load(a->x, at, lanes, x);
+  cu_get(type, a->x, at, lanes, x);
   for (int k = 0; k < lanes; k++) {
     uint32_t e = r + (uint32_t)k, logical = e % a->channels * a->area + e / a->channels;
     if (logical / 4 != made) cu_dropout_block(a, n, made = logical / 4, c);
     x[k] *= (float)(c[logical % 4] >> 8) * 0x1p-24f >= a->rate ? a->keep : 0.0f;
   }
-  cu_store(a->out, at, lanes, x);
+  cu_put(type, a->out, at, lanes, x);
 }
 
-CU_HD void cu_slice_body(const cu_slice *a, uint32_t i, int lanes) {
+CU_HD void cu_slice_body(const cu_slice *a, uint32_t i, int lanes, int type) {
   uint32_t groups = a->channels / (uint32_t)lanes, row = i / groups;
   uint32_t c = (i - row * groups) * (uint32_t)lanes;
-  float x[CU_LANES];
+  float x[CU_HALF_LANES];
 
-  cu_load(a->x, (size_t)row * a->from_pitch + a->from + c, lanes, x);
-  cu_store(a->out, (size_t)row * a->to_pitch + a->to + c, lanes, x);
+  cu_get(type, a->x, (size_t)row * a->from_pitch + a->from + c, lanes, x);
+  cu_put(type, a->out, (size_t)row * a->to_pitch + a->to + c, lanes, x);
 }
 
-CU_HD void cu_permute_body(const cu_permute *a, uint32_t i, int lanes) {
+CU_HD void cu_permute_body(const cu_permute *a, uint32_t i, int lanes, int type) {
   uint32_t rest = i;
   size_t from = 0;
+  float x;
   (void)lanes;
 
   for (int k = 3; k >= 0; k--) {
     from += (size_t)(rest % a->dim[k]) * a->stride[k];
     rest /= a->dim[k];
   }
-  a->out[i] = a->x[from];
+  x = cu_one(a->from_f32 ? CU_F32 : type, a->x, from);
+  cu_put(a->to_f32 ? CU_F32 : type, a->out, i, 1, &x);
+}
+
+CU_HD void cu_convert_body(const cu_convert *a, uint32_t i, int lanes, int type) {
+  size_t at = (size_t)i * (size_t)lanes;
+  float x[CU_HALF_LANES];
+
+  cu_get(a->to_f32 ? type : CU_F32, a->x, at, lanes, x);
+  cu_put(a->to_f32 ? CU_F32 : type, a->out, at, lanes, x);
 }
 
 #endif

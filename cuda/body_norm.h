@@ -6,7 +6,7 @@
 
 /* Sums of two terms per channel over the rows of one part. */
 CU_HD void cu_norm_keep(const cu_norm *a, uint32_t part, uint32_t c, int lanes,
-                        double sum[2][CU_LANES]) {
+                        double sum[2][CU_HALF_LANES]) {
   double *to = a->partial + (size_t)part * 2 * a->channels + c;
   for (int k = 0; k < lanes; k++) {
     to[k] = sum[0][k];
@@ -15,14 +15,14 @@ CU_HD void cu_norm_keep(const cu_norm *a, uint32_t part, uint32_t c, int lanes,
 }
 
 /* i: channels first, so that neighbours read neighbours; then the part. */
-CU_HD void cu_norm_statistics(const cu_norm *a, uint32_t i, int lanes) {
+CU_HD void cu_norm_statistics(const cu_norm *a, uint32_t i, int lanes, int type) {
   uint32_t groups = a->channels / (uint32_t)lanes, part = i / groups;
   uint32_t c = (i - part * groups) * (uint32_t)lanes;
-  double sum[2][CU_LANES] = {{0}};
-  float x[CU_LANES];
+  double sum[2][CU_HALF_LANES] = {{0}};
+  float x[CU_HALF_LANES];
 
   for (uint32_t r = part; r < a->rows; r += a->parts) {
-    cu_load(a->x, (size_t)r * a->channels + c, lanes, x);
+    cu_get(type, a->x, (size_t)r * a->channels + c, lanes, x);
     for (int k = 0; k < lanes; k++) {
       sum[0][k] += (double)x[k];
       sum[1][k] += (double)x[k] * (double)x[k];
@@ -62,45 +62,46 @@ CU_HD void cu_norm_settle(const cu_norm *a, uint32_t i, int lanes) {
 }
 
 /* One array of AUX for the channels from c on. */
-CU_HD void cu_norm_aux(const cu_norm *a, int which, uint32_t c, int lanes, float x[CU_LANES]) {
+CU_HD void cu_norm_aux(const cu_norm *a, int which, uint32_t c, int lanes, float *x) {
   cu_load(a->aux, (size_t)which * a->channels + c, lanes, x);
 }
 
 /* y = (x - mean) * gamma / sd + beta [+ z] [ReLU] */
-CU_HD void cu_norm_apply(const cu_norm *a, uint32_t i, int lanes) {
+CU_HD void cu_norm_apply(const cu_norm *a, uint32_t i, int lanes, int type) {
   size_t at = (size_t)i * (size_t)lanes;
   uint32_t c = (uint32_t)(at % a->channels);
-  float x[CU_LANES], mean[CU_LANES], inv[CU_LANES], gamma[CU_LANES], beta[CU_LANES];
+  float x[CU_HALF_LANES], mean[CU_HALF_LANES], inv[CU_HALF_LANES], gamma[CU_HALF_LANES],
+      beta[CU_HALF_LANES];
 
-  cu_load(a->x, at, lanes, x);
+  cu_get(type, a->x, at, lanes, x);
   cu_norm_aux(a, CU_NORM_MEAN, c, lanes, mean);
   cu_norm_aux(a, CU_NORM_INV, c, lanes, inv);
   cu_load(a->gamma, c, lanes, gamma);
   cu_load(a->beta, c, lanes, beta);
   for (int k = 0; k < lanes; k++) x[k] = (x[k] - mean[k]) * (inv[k] * gamma[k]) + beta[k];
-  cu_add(a->z, at, lanes, x);
+  cu_add(type, a->z, at, lanes, x);
   if (a->relu)
     for (int k = 0; k < lanes; k++) x[k] = x[k] <= 0.0f ? 0.0f : x[k];
-  cu_store(a->out, at, lanes, x);
+  cu_put(type, a->out, at, lanes, x);
 }
 
 /* The diff of the norm's output: through the chain's ReLU. */
-CU_HD void cu_norm_diff(const cu_norm *a, size_t at, int lanes, float d[CU_LANES]) {
-  float y[CU_LANES];
+CU_HD void cu_norm_diff(const cu_norm *a, size_t at, int lanes, int type, float *d) {
+  float y[CU_HALF_LANES];
 
-  cu_load(a->d, at, lanes, d);
-  cu_add(a->d1, at, lanes, d);
+  cu_get(type, a->d, at, lanes, d);
+  cu_add(type, a->d1, at, lanes, d);
   if (!a->relu) return;
-  cu_load(a->y, at, lanes, y);
+  cu_get(type, a->y, at, lanes, y);
   for (int k = 0; k < lanes; k++) d[k] = y[k] <= 0.0f ? 0.0f : d[k];
 }
 
 /* Sums of diff, and of diff * normalised x; without x of the diffs alone (a bias's gradient). */
-CU_HD void cu_norm_diffs(const cu_norm *a, uint32_t i, int lanes) {
+CU_HD void cu_norm_diffs(const cu_norm *a, uint32_t i, int lanes, int type) {
   uint32_t groups = a->channels / (uint32_t)lanes, part = i / groups;
   uint32_t c = (i - part * groups) * (uint32_t)lanes;
-  double sum[2][CU_LANES] = {{0}};
-  float x[CU_LANES], d[CU_LANES], mean[CU_LANES], inv[CU_LANES];
+  double sum[2][CU_HALF_LANES] = {{0}};
+  float x[CU_HALF_LANES], d[CU_HALF_LANES], mean[CU_HALF_LANES], inv[CU_HALF_LANES];
 
   cu_fill(0.0f, lanes, x);
   cu_fill(0.0f, lanes, mean);
@@ -111,8 +112,8 @@ CU_HD void cu_norm_diffs(const cu_norm *a, uint32_t i, int lanes) {
   }
   for (uint32_t r = part; r < a->rows; r += a->parts) {
     size_t at = (size_t)r * a->channels + c;
-    cu_norm_diff(a, at, lanes, d);
-    if (a->x) cu_load(a->x, at, lanes, x);
+    cu_norm_diff(a, at, lanes, type, d);
+    if (a->x) cu_get(type, a->x, at, lanes, x);
     for (int k = 0; k < lanes; k++) {
       sum[0][k] += (double)d[k];
       sum[1][k] += (double)d[k] * ((double)(x[k] - mean[k]) * (double)inv[k]);
@@ -134,25 +135,26 @@ CU_HD void cu_norm_gradients(const cu_norm *a, uint32_t i, int lanes) {
 }
 
 /* dx = gamma / sd * (d - mean(d) - normal * mean(d * normal)) [+ add] */
-CU_HD void cu_norm_data(const cu_norm *a, uint32_t i, int lanes) {
+CU_HD void cu_norm_data(const cu_norm *a, uint32_t i, int lanes, int type) {
   size_t at = (size_t)i * (size_t)lanes;
   uint32_t c = (uint32_t)(at % a->channels);
-  float x[CU_LANES], d[CU_LANES], mean[CU_LANES], inv[CU_LANES], gamma[CU_LANES];
-  float sum[CU_LANES], product[CU_LANES];
+  float x[CU_HALF_LANES], d[CU_HALF_LANES], mean[CU_HALF_LANES], inv[CU_HALF_LANES],
+      gamma[CU_HALF_LANES];
+  float sum[CU_HALF_LANES], product[CU_HALF_LANES];
 
-  cu_norm_diff(a, at, lanes, d);
+  cu_norm_diff(a, at, lanes, type, d);
   cu_norm_aux(a, CU_NORM_INV, c, lanes, inv);
   cu_load(a->gamma, c, lanes, gamma);
   if (a->batch) {
-    cu_load(a->x, at, lanes, x);
+    cu_get(type, a->x, at, lanes, x);
     cu_norm_aux(a, CU_NORM_MEAN, c, lanes, mean);
     cu_norm_aux(a, CU_NORM_SUM, c, lanes, sum);
     cu_norm_aux(a, CU_NORM_PRODUCT, c, lanes, product);
     for (int k = 0; k < lanes; k++) d[k] = d[k] - sum[k] - (x[k] - mean[k]) * inv[k] * product[k];
   }
   for (int k = 0; k < lanes; k++) d[k] *= gamma[k] * inv[k];
-  cu_add(a->add, at, lanes, d);
-  cu_store(a->out, at, lanes, d);
+  cu_add(type, a->add, at, lanes, d);
+  cu_put(type, a->out, at, lanes, d);
 }
 
 CU_HD void cu_fold_body(const cu_fold *a, uint32_t i, int lanes) {

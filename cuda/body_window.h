@@ -6,10 +6,10 @@
 #include "body.h"
 
 /* The first maximum wins, NaN over all (PyTorch). */
-CU_HD void cu_maxpool_forward(const cu_window *a, uint32_t i, int lanes) {
+CU_HD void cu_maxpool_forward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at o = cu_locate(i, a->oh, a->ow, a->c, lanes);
-  float best[CU_LANES], x[CU_LANES];
-  uint8_t where[CU_LANES];
+  float best[CU_HALF_LANES], x[CU_HALF_LANES];
+  uint8_t where[CU_HALF_LANES];
 
   for (int k = 0; k < lanes; k++) {
     best[k] = -INFINITY;
@@ -19,14 +19,14 @@ CU_HD void cu_maxpool_forward(const cu_window *a, uint32_t i, int lanes) {
     int32_t y = (int32_t)o.y * a->stride[0] - a->pad[0] + p / a->kernel[1];
     int32_t z = (int32_t)o.x * a->stride[1] - a->pad[1] + p % a->kernel[1];
     if (y < 0 || z < 0 || y >= (int32_t)a->h || z >= (int32_t)a->w) continue;
-    cu_load(a->x, cu_offset(o.n, (uint32_t)y, (uint32_t)z, a->h, a->w, a->c) + o.c, lanes, x);
+    cu_get(type, a->x, cu_offset(o.n, (uint32_t)y, (uint32_t)z, a->h, a->w, a->c) + o.c, lanes, x);
     for (int k = 0; k < lanes; k++)
       if (where[k] == CU_NOWHERE || x[k] > best[k] || isnan(x[k])) {
         best[k] = x[k];
         where[k] = (uint8_t)p;
       }
   }
-  cu_store(a->out, (size_t)i * (size_t)lanes, lanes, best);
+  cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, best);
   for (int k = 0; k < lanes && a->where; k++)
     a->where[(size_t)i * (size_t)lanes + (size_t)k] = where[k];
 }
@@ -40,10 +40,10 @@ CU_HD void cu_covering(int32_t at, int32_t kernel, int32_t stride, int32_t pad, 
   if (*hi > count) *hi = count;
 }
 
-CU_HD void cu_maxpool_backward(const cu_window *a, uint32_t i, int lanes) {
+CU_HD void cu_maxpool_backward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at p = cu_locate(i, a->h, a->w, a->c, lanes);
   int32_t y0, y1, x0, x1;
-  float sum[CU_LANES], d[CU_LANES];
+  float sum[CU_HALF_LANES], d[CU_HALF_LANES];
 
   cu_fill(0.0f, lanes, sum);
   cu_covering((int32_t)p.y, a->kernel[0], a->stride[0], a->pad[0], (int32_t)a->oh, &y0, &y1);
@@ -53,11 +53,11 @@ CU_HD void cu_maxpool_backward(const cu_window *a, uint32_t i, int lanes) {
       size_t at = cu_offset(p.n, (uint32_t)y, (uint32_t)x, a->oh, a->ow, a->c) + p.c;
       int32_t place = ((int32_t)p.y + a->pad[0] - y * a->stride[0]) * a->kernel[1] + (int32_t)p.x +
                       a->pad[1] - x * a->stride[1];
-      cu_load(a->d, at, lanes, d);
+      cu_get(type, a->d, at, lanes, d);
       for (int k = 0; k < lanes; k++)
         if ((int32_t)a->where[at + (size_t)k] == place) sum[k] += d[k];
     }
-  cu_store(a->out, (size_t)i * (size_t)lanes, lanes, sum);
+  cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, sum);
 }
 
 /* Part of the window at o that lies inside, in one dimension; returns its length. */
@@ -77,27 +77,28 @@ CU_HD float cu_places(const cu_window *a, uint32_t oy, uint32_t ox) {
                  cu_inside(ox, a->kernel[1], a->stride[1], a->pad[1], a->w, &lo, &hi));
 }
 
-CU_HD void cu_avgpool_forward(const cu_window *a, uint32_t i, int lanes) {
+CU_HD void cu_avgpool_forward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at o = cu_locate(i, a->oh, a->ow, a->c, lanes);
   int32_t y0, y1, x0, x1;
-  double sum[CU_LANES] = {0};
-  float x[CU_LANES], places = cu_places(a, o.y, o.x);
+  double sum[CU_HALF_LANES] = {0};
+  float x[CU_HALF_LANES], places = cu_places(a, o.y, o.x);
 
   cu_inside(o.y, a->kernel[0], a->stride[0], a->pad[0], a->h, &y0, &y1);
   cu_inside(o.x, a->kernel[1], a->stride[1], a->pad[1], a->w, &x0, &x1);
   for (int32_t y = y0; y < y1; y++)
     for (int32_t z = x0; z < x1; z++) {
-      cu_load(a->x, cu_offset(o.n, (uint32_t)y, (uint32_t)z, a->h, a->w, a->c) + o.c, lanes, x);
+      cu_get(type, a->x, cu_offset(o.n, (uint32_t)y, (uint32_t)z, a->h, a->w, a->c) + o.c, lanes,
+             x);
       for (int k = 0; k < lanes; k++) sum[k] += (double)x[k];
     }
   for (int k = 0; k < lanes; k++) x[k] = (float)(sum[k] / (double)places);
-  cu_store(a->out, (size_t)i * (size_t)lanes, lanes, x);
+  cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, x);
 }
 
-CU_HD void cu_avgpool_backward(const cu_window *a, uint32_t i, int lanes) {
+CU_HD void cu_avgpool_backward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at p = cu_locate(i, a->h, a->w, a->c, lanes);
   int32_t y0, y1, x0, x1;
-  float sum[CU_LANES], d[CU_LANES];
+  float sum[CU_HALF_LANES], d[CU_HALF_LANES];
 
   cu_fill(0.0f, lanes, sum);
   cu_covering((int32_t)p.y, a->kernel[0], a->stride[0], a->pad[0], (int32_t)a->oh, &y0, &y1);
@@ -105,40 +106,41 @@ CU_HD void cu_avgpool_backward(const cu_window *a, uint32_t i, int lanes) {
   for (int32_t y = y0; y < y1; y++)
     for (int32_t x = x0; x < x1; x++) {
       float places = cu_places(a, (uint32_t)y, (uint32_t)x);
-      cu_load(a->d, cu_offset(p.n, (uint32_t)y, (uint32_t)x, a->oh, a->ow, a->c) + p.c, lanes, d);
+      cu_get(type, a->d, cu_offset(p.n, (uint32_t)y, (uint32_t)x, a->oh, a->ow, a->c) + p.c, lanes,
+             d);
       for (int k = 0; k < lanes; k++) sum[k] += d[k] / places;
     }
-  cu_store(a->out, (size_t)i * (size_t)lanes, lanes, sum);
+  cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, sum);
 }
 
-CU_HD void cu_upsample_forward(const cu_window *a, uint32_t i, int lanes) {
+CU_HD void cu_upsample_forward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at o = cu_locate(i, a->oh, a->ow, a->c, lanes);
-  float x[CU_LANES];
+  float x[CU_HALF_LANES];
 
-  cu_load(a->x, cu_offset(o.n, o.y / 2, o.x / 2, a->h, a->w, a->c) + o.c, lanes, x);
-  cu_store(a->out, (size_t)i * (size_t)lanes, lanes, x);
+  cu_get(type, a->x, cu_offset(o.n, o.y / 2, o.x / 2, a->h, a->w, a->c) + o.c, lanes, x);
+  cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, x);
 }
 
-CU_HD void cu_upsample_backward(const cu_window *a, uint32_t i, int lanes) {
+CU_HD void cu_upsample_backward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at p = cu_locate(i, a->h, a->w, a->c, lanes);
-  float sum[CU_LANES];
+  float sum[CU_HALF_LANES];
 
   cu_fill(0.0f, lanes, sum);
   for (uint32_t q = 0; q < 4; q++)
-    cu_add(a->d, cu_offset(p.n, 2 * p.y + q / 2, 2 * p.x + q % 2, a->oh, a->ow, a->c) + p.c, lanes,
-           sum);
-  cu_store(a->out, (size_t)i * (size_t)lanes, lanes, sum);
+    cu_add(type, a->d, cu_offset(p.n, 2 * p.y + q / 2, 2 * p.x + q % 2, a->oh, a->ow, a->c) + p.c,
+           lanes, sum);
+  cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, sum);
 }
 
-CU_HD void cu_place_body(const cu_place *a, uint32_t i, int lanes) {
+CU_HD void cu_place_body(const cu_place *a, uint32_t i, int lanes, int type) {
   cu_at o = cu_locate(i, a->oh, a->ow, a->c, lanes);
   int32_t y = (int32_t)o.y - a->top, z = (int32_t)o.x - a->left;
-  float x[CU_LANES];
+  float x[CU_HALF_LANES];
 
   cu_fill(0.0f, lanes, x);
   if (y >= 0 && z >= 0 && y < (int32_t)a->h && z < (int32_t)a->w)
-    cu_load(a->x, cu_offset(o.n, (uint32_t)y, (uint32_t)z, a->h, a->w, a->c) + o.c, lanes, x);
-  cu_store(a->out, (size_t)i * (size_t)lanes, lanes, x);
+    cu_get(type, a->x, cu_offset(o.n, (uint32_t)y, (uint32_t)z, a->h, a->w, a->c) + o.c, lanes, x);
+  cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, x);
 }
 
 #endif

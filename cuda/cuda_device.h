@@ -23,9 +23,10 @@ typedef struct {
   pn_op_desc op[PN_MAX_CHAIN];
   int n_ops;
   bool training;
+  int form; /* CU_F32, CU_BF16 or CU_FP16: of activations */
   unsigned uses;
   cu_call call; /* of a library; run NULL: own kernels */
-  size_t sums;  /* where in SCRATCH sums over rows lie */
+  size_t sums;  /* where in SCRATCH sums over rows, or a bias of another type, lie */
   union {
     cu_norm norm;
     cu_conv conv;
@@ -33,26 +34,32 @@ typedef struct {
     cu_place place;
     cu_permute permute;
   } args;
+  int64_t convert; /* reorder: so many elements change their type alone; 0: their order too */
 } cu_state;
 
 typedef pn_status cu_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx);
 
-/* Fills *out, task->uses and the tags of all operands (channels last).  *s stays owned by *out.
+/* Fills *out, task->uses, tags (channels last) and types of all operands: activations are of the
+ * task's precision, but f32 where losses and softmax are.  *s stays owned by *out.
  * Errors: NOMEM, UNSUPPORTED (a tensor of 2^31 elements or more). */
 pn_status cu_answer(pn_device *d, pn_task *t, unsigned uses, cu_run *run, pn_kernel *out,
                     cu_state **s);
 /* uses, plus DDST1 or DADD where they are offered. */
 unsigned cu_with_offers(const pn_task *t, unsigned uses, unsigned offers);
 
-/* n elements, by CU_LANES where wide. */
+/* n elements, of the state's type where the kernel has that choice; wide: by 16 bytes. */
 pn_status cu_launch(const cu_state *s, cu_kernel k, bool wide, const void *args, int64_t n);
-bool cu_wide(int64_t channels); /* rows of so many can be taken by CU_LANES */
+void cu_state_destroy(void *state);
+int cu_form_of(pn_dtype type);                          /* CU_F32, ... */
+int cu_lanes(int form);                                 /* elements of 16 bytes */
+bool cu_wide(int64_t channels);                         /* rows of so many f32 can be taken so */
+bool cu_wide_rows(const cu_state *s, int64_t channels); /* the same of the state's type */
 
 /* Sums over rows by parts (norm_statistics, norm_diffs): how many, the bytes of SCRATCH, and the
  * launch: args->partial is the scratch; on return args->partial and ->parts are of the totals that
  * norm_settle and norm_gradients read. */
-uint32_t cu_sum_parts(uint32_t rows, uint32_t channels);
-size_t cu_sum_bytes(uint32_t rows, uint32_t channels);
+uint32_t cu_sum_parts(const cu_state *s, uint32_t rows, uint32_t channels);
+size_t cu_sum_bytes(const cu_state *s, uint32_t rows, uint32_t channels);
 pn_status cu_sum_rows(const cu_state *s, cu_kernel k, cu_norm *args);
 
 /* Rows and channels of a channels-last tensor: N H W and C, or N and F. */
@@ -76,12 +83,14 @@ pn_status cu_prepare(pn_device *d, pn_task *task, pn_kernel *out);
 pn_status cu_host_alloc(pn_device *d, size_t bytes, void **out);
 void cu_host_free(pn_device *d, void *p);
 const char *cu_describe(pn_device *d);
+bool cu_computes(const pn_device *d, pn_dtype type, const char **why);
 extern const pn_far_ops cu_far_ops;
 extern const pn_image_ops cu_image_ops;
 extern const struct pn_chain_pattern cu_patterns[];
 #define CU_DEVICE_TABLE                                                                            \
   .destroy = cu_destroy, .fuse = cu_patterns, .prepare = cu_prepare, .reorder = cu_reorder,        \
-  .alloc = cu_host_alloc, .free = cu_host_free, .far = &cu_far_ops, .describe = cu_describe
+  .computes = cu_computes, .alloc = cu_host_alloc, .free = cu_host_free, .far = &cu_far_ops,       \
+  .describe = cu_describe
 
 #define CU_BIT(role) (1u << (role))
 

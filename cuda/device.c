@@ -138,6 +138,12 @@ const char *cu_describe(pn_device *d) {
   return c->backend->describe ? c->backend->describe(c->impl) : c->backend->name;
 }
 
+bool cu_computes(const pn_device *d, pn_dtype type, const char **why) {
+  (void)d;
+  *why = "it computes in f32, bf16 and fp16";
+  return type == PN_F32 || type == PN_BF16 || type == PN_FP16;
+}
+
 /* Many tensors are one range of the arenas where they share their coefficients. */
 static pn_status far_update(pn_device *d, const pn_flat_update *u) {
   static const cu_kernel kernel[] = {[PN_FLAT_SGD] = CU_K_sgd,

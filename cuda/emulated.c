@@ -41,7 +41,7 @@ struct tape {
   int n;
   struct {
     cu_kernel kernel;
-    bool wide;
+    int form;
     uint32_t n;
     _Alignas(16) char args[ARGS_BYTES];
   } launch[MAX_LAUNCHES];
@@ -171,47 +171,58 @@ static pn_status emulated_copy_done(void *impl, int lane) {
   return PN_OK;
 }
 
-/* One loop per kernel and width. */
+/* One loop per kernel, type and width. */
+#define EACH(call)                                                                                 \
+  _Pragma("omp parallel for num_threads(threads) schedule(static)") for (uint32_t i = 0; i < n;    \
+                                                                         i++) call
 #define LOOP(name, body, type, has_wide)                                                           \
-  static void name##_loop(const void *args, uint32_t n, bool wide, int threads) {                  \
+  static void name##_loop(const void *args, uint32_t n, int form, int threads) {                   \
     const type *a = args;                                                                          \
-    if (has_wide && wide) {                                                                        \
-      _Pragma("omp parallel for num_threads(threads) schedule(static)") for (uint32_t i = 0;       \
-                                                                             i < n; i++)           \
-          body(a, i, has_wide ? CU_LANES : 1);                                                     \
-    } else {                                                                                       \
-      _Pragma("omp parallel for num_threads(threads) schedule(static)") for (uint32_t i = 0;       \
-                                                                             i < n; i++)           \
-          body(a, i, 1);                                                                           \
-    }                                                                                              \
+    if (has_wide && form == CU_WIDE)                                                               \
+      EACH(body(a, i, has_wide ? CU_LANES : 1));                                                   \
+    else                                                                                           \
+      EACH(body(a, i, 1));                                                                         \
   }
+#define TYPED_LOOP(name, body, type, has_wide)                                                     \
+  static void name##_loop(const void *args, uint32_t n, int form, int threads) {                   \
+    const type *a = args;                                                                          \
+    if (form == CU_F32) EACH(body(a, i, 1, CU_F32));                                               \
+    if (form == CU_BF16) EACH(body(a, i, 1, CU_BF16));                                             \
+    if (form == CU_FP16) EACH(body(a, i, 1, CU_FP16));                                             \
+    if (has_wide && form == CU_WIDE) EACH(body(a, i, has_wide ? CU_LANES : 1, CU_F32));            \
+    if (has_wide && form == (CU_BF16 | CU_WIDE))                                                   \
+      EACH(body(a, i, has_wide ? CU_HALF_LANES : 1, CU_BF16));                                     \
+    if (has_wide && form == (CU_FP16 | CU_WIDE))                                                   \
+      EACH(body(a, i, has_wide ? CU_HALF_LANES : 1, CU_FP16));                                     \
+  }
+CU_TYPED_KERNELS(TYPED_LOOP)
 CU_KERNELS(LOOP)
 
-static void (*const loops[CU_KERNEL_COUNT])(const void *, uint32_t, bool, int) = {
+static void (*const loops[CU_KERNEL_COUNT])(const void *, uint32_t, int, int) = {
 #define ENTRY(name, body, type, has_wide) name##_loop,
-    CU_KERNELS(ENTRY)};
+    CU_TYPED_KERNELS(ENTRY) CU_KERNELS(ENTRY)};
 
 static const size_t args_bytes[CU_KERNEL_COUNT] = {
 #define BYTES(name, body, type, has_wide) sizeof(type),
-    CU_KERNELS(BYTES)};
+    CU_TYPED_KERNELS(BYTES) CU_KERNELS(BYTES)};
 
-static pn_status keep(struct tape *t, cu_kernel k, bool wide, const void *args, uint32_t n) {
+static pn_status keep(struct tape *t, cu_kernel k, int form, const void *args, uint32_t n) {
   if (t->n == MAX_LAUNCHES || args_bytes[k] > ARGS_BYTES)
     return PN_FAIL(PN_ERR_NOMEM, "emulated: more than %d kernels in a graph", MAX_LAUNCHES);
   t->launch[t->n].kernel = k;
-  t->launch[t->n].wide = wide;
+  t->launch[t->n].form = form;
   t->launch[t->n].n = n;
   memcpy(t->launch[t->n++].args, args, args_bytes[k]);
   return PN_OK;
 }
 
-static pn_status emulated_launch(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n) {
+static pn_status emulated_launch(void *impl, cu_kernel k, int form, const void *args, uint32_t n) {
   struct emulated *e = impl;
   pn_status st;
 
-  if (e->tape) return keep(e->tape, k, wide, args, n);
+  if (e->tape) return keep(e->tape, k, form, args, n);
   if ((st = protect(e, PROT_READ | PROT_WRITE)) != PN_OK) return st;
-  loops[k](args, n, wide, e->threads);
+  loops[k](args, n, form, e->threads);
   return protect(e, PROT_NONE);
 }
 
@@ -233,7 +244,7 @@ static pn_status emulated_replay(void *impl, void *graph) {
   pn_status st = PN_OK;
 
   for (int i = 0; i < t->n && st == PN_OK; i++)
-    st = emulated_launch(impl, t->launch[i].kernel, t->launch[i].wide, t->launch[i].args,
+    st = emulated_launch(impl, t->launch[i].kernel, t->launch[i].form, t->launch[i].args,
                          t->launch[i].n);
   return st;
 }

@@ -2,9 +2,10 @@
  *
  * A kernel is one C function `body(args, i, lanes)` that computes element group i (body_*.h).  On a
  * GPU one thread runs it for one i (gpu/kernels.cu); the emulated device runs it in a loop
- * (emulated.c), so every body is tested on machines without a GPU.  Tensors are f32 and channels
- * last: N H W C, rows are images of one pixel.  Indices are 32-bit: prepare refuses larger tensors.
- */
+ * (emulated.c), so every body is tested on machines without a GPU.  Tensors are channels last: N H
+ * W C, rows are images of one pixel.  Those of type `void` are f32, or bf16 or fp16 in the kernels
+ * of CU_TYPED_KERNELS, whose bodies take the type as well; what they compute is f32.  Indices are
+ * 32-bit: prepare refuses larger tensors. */
 #ifndef PN_CUDA_KERNELS_H
 #define PN_CUDA_KERNELS_H
 
@@ -21,22 +22,26 @@
 #define CU_HD static inline __attribute__((always_inline, unused))
 #endif
 
-enum { CU_LANES = 4 }; /* floats of one 16-byte access */
+enum { CU_LANES = 4, CU_HALF_LANES = 8 }; /* elements of one 16-byte access; 16 bits each */
+
+/* How a kernel is started: by one element or CU_WIDE, and with one type of activations. */
+enum { CU_F32 = 0, CU_WIDE = 1, CU_BF16 = 2, CU_FP16 = 4, CU_FORMS = 6 };
 
 /* f of x + bias[c] + z, and its derivative.  Pointers may be NULL where the term is absent. */
 typedef enum { CU_COPY, CU_RELU, CU_SIGMOID, CU_SILU } cu_function;
 typedef struct {
   cu_function f;
-  const float *x, *bias, *z;     /* forward: out = f(x + bias[c] + z) */
-  const float *y, *d, *d1, *add; /* backward: out = f'(x or y) * (d + d1) + add */
-  float *out;
+  const void *x, *z;            /* forward: out = f(x + bias[c] + z) */
+  const void *y, *d, *d1, *add; /* backward: out = f'(x or y) * (d + d1) + add */
+  void *out;
+  const float *bias;
   uint32_t channels; /* of bias */
 } cu_map;
 
 /* out = x * factor: 0 or 1 / (1 - rate), the mask of device/dropout.h. */
 typedef struct {
-  const float *x;
-  float *out;
+  const void *x;
+  void *out;
   const uint64_t *sample_id;
   uint32_t key[2], stream; /* Philox key, counter[1] */
   uint32_t per_image, channels, area;
@@ -46,8 +51,8 @@ typedef struct {
 /* Sums over rows, per channel, in parts: part p of channel c at partial[(p * 2 + k) * channels +
  * c], k = 0, 1: x and x^2, or the diff and diff * normalised x. */
 typedef struct {
-  const float *x, *y, *z, *d, *d1, *add; /* y: where the chain's ReLU is undone */
-  float *out;
+  const void *x, *y, *z, *d, *d1, *add; /* y: where the chain's ReLU is undone */
+  void *out;
   const float *gamma, *beta;
   float *running_mean, *running_var, *dgamma, *dbeta;
   float *aux; /* [CU_NORM_ARRAYS][channels] */
@@ -68,8 +73,8 @@ typedef struct {
 /* Pools and nearest upsampling.  where: place of the maximum in its window, CU_NOWHERE: padding. */
 enum { CU_NOWHERE = 255 };
 typedef struct {
-  const float *x, *d;
-  float *out;
+  const void *x, *d;
+  void *out;
   uint8_t *where;
   uint32_t c, h, w, oh, ow;
   int32_t kernel[2], stride[2], pad[2];
@@ -78,25 +83,34 @@ typedef struct {
 
 /* out[n][y][x] = in[n][y - top][x - left], or 0 outside: zero padding, and cropping back. */
 typedef struct {
-  const float *x;
-  float *out;
+  const void *x;
+  void *out;
   uint32_t c, h, w, oh, ow;
   int32_t top, left;
 } cu_place;
 
 /* Channels [from, from + channels) of rows of `from_pitch` to [to, ...) of rows of `to_pitch`. */
 typedef struct {
-  const float *x;
-  float *out;
+  const void *x;
+  void *out;
   uint32_t channels, from, from_pitch, to, to_pitch;
 } cu_slice;
 
-/* out in memory order has dimensions dim; element (i0, i1, i2, i3) is x[sum of i * stride]. */
+/* out in memory order has dimensions dim; element (i0, i1, i2, i3) is x[sum of i * stride].
+ * from_f32, to_f32: that side is f32 where the other is not. */
 typedef struct {
-  const float *x;
-  float *out;
+  const void *x;
+  void *out;
   uint32_t dim[4], stride[4];
+  int32_t from_f32, to_f32;
 } cu_permute;
+
+/* Between f32 and the type, in order. */
+typedef struct {
+  const void *x;
+  void *out;
+  int32_t to_f32;
+} cu_convert;
 
 /* One row of classes each. */
 typedef struct {
@@ -115,13 +129,15 @@ typedef struct {
   float smoothing;
 } cu_loss;
 
-/* Convolution without a library: weight O KH KW I.  A dense layer is one of a 1x1 image. */
+/* Convolution without a library: weight O KH KW I.  A dense layer is one of a 1x1 image.  The diff
+ * of the weight is f32, and a forward result where f32_out says so. */
 typedef struct {
-  const float *x, *weight, *bias, *d;
-  float *out;
+  const void *x, *weight, *d;
+  const float *bias;
+  void *out;
   uint32_t n, c, h, w, o, oh, ow;
   int32_t kernel[2], stride[2], pad[2];
-  int32_t relu;
+  int32_t relu, f32_out;
 } cu_conv;
 
 typedef struct {
@@ -131,18 +147,16 @@ typedef struct {
   uint32_t count, parts;
 } cu_squares;
 
-/* X(kernel, body, argument type, whether there is a form for CU_LANES elements at a time). */
-#define CU_KERNELS(X)                                                                              \
+/* X(kernel, body, argument type, whether there is a form for 16 bytes at a time).  First those with
+ * bodies (args, i, lanes, type), then those in f32 only: (args, i, lanes). */
+#define CU_TYPED_KERNELS(X)                                                                        \
   X(map_forward, cu_map_forward, cu_map, 1)                                                        \
   X(map_backward, cu_map_backward, cu_map, 1)                                                      \
   X(dropout, cu_dropout_body, cu_dropout, 1)                                                       \
   X(norm_statistics, cu_norm_statistics, cu_norm, 1)                                               \
-  X(norm_settle, cu_norm_settle, cu_norm, 0)                                                       \
   X(norm_apply, cu_norm_apply, cu_norm, 1)                                                         \
   X(norm_diffs, cu_norm_diffs, cu_norm, 1)                                                         \
-  X(norm_gradients, cu_norm_gradients, cu_norm, 0)                                                 \
   X(norm_data, cu_norm_data, cu_norm, 1)                                                           \
-  X(fold, cu_fold_body, cu_fold, 0)                                                                \
   X(maxpool_forward, cu_maxpool_forward, cu_window, 1)                                             \
   X(maxpool_backward, cu_maxpool_backward, cu_window, 1)                                           \
   X(avgpool_forward, cu_avgpool_forward, cu_window, 1)                                             \
@@ -152,13 +166,18 @@ typedef struct {
   X(place, cu_place_body, cu_place, 1)                                                             \
   X(slice, cu_slice_body, cu_slice, 1)                                                             \
   X(permute, cu_permute_body, cu_permute, 0)                                                       \
+  X(convert, cu_convert_body, cu_convert, 1)                                                       \
+  X(conv_forward, cu_conv_forward, cu_conv, 0)                                                     \
+  X(conv_data, cu_conv_data, cu_conv, 0)                                                           \
+  X(conv_weight, cu_conv_weight, cu_conv, 0)
+#define CU_KERNELS(X)                                                                              \
+  X(norm_settle, cu_norm_settle, cu_norm, 0)                                                       \
+  X(norm_gradients, cu_norm_gradients, cu_norm, 0)                                                 \
+  X(fold, cu_fold_body, cu_fold, 0)                                                                \
   X(softmax_forward, cu_softmax_forward, cu_softmax, 0)                                            \
   X(softmax_backward, cu_softmax_backward, cu_softmax, 0)                                          \
   X(loss_forward, cu_loss_forward, cu_loss, 0)                                                     \
   X(loss_backward, cu_loss_backward, cu_loss, 0)                                                   \
-  X(conv_forward, cu_conv_forward, cu_conv, 0)                                                     \
-  X(conv_data, cu_conv_data, cu_conv, 0)                                                           \
-  X(conv_weight, cu_conv_weight, cu_conv, 0)                                                       \
   X(sgd, cu_sgd, pn_flat_update, 1)                                                                \
   X(adam, cu_adam, pn_flat_update, 1)                                                              \
   X(lars, cu_lars, pn_flat_update, 1)                                                              \
@@ -168,7 +187,11 @@ typedef struct {
   X(image_pixels, cu_image_pixels, pn_image_job, 1)
 
 #define CU_NAME(name, body, args, wide) CU_K_##name,
-typedef enum { CU_KERNELS(CU_NAME) CU_KERNEL_COUNT } cu_kernel;
+typedef enum {
+  CU_TYPED_KERNELS(CU_NAME) CU_TYPED_COUNT,
+  CU_K_before_plain = CU_TYPED_COUNT - 1,
+  CU_KERNELS(CU_NAME) CU_KERNEL_COUNT
+} cu_kernel;
 #undef CU_NAME
 
 #endif

@@ -33,16 +33,22 @@ static bool symmetric(const pn_window *w) {
   return w->pad_before[0] == w->pad_after[0] && w->pad_before[1] == w->pad_after[1];
 }
 
-static pn_status find_library(cu_state *s) {
+static pn_status find_library(cu_state *s, pn_dtype type) {
   const cu_backend *b = s->device->backend;
   const pn_op_desc *op = &s->op[0];
   pn_status st = PN_ERR_UNSUPPORTED;
 
   if (op->kind == PN_OP_CONV && b->conv && symmetric(&op->window)) {
-    cu_conv_job job = {.pass = s->pass, .shape = s->args.conv};
+    cu_conv_job job = {.pass = s->pass,
+                       .type = type,
+                       .bias = op->bias,
+                       .relu = s->n_ops > 1,
+                       .shape = s->args.conv};
     st = b->conv(s->device->impl, &job, &s->call);
   } else if (op->kind == PN_OP_DENSE && b->dense) {
     cu_dense_job job = {.pass = s->pass,
+                        .type = type,
+                        .f32_out = s->args.conv.f32_out,
                         .batch = op->in.dim[0],
                         .in = op->weight.dim[1],
                         .out = op->weight.dim[0],
@@ -60,12 +66,28 @@ static void *library_scratch(void *p) {
   return (char *)p + (at - (uintptr_t)p);
 }
 
-static pn_status call(const cu_state *s, void *x, void *w, void *y,
+/* Behind the library's scratch. */
+static void *own_scratch(const cu_state *s, void *const ptr[PN_ROLE_COUNT]) {
+  return (char *)ptr[PN_SCRATCH] + s->sums;
+}
+
+/* bias: parameter or diff. */
+static pn_status call(const cu_state *s, void *x, void *w, void *y, void *bias,
                       void *const ptr[PN_ROLE_COUNT]) {
-  cu_operands o = {.x = x, .w = w, .y = y};
-  o.bias = s->uses & CU_BIT(PN_BIAS) ? ptr[PN_BIAS] : NULL;
+  cu_operands o = {.x = x, .w = w, .y = y, .bias = bias};
   o.scratch = s->uses & CU_BIT(PN_SCRATCH) ? library_scratch(ptr[PN_SCRATCH]) : NULL;
   return s->call.run(s->call.plan, &o);
+}
+
+/* The bias as the library wants it: f32, or rounded into the scratch. */
+static pn_status bias_of(const cu_state *s, void *const ptr[PN_ROLE_COUNT], void **bias) {
+  cu_convert a = {.x = ptr[PN_BIAS]};
+  int64_t n = s->args.conv.o;
+
+  *bias = s->op[0].bias ? ptr[PN_BIAS] : NULL;
+  if (!*bias || !s->call.half_bias) return PN_OK;
+  *bias = a.out = own_scratch(s, ptr);
+  return cu_launch(s, CU_K_convert, cu_wide_rows(s, n), &a, n);
 }
 
 static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
@@ -73,6 +95,7 @@ static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_s
   int64_t n = pn_shape_count(s->op[0].out);
   cu_conv a = s->args.conv;
   cu_map post = {.f = s->n_ops > 1 ? CU_RELU : CU_COPY, .x = ptr[PN_DST], .out = ptr[PN_DST]};
+  void *bias = NULL;
   pn_status st = PN_OK;
   (void)ctx;
 
@@ -84,11 +107,12 @@ static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_s
     a.relu = s->n_ops > 1;
     return cu_launch(s, CU_K_conv_forward, false, &a, n);
   }
-  PN_TRY(call(s, ptr[PN_SRC], ptr[PN_WEIGHT], ptr[PN_DST], ptr));
+  PN_TRY(bias_of(s, ptr, &bias));
+  PN_TRY(call(s, ptr[PN_SRC], ptr[PN_WEIGHT], ptr[PN_DST], bias, ptr));
   if (s->call.complete || (!a.bias && post.f == CU_COPY)) return PN_OK;
   post.bias = a.bias;
   post.channels = a.o;
-  PN_TRY(cu_launch(s, CU_K_map_forward, cu_wide(a.o), &post, n));
+  PN_TRY(cu_launch(s, CU_K_map_forward, cu_wide_rows(s, a.o), &post, n));
 done:
   return st;
 }
@@ -98,7 +122,7 @@ static pn_status data(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step
   cu_conv a = s->args.conv;
   (void)ctx;
 
-  if (s->call.run) return call(s, ptr[PN_DSRC], ptr[PN_WEIGHT], ptr[PN_DDST], ptr);
+  if (s->call.run) return call(s, ptr[PN_DSRC], ptr[PN_WEIGHT], ptr[PN_DDST], NULL, ptr);
   a.d = ptr[PN_DDST];
   a.weight = ptr[PN_WEIGHT];
   a.out = ptr[PN_DSRC];
@@ -111,7 +135,7 @@ static pn_status bias_sums(const cu_state *s, void *const ptr[PN_ROLE_COUNT]) {
 
   a.d = ptr[PN_DDST];
   a.dbeta = ptr[PN_DBIAS];
-  a.partial = (double *)(void *)((char *)ptr[PN_SCRATCH] + s->sums);
+  a.partial = own_scratch(s, ptr);
   PN_TRY(cu_sum_rows(s, CU_K_norm_diffs, &a));
   PN_TRY(cu_launch(s, CU_K_norm_gradients, false, &a, a.channels));
 done:
@@ -128,10 +152,11 @@ static pn_status weight(void *state, void *const ptr[PN_ROLE_COUNT], const pn_st
   a.d = ptr[PN_DDST];
   a.out = ptr[PN_DWEIGHT];
   if (s->call.run)
-    st = call(s, ptr[PN_SRC], ptr[PN_DWEIGHT], ptr[PN_DDST], ptr);
+    st = call(s, ptr[PN_SRC], ptr[PN_DWEIGHT], ptr[PN_DDST], s->op[0].bias ? ptr[PN_DBIAS] : NULL,
+              ptr);
   else
     st = cu_launch(s, CU_K_conv_weight, false, &a, pn_shape_count(s->op[0].weight));
-  return st == PN_OK && s->op[0].bias ? bias_sums(s, ptr) : st;
+  return st == PN_OK && s->op[0].bias && !s->call.complete ? bias_sums(s, ptr) : st;
 }
 
 /* O I of a dense layer of an image is stored as O H W C, like the image. */
@@ -160,6 +185,20 @@ static pn_status answer(pn_device *d, pn_task *t, pn_kernel *out, cu_state **s) 
   }
 }
 
+/* Of the library, aligned; then for a bias in 16 bits, or sums of diffs. */
+static void place_scratch(pn_task *t, cu_state *s) {
+  const pn_op_desc *op = t->op[0];
+
+  s->sums = s->call.scratch_bytes / LIBRARY_ALIGN * LIBRARY_ALIGN;
+  if (s->call.scratch_bytes) s->sums += 2 * LIBRARY_ALIGN;
+  t->scratch_bytes = s->sums;
+  if (t->pass == PN_BACKWARD_WEIGHT && op->bias && !s->call.complete)
+    t->scratch_bytes += cu_sum_bytes(s, cu_rows(&op->out), cu_channels(&op->out));
+  if (t->pass == PN_FORWARD && op->bias && s->call.half_bias)
+    t->scratch_bytes += (size_t)op->weight.dim[0] * sizeof(uint16_t);
+  if (t->scratch_bytes == 0) s->uses = t->uses &= ~CU_BIT(PN_SCRATCH);
+}
+
 pn_status cu_linear_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   cu_state *s = NULL;
   pn_status st;
@@ -168,17 +207,13 @@ pn_status cu_linear_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   split_weight(t);
   if ((st = answer(d, t, out, &s)) != PN_OK) return st;
   s->args.conv = describe(t->op[0]);
-  if ((st = find_library(s)) != PN_OK) {
+  s->args.conv.f32_out = t->pass == PN_FORWARD && t->layout[PN_DST].type == PN_F32;
+  if ((st = find_library(s, t->precision)) != PN_OK) {
     out->destroy(out->state);
     *out = (pn_kernel){.run = NULL};
     return st;
   }
-  s->sums = s->call.scratch_bytes / LIBRARY_ALIGN * LIBRARY_ALIGN;
-  if (s->call.scratch_bytes) s->sums += 2 * LIBRARY_ALIGN;
-  t->scratch_bytes = s->sums;
-  if (t->pass == PN_BACKWARD_WEIGHT && t->op[0]->bias)
-    t->scratch_bytes += cu_sum_bytes(cu_rows(&t->op[0]->out), cu_channels(&t->op[0]->out));
-  if (t->scratch_bytes == 0) s->uses = t->uses &= ~CU_BIT(PN_SCRATCH);
+  place_scratch(t, s);
   snprintf(out->impl, sizeof out->impl, "%s", s->call.run ? s->call.impl : "own:direct");
   return PN_OK;
 }

@@ -17,7 +17,7 @@ static pn_status map_forward(void *state, void *const ptr[PN_ROLE_COUNT], const 
   (void)ctx;
 
   if (s->op[0].kind == PN_OP_ADD) a.z = ptr[PN_SRC1];
-  return cu_launch(s, CU_K_map_forward, cu_wide(n), &a, n);
+  return cu_launch(s, CU_K_map_forward, cu_wide_rows(s, n), &a, n);
 }
 
 static pn_status map_backward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
@@ -32,7 +32,7 @@ static pn_status map_backward(void *state, void *const ptr[PN_ROLE_COUNT], const
               .out = ptr[PN_DSRC]};
   (void)ctx;
 
-  return cu_launch(s, CU_K_map_backward, cu_wide(n), &a, n);
+  return cu_launch(s, CU_K_map_backward, cu_wide_rows(s, n), &a, n);
 }
 
 static pn_status relu_post(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
@@ -45,7 +45,7 @@ static pn_status relu_post(void *state, void *const ptr[PN_ROLE_COUNT], const pn
               .out = ptr[PN_DMID]};
   (void)ctx;
 
-  return cu_launch(s, CU_K_map_backward, cu_wide(n), &a, n);
+  return cu_launch(s, CU_K_map_backward, cu_wide_rows(s, n), &a, n);
 }
 
 pn_status cu_relu_post(pn_device *d, pn_task *t, pn_kernel *out) {
@@ -56,7 +56,7 @@ pn_status cu_relu_post(pn_device *d, pn_task *t, pn_kernel *out) {
 }
 
 /* The mask of pn_dropout_factors: the stream of the sample, the layer and the epoch. */
-static pn_status run_dropout(const cu_state *s, const pn_step_ctx *ctx, const float *x, float *to) {
+static pn_status run_dropout(const cu_state *s, const pn_step_ctx *ctx, const void *x, void *to) {
   const pn_op_desc *op = &s->op[0];
   int64_t n = pn_shape_count(op->in);
   uint32_t channels = cu_channels(&op->in), per_image = (uint32_t)(n / op->in.dim[0]);
@@ -78,7 +78,7 @@ static pn_status run_dropout(const cu_state *s, const pn_step_ctx *ctx, const fl
                    .area = per_image / channels,
                    .rate = op->rate,
                    .keep = 1.0f / (1.0f - op->rate)};
-  return cu_launch(s, CU_K_dropout, cu_wide(per_image), &a, n);
+  return cu_launch(s, CU_K_dropout, cu_wide_rows(s, per_image), &a, n);
 }
 
 static pn_status dropout_forward(void *state, void *const ptr[PN_ROLE_COUNT],
@@ -123,7 +123,7 @@ static pn_status join_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_
 
   for (int k = 0; k <= op->n_more && st == PN_OK; k++) {
     uint32_t n = input_channels(op, k);
-    bool wide = cu_wide(n) && cu_wide(at) && cu_wide(all);
+    bool wide = cu_wide_rows(s, n) && cu_wide_rows(s, at) && cu_wide_rows(s, all);
     cu_slice a = {.channels = n, .from_pitch = n, .to = at, .to_pitch = all};
     if (s->pass == PN_FORWARD) {
       a.x = ptr[k ? PN_SRC1 + k - 1 : PN_SRC];

@@ -38,7 +38,8 @@ static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_s
   a.aux = aux_of(s, ptr);
   if (a.batch) PN_TRY(cu_sum_rows(s, CU_K_norm_statistics, &a));
   PN_TRY(cu_launch(s, CU_K_norm_settle, false, &a, a.channels));
-  PN_TRY(cu_launch(s, CU_K_norm_apply, cu_wide(a.channels), &a, (int64_t)a.rows * a.channels));
+  PN_TRY(
+      cu_launch(s, CU_K_norm_apply, cu_wide_rows(s, a.channels), &a, (int64_t)a.rows * a.channels));
 done:
   return st;
 }
@@ -76,7 +77,8 @@ static pn_status data(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step
   diffs(s, ptr, &a);
   a.gamma = ptr[PN_GAMMA];
   a.out = ptr[PN_DSRC];
-  return cu_launch(s, CU_K_norm_data, cu_wide(a.channels), &a, (int64_t)a.rows * a.channels);
+  return cu_launch(s, CU_K_norm_data, cu_wide_rows(s, a.channels), &a,
+                   (int64_t)a.rows * a.channels);
 }
 
 static pn_status prepare_forward(pn_device *d, pn_task *t, pn_kernel *out, cu_state **s) {
@@ -88,7 +90,7 @@ static pn_status prepare_forward(pn_device *d, pn_task *t, pn_kernel *out, cu_st
   if (t->n_ops == 3) uses |= CU_BIT(PN_SRC1);
   if (t->training) uses |= CU_BIT(PN_AUX);
   if ((st = cu_answer(d, t, uses, forward, out, s)) != PN_OK) return st;
-  (*s)->sums = cu_sum_bytes(cu_rows(&t->op[0]->in), cu_channels(&t->op[0]->in));
+  (*s)->sums = cu_sum_bytes(*s, cu_rows(&t->op[0]->in), cu_channels(&t->op[0]->in));
   t->scratch_bytes = (*s)->sums + aux;
   if (t->training) t->aux_bytes = aux;
   return PN_OK;
@@ -120,6 +122,6 @@ pn_status cu_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   s->args.norm = describe(s);
   s->args.norm.relu = relu;
   if (t->pass == PN_BACKWARD_WEIGHT)
-    t->scratch_bytes = cu_sum_bytes(s->args.norm.rows, s->args.norm.channels);
+    t->scratch_bytes = cu_sum_bytes(s, s->args.norm.rows, s->args.norm.channels);
   return PN_OK;
 }

@@ -41,7 +41,7 @@ static pn_status window_run(void *state, void *const ptr[PN_ROLE_COUNT], const p
   a.d = ptr[PN_DDST];
   a.out = ptr[forward ? PN_DST : PN_DSRC];
   a.where = s->uses & CU_BIT(PN_AUX) ? ptr[PN_AUX] : NULL;
-  return cu_launch(s, kernel_of(op->kind, forward), cu_wide(a.c), &a,
+  return cu_launch(s, kernel_of(op->kind, forward), cu_wide_rows(s, a.c), &a,
                    pn_shape_count(forward ? op->out : op->in));
 }
 
@@ -62,7 +62,7 @@ static pn_status place_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn
   a.ow = (uint32_t)to->dim[3];
   a.top = (int32_t)(forward ? pad[0] : -pad[0]);
   a.left = (int32_t)(forward ? pad[1] : -pad[1]);
-  return cu_launch(s, CU_K_place, cu_wide(a.c), &a, pn_shape_count(*to));
+  return cu_launch(s, CU_K_place, cu_wide_rows(s, a.c), &a, pn_shape_count(*to));
 }
 
 pn_status cu_window_prepare(pn_device *d, pn_task *t, pn_kernel *out) {

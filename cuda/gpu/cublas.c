@@ -1,5 +1,5 @@
-/* cublas.c -- dense layers by cuBLASLt, opened when the program runs; bias and ReLU in its
- * epilogue. */
+/* cublas.c -- dense layers by cuBLASLt, opened when the program runs; bias, ReLU and the diff of
+ * the bias in its epilogue. */
 #include "gpu.h"
 
 #include <cublasLt.h>
@@ -41,6 +41,7 @@ struct product {
   cublasLtMatrixLayout_t a, b, d;
   cublasLtMatmulAlgo_t algorithm;
   size_t bytes;
+  bool sums; /* BACKWARD_WEIGHT: the diff of the bias too */
 };
 
 enum { WORKSPACE = 32 << 20 };
@@ -90,23 +91,34 @@ static void product_destroy(void *plan) {
   free(p);
 }
 
+static cudaDataType_t data_type(pn_dtype t) {
+  return t == PN_BF16 ? CUDA_R_16BF : t == PN_FP16 ? CUDA_R_16F : CUDA_R_32F;
+}
+
+/* Of D: gradients of parameters, and logits, are f32. */
+static cudaDataType_t result_type(const cu_dense_job *j) {
+  bool full = j->pass == PN_BACKWARD_WEIGHT || (j->pass == PN_FORWARD && j->f32_out);
+  return full ? CUDA_R_32F : data_type(j->type);
+}
+
 /* Row-major [r][c] is column-major c x r: y^T = W x^T, dx^T = W^T dy^T, dW^T = x^T dy. */
 static pn_status make_layouts(struct product *p) {
   const cu_dense_job *j = &p->job;
   uint64_t batch = (uint64_t)j->batch, in = (uint64_t)j->in, out = (uint64_t)j->out;
+  cudaDataType_t type = data_type(j->type);
   struct cu_blas *b = p->blas;
   bool weight = j->pass == PN_BACKWARD_WEIGHT, forward = j->pass == PN_FORWARD;
   pn_status st;
 
-  PN_TRY(check(b, b->call.layout_create(&p->a, CUDA_R_32F, in, weight ? batch : out, (int64_t)in),
+  PN_TRY(check(b, b->call.layout_create(&p->a, type, in, weight ? batch : out, (int64_t)in),
                "layout of A"));
+  PN_TRY(check(
+      b,
+      b->call.layout_create(&p->b, type, forward ? in : out, batch, (int64_t)(forward ? in : out)),
+      "layout of B"));
   PN_TRY(check(b,
-               b->call.layout_create(&p->b, CUDA_R_32F, forward ? in : out, batch,
-                                     (int64_t)(forward ? in : out)),
-               "layout of B"));
-  PN_TRY(check(b,
-               b->call.layout_create(&p->d, CUDA_R_32F, forward ? out : in, weight ? out : batch,
-                                     (int64_t)(forward ? out : in)),
+               b->call.layout_create(&p->d, result_type(j), forward ? out : in,
+                                     weight ? out : batch, (int64_t)(forward ? out : in)),
                "layout of D"));
 done:
   return st;
@@ -117,24 +129,44 @@ static pn_status set(struct product *p, cublasLtMatmulDescAttributes_t what, con
   return check(p->blas, p->blas->call.desc_set(p->desc, what, value, bytes), "attribute");
 }
 
+static cublasLtEpilogue_t epilogue_of(const struct product *p) {
+  const cu_dense_job *j = &p->job;
+
+  if (p->sums) return CUBLASLT_EPILOGUE_BGRADB; /* over the columns of dy */
+  if (j->pass != PN_FORWARD) return CUBLASLT_EPILOGUE_DEFAULT;
+  if (j->bias) return j->relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+  return j->relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
+/* The search wants to see a pointer; the true one is set in each run. */
+static pn_status set_epilogue(struct product *p) {
+  cublasLtEpilogue_t epilogue = epilogue_of(p);
+  int32_t type = (int32_t)result_type(&p->job);
+  const void *somewhere = (const void *)(uintptr_t)(1 << 20);
+  pn_status st;
+
+  PN_TRY(set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
+  if (!p->sums && !(p->job.pass == PN_FORWARD && p->job.bias)) return PN_OK;
+  PN_TRY(set(p, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type));
+  PN_TRY(set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &somewhere, sizeof somewhere));
+done:
+  return st;
+}
+
 static pn_status make_desc(struct product *p) {
   const cu_dense_job *j = &p->job;
   struct cu_blas *b = p->blas;
   bool forward = j->pass == PN_FORWARD;
   cublasOperation_t a = forward ? CUBLAS_OP_T : CUBLAS_OP_N;
   cublasOperation_t c = j->pass == PN_BACKWARD_WEIGHT ? CUBLAS_OP_T : CUBLAS_OP_N;
-  cublasLtEpilogue_t epilogue = !forward             ? CUBLASLT_EPILOGUE_DEFAULT
-                                : j->bias && j->relu ? CUBLASLT_EPILOGUE_RELU_BIAS
-                                : j->bias            ? CUBLASLT_EPILOGUE_BIAS
-                                : j->relu            ? CUBLASLT_EPILOGUE_RELU
-                                                     : CUBLASLT_EPILOGUE_DEFAULT;
-  cublasComputeType_t compute = b->gpu->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  bool fast = b->gpu->tf32 && j->type == PN_F32;
+  cublasComputeType_t compute = fast ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
   pn_status st;
 
   PN_TRY(check(b, b->call.desc_create(&p->desc, compute, CUDA_R_32F), "product"));
   PN_TRY(set(p, CUBLASLT_MATMUL_DESC_TRANSA, &a, sizeof a));
   PN_TRY(set(p, CUBLASLT_MATMUL_DESC_TRANSB, &c, sizeof c));
-  PN_TRY(set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue));
+  PN_TRY(set_epilogue(p));
 done:
   return st;
 }
@@ -196,7 +228,7 @@ static pn_status product_run(void *plan, const cu_operands *o) {
     c = o->y;
     d = o->w;
   }
-  if (p->job.pass == PN_FORWARD && p->job.bias)
+  if (p->sums || (p->job.pass == PN_FORWARD && p->job.bias))
     PN_TRY(set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &o->bias, sizeof o->bias));
   PN_TRY(check(b,
                b->call.multiply(b->handle, p->desc, &one, a, p->a, c, p->b, &zero, d, p->d, d, p->d,
@@ -215,15 +247,26 @@ pn_status cu_blas_dense(void *impl, const cu_dense_job *job, cu_call *out) {
   if (!p) return PN_FAIL(PN_ERR_NOMEM, "cuBLASLt: product");
   p->blas = g->blas;
   p->job = *job;
+  p->sums = job->pass == PN_BACKWARD_WEIGHT && job->bias;
   PN_TRY(make_layouts(p));
   PN_TRY(make_desc(p));
-  PN_TRY(choose(p));
+  st = choose(p);
+  if (st == PN_ERR_UNSUPPORTED && p->sums) { /* the sums by a kernel of our own */
+    p->sums = false;
+    PN_TRY(set_epilogue(p));
+    st = choose(p);
+  }
+  PN_TRY(st);
   *out = (cu_call){.run = product_run,
                    .destroy = product_destroy,
                    .plan = p,
                    .scratch_bytes = p->bytes,
-                   .complete = true};
-  snprintf(out->impl, sizeof out->impl, "cublasLt%s", g->tf32 ? ":tf32" : "");
+                   .complete = job->pass == PN_FORWARD || p->sums,
+                   .half_bias = result_type(job) != CUDA_R_32F};
+  snprintf(out->impl, sizeof out->impl, "cublasLt%s",
+           job->type != PN_F32 ? ":tensor"
+           : g->tf32           ? ":tf32"
+                               : "");
   p = NULL;
 done:
   product_destroy(p);

@@ -218,6 +218,10 @@ pn_status cu_dnn_conv(void *impl, const cu_conv_job *job, cu_call *out) {
   pn_status st = PN_OK;
 
   *out = (cu_call){.run = NULL};
+  if (job->type != PN_F32) {
+    free(c);
+    return PN_ERR_UNSUPPORTED;
+  }
   if (!c) return PN_FAIL(PN_ERR_NOMEM, "cuDNN: convolution");
   c->dnn = g->dnn;
   c->pass = job->pass;

@@ -197,12 +197,12 @@ static pn_status gpu_download(void *impl, void *host, const void *far, size_t by
   return copy(impl, host, far, bytes, cudaMemcpyDeviceToHost);
 }
 
-static pn_status gpu_launch(void *impl, cu_kernel k, bool wide, const void *args, uint32_t n) {
+static pn_status gpu_launch(void *impl, cu_kernel k, int form, const void *args, uint32_t n) {
   static const char *const name[CU_KERNEL_COUNT] = {
 #define NAME(kernel, body, type, has_wide) #kernel,
-      CU_KERNELS(NAME)};
+      CU_TYPED_KERNELS(NAME) CU_KERNELS(NAME)};
   cu_gpu_state *g = impl;
-  return cu_check(cu_start(k, wide, args, n, g->stream), name[k]);
+  return cu_check(cu_start(k, form, args, n, g->stream), name[k]);
 }
 
 static pn_status gpu_capture_begin(void *impl) {

@@ -5,7 +5,6 @@
 #include "../kernels.h"
 
 #include <cuda_runtime_api.h>
-#include <stdbool.h>
 
 enum { CU_BLOCK = 256 }; /* threads of a block */
 
@@ -14,6 +13,6 @@ extern "C"
 #endif
     /* Queue n threads; args: the kernel's struct.  1 <= n <= INT32_MAX. */
     cudaError_t
-    cu_start(cu_kernel k, bool wide, const void *args, uint32_t n, cudaStream_t s);
+    cu_start(cu_kernel k, int form, const void *args, uint32_t n, cudaStream_t s);
 
 #endif

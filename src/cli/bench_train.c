@@ -62,6 +62,8 @@ static pn_status measure(pn_cli *x, pn_info_model *m, struct figures *f) {
   pn_recipe_setup(x->opt, &cfg);
   s.strategy = strategy;
   s.lr = cfg.optim.lr;
+  if (strcmp(pn_options_text(x->opt, "train.precision"), "fp16") == 0)
+    s.loss_scale = pn_options_float(x->opt, "train.loss_scale");
   s.bucket_bytes = (int64_t)(pn_options_float(x->opt, "train.bucket_mb") * (1 << 20));
   PN_TRY(pn_comm_data(x->comm, pn_options_text(x->opt, "train.comm"), &s.data));
   PN_TRY(pn_agree(x->comm, pn_optim_create(&cfg.optim, &s.optim)));

@@ -15,7 +15,8 @@ static const struct bench {
      "run.watchdog_s "},
     {"train", pn_bench_train,
      "model. optim. data.path train.batch train.batch_rule train.device train.threads "
-     "train.precision train.strategy train.bucket_mb train.reshard train.comm bench.steps "
+     "train.precision train.loss_scale train.strategy train.bucket_mb train.reshard train.comm "
+     "bench.steps "
      "run.watchdog_s "}};
 enum { N_BENCHES = sizeof benches / sizeof *benches };
 

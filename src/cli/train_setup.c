@@ -91,6 +91,8 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   copy(cfg->comm, sizeof cfg->comm, pn_options_text(o, "train.comm"));
   copy(cfg->precision, sizeof cfg->precision, pn_options_text(o, "train.precision"));
   cfg->precision_fallback = pn_options_bool(o, "train.precision_fallback");
+  cfg->loss_scale = pn_options_float(o, "train.loss_scale");
+  cfg->loss_scale_steps = pn_options_int(o, "train.loss_scale_steps");
   cfg->epochs = pn_options_int(o, "train.epochs");
   cfg->steps = pn_options_int(o, "train.steps");
   cfg->batch = pn_options_int(o, "train.batch");

@@ -2,6 +2,9 @@
  * tensors.  Every rule of specs/formats.md 1 that a reader should check is checked. */
 #include "interop/tensor_file_internal.h"
 
+#include "base/bf16.h"
+#include "base/fp16.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -33,29 +36,16 @@ ELEMENT(i64, int64_t)
 ELEMENT(f32, float)
 ELEMENT(f64, double)
 
-static float of_bits(uint32_t bits) {
-  float x;
-  memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
 static float element_bf16(const unsigned char *data, size_t i) {
-  uint16_t h;
+  pn_bf16 h;
   memcpy(&h, data + 2 * i, sizeof h);
-  return of_bits((uint32_t)h << 16);
+  return pn_bf16_to_f32(h);
 }
 
 static float element_f16(const unsigned char *data, size_t i) {
-  uint16_t h;
-  uint32_t sign, exponent, fraction;
-
+  pn_fp16 h;
   memcpy(&h, data + 2 * i, sizeof h);
-  sign = (uint32_t)(h & 0x8000) << 16;
-  exponent = (h >> 10) & 31;
-  fraction = h & 0x3ff;
-  if (exponent == 31) return of_bits(sign | 0x7f800000u | fraction << 13);
-  if (exponent > 0) return of_bits(sign | (exponent + 112) << 23 | fraction << 13);
-  return (sign ? -1.0f : 1.0f) * (float)fraction * 0x1p-24f; /* zero and subnormal */
+  return pn_fp16_to_f32(h);
 }
 
 static const struct dtype {

@@ -29,7 +29,7 @@ typedef struct {
   pn_device *device;          /* borrowed */
   int64_t batch;              /* images, >= 1 */
   bool training;              /* backward too; dropout active */
-  pn_dtype precision;         /* of activations and weights as used: PN_F32 or PN_BF16 */
+  pn_dtype precision;         /* of activations and weights as used: PN_F32, PN_BF16, PN_FP16 */
   const pn_param_map *params; /* NULL: choose the layouts (see pn_plan_param_map) */
 } pn_plan_spec;
 

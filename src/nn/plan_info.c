@@ -2,6 +2,7 @@
 #include "nn/plan_internal.h"
 
 #include "base/bf16.h"
+#include "base/fp16.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -35,10 +36,11 @@ static void layout_text(const pn_step *s, char *out, size_t out_bytes) {
 
   pn_layout from = first_layout(s, s->backward ? in_bwd : in_fwd);
   pn_layout to = first_layout(s, s->backward ? out_bwd : out_fwd);
-  bool convert = from.type != to.type, half = to.type == PN_BF16;
+  bool convert = from.type != to.type, half = to.type != PN_F32;
 
-  snprintf(out, out_bytes, "%s%s -> %s%s", from.tag, convert && !half ? " bf16" : "", to.tag,
-           half ? " bf16" : "");
+  snprintf(out, out_bytes, "%s%s%s -> %s%s%s", from.tag, convert && !half ? " " : "",
+           convert && !half ? pn_dtype_name(from.type) : "", to.tag, half ? " " : "",
+           half ? pn_dtype_name(to.type) : "");
 }
 
 void pn_plan_step_info(const pn_plan *p, int i, pn_step_info *out) {
@@ -69,11 +71,12 @@ static bool all_finite(const float *x, size_t count) {
 }
 
 static bool operand_finite(const void *x, size_t bytes, pn_dtype type) {
-  const pn_bf16 *half = x;
+  const uint16_t *half = x;
 
-  if (type != PN_BF16) return all_finite(x, bytes / sizeof(float));
+  if (type == PN_F32) return all_finite(x, bytes / sizeof(float));
   for (size_t i = 0; i < bytes / sizeof *half; i++)
-    if (!isfinite(pn_bf16_to_f32(half[i]))) return false;
+    if (!isfinite(type == PN_BF16 ? pn_bf16_to_f32(half[i]) : pn_fp16_to_f32(half[i])))
+      return false;
   return true;
 }
 

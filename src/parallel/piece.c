@@ -169,7 +169,7 @@ void pn_pieces_update(pn_strategy *s, int64_t lo, int64_t hi, int64_t t, double 
 }
 
 bool pn_pieces_need_all(const pn_strategy *s) {
-  return s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim);
+  return s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim) || s->spec.loss_scaling;
 }
 
 /* The order of the pieces and of the ranks does not matter. */
@@ -221,9 +221,14 @@ static pn_status sum_squares(pn_strategy *s, double grad_scale, bool decay) {
   return pn_allreduce(s->spec.data, "norms of the tensors", sum, 2 * map->n, PN_F64, PN_SUM);
 }
 
+/* Takes the scale of the loss off the gradients. */
+static double unscale(const pn_strategy *s) {
+  return s->spec.loss_scaling ? s->grad_scale : 1;
+}
+
 static pn_status find_norm(pn_strategy *s, double *norm) {
   double sum = 0;
-  pn_status st = sum_squares(s, 1, false);
+  pn_status st = sum_squares(s, unscale(s), false);
 
   for (int i = 0; i < s->spec.map->n; i++)
     if (!group_of(s, i).frozen) sum += s->own.squares[i].grad;
@@ -258,12 +263,15 @@ done:
 }
 
 pn_status pn_pieces_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  bool scaling = s->spec.loss_scaling;
   double norm = 0, clip;
   pn_status st = PN_OK;
 
-  if (grad_norm || s->spec.clip_norm > 0) PN_TRY(find_norm(s, &norm));
+  if (grad_norm || s->spec.clip_norm > 0 || scaling) PN_TRY(find_norm(s, &norm));
   if (grad_norm) *grad_norm = norm;
-  clip = clip_factor(s, norm);
+  s->overflow = scaling && !isfinite(norm);
+  if (s->overflow) return PN_OK;
+  clip = clip_factor(s, norm) * unscale(s);
   if (pn_optim_wants_norms(s->spec.optim)) PN_TRY(sum_squares(s, clip, true));
   for (int k = 0; k < s->own.n; k++) PN_TRY(update_scaled(s, &s->own.piece[k], clip, t, lr));
 done:

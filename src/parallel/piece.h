@@ -20,10 +20,12 @@ pn_status pn_pieces_init(pn_strategy *s);
 void pn_pieces_update(pn_strategy *s, int64_t lo, int64_t hi, int64_t t, double lr);
 /* In the pieces that are `shared` the sums take the place of the rank's gradients. */
 void pn_pieces_sum(pn_strategy *s);
-/* Clipping and LARS look at norms first: all gradients must be there before the first update. */
+/* Clipping, LARS and the scale of the loss look at norms first: all gradients must be there before
+ * the first update. */
 bool pn_pieces_need_all(const pn_strategy *s);
 /* Optimizer step of everything.  *grad_norm (may be NULL): Euclidean norm of the gradients of what
- * is not frozen, before clipping, over all ranks.  Collective where the pieces are cut. */
+ * is not frozen, before clipping, over all ranks.  With spec.loss_scaling nothing is updated where
+ * it is not finite (s->overflow).  Collective where the pieces are cut. */
 pn_status pn_pieces_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm);
 
 /* Every trainable tensor's part in the pieces, of one kind. */

@@ -42,6 +42,7 @@ typedef struct {
   int micro_batches;      /* most backward passes of a step, see pn_strategy_keep_grads; 0 = 1 */
   bool keep_whole;        /* fsdp: a unit's parameters stay from its forward to its backward */
   double ema;             /* decay of the average of the weights; 0 = none is kept */
+  bool loss_scaling;      /* gradients may be multiplied and not finite: see grad_scale, overflow */
   int leaves; /* exact sums (exact.h): the most parts that a step of all ranks has; 0: ordinary */
 } pn_strategy_spec;
 
@@ -101,8 +102,12 @@ struct pn_strategy {
   float *carry; /* gradients of the step's backward passes so far; owned */
   bool carrying;
   struct pn_exact *exact; /* NULL: ordinary sums; owned */
-  float *ema;  /* average of params: map->total elements, or slices of the trainable ones; NULL:
-                * none; owned */
+  float *ema; /* average of params: map->total elements, or slices of the trainable ones; NULL:
+               * none; owned */
+  /* With spec.loss_scaling: what undoes the scale, set by the caller before an update; after it:
+   * the gradients were not finite and nothing was updated, the same on all ranks. */
+  double grad_scale;
+  bool overflow;
   int64_t fed; /* backward passes with images of this rank since pn_strategy_sync_buffers */
   double comm_total_s, comm_exposed_s; /* since the caller set them to 0: time in flight; time of it
                                         * that the rank spent waiting or moving data instead of

@@ -24,6 +24,7 @@ static pn_status make_strategy(pn_train_bench *b) {
                            .bucket_bytes = s->bucket_bytes,
                            .seed = 1,
                            .keep_whole = s->keep_whole,
+                           .loss_scaling = s->loss_scale > 0,
                            .micro_batches = 1};
   return pn_strategy_create(s->strategy, &spec, &b->strategy);
 }
@@ -37,7 +38,9 @@ static pn_status allocate(pn_train_bench *b) {
   PN_TRY(st);
   PN_TRY(pn_phases_create(s->steps, &b->phases));
   PN_TRY(pn_bench_batch_make(s->graph, s->batch, &b->batch));
-  for (int64_t i = 0; i < s->batch; i++) b->batch.scale[i] /= (float)pn_comm_size(s->world);
+  for (int64_t i = 0; i < s->batch; i++)
+    b->batch.scale[i] *=
+        (float)((s->loss_scale > 0 ? s->loss_scale : 1) / (double)pn_comm_size(s->world));
 done:
   return st;
 }
@@ -51,7 +54,9 @@ pn_status pn_train_bench_create(const pn_train_bench_spec *s, pn_train_bench **o
   if (b) st = allocate(b);
   PN_TRY(pn_agree(s->world, st));
   PN_TRY(make_strategy(b));
+  b->strategy->grad_scale = s->loss_scale > 0 ? 1 / s->loss_scale : 1;
   pn_plan_bind(s->plan, b->strategy->params, b->strategy->grads);
+  pn_plan_bind_far(s->plan, b->strategy->far_params, b->strategy->far_grads);
   *out = b;
   b = NULL;
 done:

@@ -22,6 +22,7 @@ typedef struct {
   bool keep_whole;
   int64_t steps; /* that are timed, after warm-up */
   double lr;
+  double loss_scale; /* fp16: of the loss; 0: none */
 } pn_train_bench_spec;
 
 typedef struct pn_train_bench pn_train_bench;

@@ -12,6 +12,7 @@ static const struct {
     [PN_I64] = {"i64", sizeof(int64_t)},
     [PN_F32] = {"f32", sizeof(float)},
     [PN_BF16] = {"bf16", sizeof(uint16_t)},
+    [PN_FP16] = {"fp16", sizeof(uint16_t)},
     [PN_F64] = {"f64", sizeof(double)},
 };
 

@@ -6,6 +6,7 @@
 #include "tensor/layout.h"
 
 #include "base/bf16.h"
+#include "base/fp16.h"
 
 #include <string.h>
 
@@ -163,9 +164,10 @@ static void pack_row(const float *from, int64_t stride, int64_t valid, int64_t e
   for (int64_t i = valid; i < extent; i++) to[i] = 0;
 }
 
-static void pack_row_bf16(const float *from, int64_t stride, int64_t valid, int64_t extent,
-                          pn_bf16 *to) {
-  for (int64_t i = 0; i < valid; i++) to[i] = pn_bf16_of(from[i * stride]);
+static void pack_row_half(pn_dtype type, const float *from, int64_t stride, int64_t valid,
+                          int64_t extent, uint16_t *to) {
+  for (int64_t i = 0; i < valid; i++)
+    to[i] = type == PN_BF16 ? pn_bf16_of(from[i * stride]) : pn_fp16_of(from[i * stride]);
   for (int64_t i = valid; i < extent; i++) to[i] = 0;
 }
 
@@ -174,6 +176,9 @@ static void unpack_row(const pn_layout *l, const void *stored, int64_t at, int64
   if (l->type == PN_BF16)
     for (int64_t i = 0; i < valid; i++)
       to[i * stride] = pn_bf16_to_f32(((const pn_bf16 *)stored)[at + i]);
+  else if (l->type == PN_FP16)
+    for (int64_t i = 0; i < valid; i++)
+      to[i * stride] = pn_fp16_to_f32(((const pn_fp16 *)stored)[at + i]);
   else
     for (int64_t i = 0; i < valid; i++) to[i * stride] = ((const float *)stored)[at + i];
 }
@@ -193,10 +198,11 @@ static pn_status walk(const pn_layout *l, float *logical, void *stored, bool pac
     row_offsets(l, inner, at, &first, &stride, &valid);
     if (!pack)
       unpack_row(l, stored, row, valid, logical + first, stride);
-    else if (l->type == PN_BF16)
-      pack_row_bf16(logical + first, stride, valid, inner->extent, (pn_bf16 *)stored + row);
-    else
+    else if (l->type == PN_F32)
       pack_row(logical + first, stride, valid, inner->extent, (float *)stored + row);
+    else
+      pack_row_half(l->type, logical + first, stride, valid, inner->extent,
+                    (uint16_t *)stored + row);
     row += inner->extent;
   } while (next_row(&a, digit, at));
   return PN_OK;

@@ -1,4 +1,4 @@
-/* layout.h -- how a logical tensor lies in memory, f32 or bf16.
+/* layout.h -- how a logical tensor lies in memory, f32, bf16 or fp16.
  *
  * A layout is a logical shape plus a tag in oneDNN's notation, one letter per dimension (a =
  * first): "abcd" is plain row-major NCHW, "acdb" is NHWC, "aBcd16b" is NCHW with channels in blocks
@@ -18,7 +18,7 @@ enum { PN_TAG_BYTES = 32 };
 typedef struct {
   pn_shape shape; /* logical */
   char tag[PN_TAG_BYTES];
-  pn_dtype type; /* PN_F32 or PN_BF16 */
+  pn_dtype type; /* PN_F32, PN_BF16 or PN_FP16 */
 } pn_layout;
 
 pn_layout pn_layout_plain(pn_shape s); /* "a", "ab", "abc" or "abcd" */
@@ -32,8 +32,8 @@ pn_status pn_layout_count(const pn_layout *l, int64_t *count);
 pn_status pn_layout_bytes(const pn_layout *l, size_t *bytes);
 
 /* Copy between plain row-major f32 `logical` (pn_shape_count elements) and `stored`
- * (pn_layout_bytes).  pack rounds where the layout is bf16, and writes zeros into the padding. Slow
- * path: start-up, checkpoints, hashes. */
+ * (pn_layout_bytes).  pack rounds where the layout is not f32, and writes zeros into the padding.
+ * Slow path: start-up, checkpoints, hashes. */
 pn_status pn_layout_pack(const pn_layout *l, const float *logical, void *stored);
 pn_status pn_layout_unpack(const pn_layout *l, const void *stored, float *logical);
 

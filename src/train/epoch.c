@@ -38,7 +38,8 @@ static void append_rows(pn_run *r, int64_t epoch, int64_t n) {
                          .epoch = epoch,
                          .images = pn_batches_share(&r->batches, in_epoch + k).global,
                          .loss = r->loss[k],
-                         .lr = r->rate[k]};
+                         .lr = r->rate[k],
+                         .loss_scale = r->loss_scale[k]};
     for (int c = 0; c < PN_COL_COUNT; c++) {
       row->seconds[c] = r->columns[k * PN_COL_COUNT + c];
       r->part.phase[c] += row->seconds[c];

@@ -6,10 +6,17 @@
 #include <string.h>
 
 pn_status pn_precision_parse(const char *name, pn_dtype *out) {
-  *out = strcmp(name, "bf16") == 0 ? PN_BF16 : PN_F32;
-  if (!*name || strcmp(name, pn_dtype_name(*out)) == 0) return PN_OK;
-  return PN_FAIL(PN_ERR_UNSUPPORTED, "train.precision=%s: this version computes in f32 and bf16",
-                 name);
+  static const pn_dtype types[] = {PN_F32, PN_BF16, PN_FP16};
+
+  *out = PN_F32;
+  if (!*name) return PN_OK;
+  for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+    if (strcmp(name, pn_dtype_name(types[i])) == 0) {
+      *out = types[i];
+      return PN_OK;
+    }
+  return PN_FAIL(PN_ERR_UNSUPPORTED,
+                 "train.precision=%s: this version computes in f32, bf16 and fp16", name);
 }
 
 pn_status pn_precision_of(const pn_device *d, const char *name, pn_dtype *out) {

@@ -5,7 +5,7 @@
 #include "comm/comm.h"
 #include "device/device.h"
 
-/* "f32" (also "") or "bf16".  Errors: UNSUPPORTED (another name). */
+/* "f32" (also ""), "bf16" or "fp16".  Errors: UNSUPPORTED (another name). */
 pn_status pn_precision_parse(const char *name, pn_dtype *out);
 /* The same and checked against the device.  Errors: UNSUPPORTED with the ways out. Not collective.
  */

@@ -76,18 +76,20 @@ static const char epoch_columns[] =
 static const char step_columns[] =
     "step,epoch,images,loss,data_ms,forward_ms,backward_ms,comm_exposed_ms,"
     "comm_hidden_ms,comm_late_ms,update_ms,step_ms,lr";
+static const char scaling_columns[] = ",loss_scale,skipped";
 /* In the order of pn_gpu_figure. */
 static const char gpu_columns[] =
     ",gpu_utilization_percent,gpu_memory_bytes,gpu_power_w,gpu_clock_mhz,gpu_energy_j";
 
 static pn_status open_files(pn_record *r, const pn_record_spec *spec) {
   char epochs[sizeof epoch_columns + sizeof gpu_columns];
-  char steps[sizeof step_columns + sizeof gpu_columns];
+  char steps[sizeof step_columns + sizeof scaling_columns + sizeof gpu_columns];
   pn_status st = PN_OK;
 
   if (!spec->resume) PN_TRY(check_free(r->folder));
   snprintf(epochs, sizeof epochs, "%s%s", epoch_columns, spec->gpu ? gpu_columns : "");
-  snprintf(steps, sizeof steps, "%s%s", step_columns, spec->gpu ? gpu_columns : "");
+  snprintf(steps, sizeof steps, "%s%s%s", step_columns, spec->scaling ? scaling_columns : "",
+           spec->gpu ? gpu_columns : "");
   PN_TRY(pn_make_dirs(r->folder));
   PN_TRY(
       open_csv(r->folder, "epochs.csv", epochs, spec->step > 0 ? spec->epoch : 0, &r->epochs_csv));
@@ -114,7 +116,7 @@ static pn_status take_epochs(pn_record *r, const pn_record_spec *spec) {
 pn_status pn_record_open(const pn_record_spec *spec, pn_record *out) {
   pn_status st = PN_OK;
 
-  *out = (pn_record){.data = spec->data, .gpu = spec->gpu};
+  *out = (pn_record){.data = spec->data, .gpu = spec->gpu, .scaling = spec->scaling};
   PN_TRY(take_epochs(out, spec));
   if (!spec->folder) return PN_OK;
   if ((size_t)snprintf(out->folder, sizeof out->folder, "%s", spec->folder) >= sizeof out->folder)
@@ -153,6 +155,12 @@ static void gpu_cells(const pn_record *r, FILE *f, const double gpu[PN_GPU_FIGUR
   fputc('\n', f);
 }
 
+static void scaling_cells(pn_record *r, const pn_step_row *s) {
+  bool skipped = s->loss_scale < 0;
+  fprintf(r->steps_csv, ",%.9g,%d", fabs(s->loss_scale), skipped);
+  pn_events_scalar(r->events, "loss_scale", s->step, fabs(s->loss_scale));
+}
+
 pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n) {
   pn_status st;
 
@@ -163,6 +171,7 @@ pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n) {
             (long long)s->images, s->loss);
     for (int c = 0; c < PN_COL_COUNT; c++) fprintf(r->steps_csv, ",%.6g", 1e3 * s->seconds[c]);
     fprintf(r->steps_csv, ",%.9g", s->lr);
+    if (r->scaling) scaling_cells(r, s);
     gpu_cells(r, r->steps_csv, s->gpu);
     pn_events_scalar(r->events, "loss/step", s->step, s->loss);
     pn_events_scalar(r->events, "lr", s->step, s->lr);

@@ -3,6 +3,7 @@
 #ifndef PN_TRAIN_RECORD_H
 #define PN_TRAIN_RECORD_H
 
+#include "optim/loss_scale.h"
 #include "parallel/bucket_choice.h"
 #include "prof/nvml.h"
 #include "train/events.h"
@@ -26,6 +27,7 @@ typedef enum {
 typedef struct {
   int64_t step, epoch, images; /* step and epoch count from 1; images over all ranks */
   double loss, lr;             /* loss: mean over the step's images */
+  double loss_scale;           /* negative: skipped; written where the record has scaling */
   double seconds[PN_COL_COUNT];
   double gpu[PN_GPU_FIGURES]; /* written where the record has GPUs */
 } pn_step_row;
@@ -46,12 +48,13 @@ typedef struct {
   pn_events *events;            /* owned; NULL where nothing is written */
   const pn_dataset *data;       /* borrowed: names of the classes */
   bool gpu;                     /* GPUs are used, and watched: five more columns */
+  bool scaling;                 /* fp16: two more columns in steps.csv */
 } pn_record;
 
 typedef struct {
   const char *folder; /* NULL on ranks that do not write; borrowed, like the others */
   const pn_dataset *data;
-  bool gpu;
+  bool gpu, scaling;
   bool resume;         /* the folder may hold a run: go on after `step` and `epoch` */
   int64_t step, epoch; /* 0: from the beginning */
   json_t *epochs;      /* rows of the epochs so far; NULL: none */
@@ -75,6 +78,7 @@ typedef struct {
   int64_t best_step, best_epoch; /* -1: none */
   double best_value;
   bool restored, stopped_early;
+  pn_loss_scale scaling; /* at the end; scale 0: none */
 } pn_run_facts;
 /* Makes result->record and, where a folder is open, run.json. */
 pn_status pn_record_finish(pn_record *r, const pn_run_facts *facts, pn_train_result *result);

@@ -3,6 +3,7 @@
 #define PN_TRAIN_RUN_H
 
 #include "base/clock.h"
+#include "optim/loss_scale.h"
 #include "parallel/strategy.h"
 #include "prof/phases.h"
 #include "train/checkpoint.h"
@@ -26,9 +27,11 @@ typedef struct {
   pn_optim *optim;
   pn_group *groups; /* [parameters] */
   pn_schedule schedule;
-  double base_lr, lr; /* scaled optim.lr; that of the last step */
-  uint8_t *label;     /* [images of the split]; NULL without train.balance */
-  float *weight;      /* the same, in the mean loss; NULL: all 1 */
+  pn_loss_scale scaling; /* fp16 */
+  float *scaled;         /* fp16: sample_scale times the scale of the loss; [largest part] */
+  double base_lr, lr;    /* scaled optim.lr; that of the last step */
+  uint8_t *label;        /* [images of the split]; NULL without train.balance */
+  float *weight;         /* the same, in the mean loss; NULL: all 1 */
   pn_plan_set plans;
   pn_strategy *strategy;
   pn_evaluator *eval; /* NULL without validation */
@@ -62,6 +65,7 @@ typedef struct {
   double *loss;        /* this rank's part of the step's mean loss */
   double *leaf_loss;   /* [steps][batches.leaves]: the same of each leaf; 0 for those of others */
   double *rate;        /* learning rate */
+  double *loss_scale;  /* fp16: negative where the step was skipped */
   pn_gpu_columns *gpu; /* NULL: no GPU is used, or watched; owned */
   int64_t bad_step;    /* first step with a loss that is not finite, INT64_MAX: none */
   char bad_where[PN_WHERE_BYTES];

@@ -118,6 +118,7 @@ static pn_status make_strategy(pn_run *r) {
                            .micro_batches = (int)r->batches.parts,
                            .keep_whole = !r->cfg->reshard,
                            .ema = r->cfg->ema,
+                           .loss_scaling = r->precision == PN_FP16,
                            .leaves = r->batches.leaves};
   return pn_strategy_create(r->cfg->strategy, &spec, &r->strategy);
 }
@@ -130,9 +131,12 @@ static pn_status make_buffers(pn_run *r) {
   r->late = calloc(steps, sizeof *r->late);
   r->loss = calloc(steps, sizeof *r->loss);
   r->rate = calloc(steps, sizeof *r->rate);
+  r->loss_scale = calloc(steps, sizeof *r->loss_scale);
+  r->scaled = calloc((size_t)pn_batches_largest(&r->batches) + 1, sizeof *r->scaled);
   r->columns = calloc(steps * PN_COL_COUNT, sizeof *r->columns);
   r->leaf_loss = calloc(steps * (size_t)r->batches.leaves + 1, sizeof *r->leaf_loss);
-  if (!r->leaf_loss || !r->order || !r->hidden || !r->late || !r->loss || !r->rate || !r->columns)
+  if (!r->leaf_loss || !r->order || !r->hidden || !r->late || !r->loss || !r->rate || !r->columns ||
+      !r->loss_scale || !r->scaled)
     return PN_FAIL(PN_ERR_NOMEM, "training of %lld images: out of memory", (long long)r->batches.n);
   return pn_phases_create(r->batches.steps, &r->phases);
 }
@@ -141,6 +145,7 @@ static pn_status open_record(pn_run *r) {
   pn_record_spec spec = {.folder = pn_comm_rank(r->comm) == 0 ? r->cfg->out_path : NULL,
                          .data = r->data,
                          .gpu = r->gpu != NULL,
+                         .scaling = r->scaling.scale > 0,
                          .resume = r->cfg->resume,
                          .step = r->done,
                          .epoch = r->epoch,
@@ -247,6 +252,8 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
   PN_TRY(make_bulk(r));
   pn_comm_overlap(r->bulk, !cfg->blocking);
   PN_TRY(pn_agree(c, setup_engine(r)));
+  if (r->precision == PN_FP16)
+    r->scaling = (pn_loss_scale){.scale = cfg->loss_scale, .interval = cfg->loss_scale_steps};
   PN_TRY(make_strategy(r));
   if (cfg->resume && cfg->out_path) PN_TRY(pn_run_resume(r));
   PN_TRY(watch_gpus(r));
@@ -281,6 +288,8 @@ void pn_run_destroy(pn_run *r) {
   free(r->loss);
   free(r->leaf_loss);
   free(r->rate);
+  free(r->loss_scale);
+  free(r->scaled);
   free(r->columns);
   free(r->rows);
   free(r);

@@ -9,16 +9,43 @@ static json_t *phases_json(const pn_run *r) {
   return all;
 }
 
+/* NULL: none. */
+static json_t *scaling_json(const pn_loss_scale *s) {
+  if (s->scale <= 0 && s->skipped == 0) return NULL;
+  return json_pack("{s:f, s:I, s:I}", "scale", s->scale, "good", (json_int_t)s->good, "skipped",
+                   (json_int_t)s->skipped);
+}
+
+/* A run that was in another precision before starts with the options' scale. */
+static pn_status scaling_parse(pn_run *r, const pn_saved_run *s) {
+  json_t *was = json_object_get(json_object_get(s->manifest, "state"), "loss_scaling");
+  double scale;
+  json_int_t good, skipped;
+  json_error_t e;
+
+  if (!json_is_object(was)) return PN_OK;
+  if (json_unpack_ex(was, &e, 0, "{s:F, s:I, s:I}", "scale", &scale, "good", &good, "skipped",
+                     &skipped) != 0)
+    return PN_FAIL(PN_ERR_FORMAT, "%s/manifest.json: loss_scaling: %s", s->folder, e.text);
+  r->scaling.skipped = skipped; /* in any precision: the optimizer does not count them */
+  if (r->precision != PN_FP16 || scale <= 0) return PN_OK;
+  r->scaling.scale = scale;
+  r->scaling.good = good;
+  return PN_OK;
+}
+
 json_t *pn_run_state_json(const pn_run *r) {
-  return json_pack(
-      "{s:{s:f, s:I, s:o}, s:{s:I, s:I, s:f}, s:{s:f, s:f, s:I, s:I}, s:I, s:f, s:I, s:I, s:O}",
-      "part", "loss_sum", r->part.loss_sum, "images", (json_int_t)r->part.images, "phases",
-      phases_json(r), "best", "step", (json_int_t)r->best.step, "epoch", (json_int_t)r->best.epoch,
-      "value", r->best.value, "plateau", "factor", r->schedule.factor, "best", r->schedule.best,
-      "bad", (json_int_t)r->schedule.bad, "cooling", (json_int_t)r->schedule.cooling, "stale",
-      (json_int_t)r->stale, "seconds", r->seconds_before + pn_now() - r->t_start_s, "global_batch",
-      (json_int_t)r->batches.global, "exact_threads",
-      (json_int_t)(r->batches.leaves > 0 ? r->device->threads : 0), "epochs", r->record.epochs);
+  return json_pack("{s:{s:f, s:I, s:o}, s:{s:I, s:I, s:f}, s:{s:f, s:f, s:I, s:I}, s:I, s:f, s:I, "
+                   "s:I, s:O, s:o?}",
+                   "part", "loss_sum", r->part.loss_sum, "images", (json_int_t)r->part.images,
+                   "phases", phases_json(r), "best", "step", (json_int_t)r->best.step, "epoch",
+                   (json_int_t)r->best.epoch, "value", r->best.value, "plateau", "factor",
+                   r->schedule.factor, "best", r->schedule.best, "bad", (json_int_t)r->schedule.bad,
+                   "cooling", (json_int_t)r->schedule.cooling, "stale", (json_int_t)r->stale,
+                   "seconds", r->seconds_before + pn_now() - r->t_start_s, "global_batch",
+                   (json_int_t)r->batches.global, "exact_threads",
+                   (json_int_t)(r->batches.leaves > 0 ? r->device->threads : 0), "epochs",
+                   r->record.epochs, "loss_scaling", scaling_json(&r->scaling));
 }
 
 pn_status pn_run_state_parse(pn_run *r, const pn_saved_run *s) {
@@ -48,6 +75,7 @@ pn_status pn_run_state_parse(pn_run *r, const pn_saved_run *s) {
         "%s was trained with train.exact=true and train.threads=%lld, this run would use "
         "%d: sums depend on it, give train.threads=%lld",
         s->folder, (long long)threads, r->device->threads, (long long)threads);
+  if (scaling_parse(r, s) != PN_OK) return PN_ERR_FORMAT;
   r->part.images = images;
   for (int c = 0; c < PN_COL_COUNT; c++)
     r->part.phase[c] = json_real_value(json_array_get(phases, (size_t)c));

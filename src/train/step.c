@@ -2,6 +2,8 @@
  * strategy. */
 #include "train/run.h"
 
+#include "base/log.h"
+
 #include <math.h>
 
 /* Of this rank's share of a step. */
@@ -49,6 +51,17 @@ static pn_status keep_before(pn_run *r, int64_t passed) {
   return st;
 }
 
+/* fp16: small diffs would vanish, so the loss is made larger.  Returns what the backward pass
+ * takes.
+ */
+static const float *scale_samples(pn_run *r, const float *scale) {
+  int64_t n = pn_batches_largest(&r->batches);
+
+  if (r->scaling.scale <= 0) return scale;
+  for (int64_t i = 0; i < n; i++) r->scaled[i] = (float)((double)scale[i] * r->scaling.scale);
+  return r->scaled;
+}
+
 static pn_status pass(pn_run *r, pn_plan *plan, const struct part *x) {
   pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, x->last);
   pn_step_ctx ctx = pn_feed_context(r->feed);
@@ -62,6 +75,7 @@ static pn_status pass(pn_run *r, pn_plan *plan, const struct part *x) {
   r->strategy->fed++;
   move_comm(r, PN_PHASE_FORWARD, before);
   note_loss(r, plan, x, ctx.sample_scale);
+  ctx.sample_scale = scale_samples(r, ctx.sample_scale);
   pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
   before = r->strategy->comm_exposed_s;
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
@@ -119,6 +133,21 @@ done:
   return st;
 }
 
+/* The same on all ranks. */
+static pn_status follow_scale(pn_run *r) {
+  bool overflow = r->strategy->overflow;
+  double scale = r->scaling.scale;
+  pn_status st;
+
+  if (scale <= 0) return PN_OK;
+  r->loss_scale[r->pending] = overflow ? -scale : scale;
+  if ((st = pn_loss_scale_step(&r->scaling, overflow)) != PN_OK) return pn_agree(r->comm, st);
+  if (overflow)
+    pn_warn("step %lld skipped: gradients are not finite in fp16; loss scale %g -> %g",
+            (long long)r->done + 1, scale, r->scaling.scale);
+  return PN_OK;
+}
+
 static pn_status update(pn_run *r) {
   pn_strategy *s = r->strategy;
   double before = s->comm_exposed_s; /* in the backward pass */
@@ -126,10 +155,11 @@ static pn_status update(pn_run *r) {
 
   pn_phases_enter(r->phases, PN_PHASE_UPDATE);
   r->lr = r->rate[r->pending] = pn_run_step_lr(r);
-  st = pn_strategy_update(s, r->done + 1, r->lr);
+  s->grad_scale = r->scaling.scale > 0 ? 1 / r->scaling.scale : 1;
+  st = pn_strategy_update(s, r->done - r->scaling.skipped + 1, r->lr);
   s->carrying = false;
   move_comm(r, PN_PHASE_UPDATE, before);
-  return st;
+  return st == PN_OK ? follow_scale(r) : st;
 }
 
 pn_status pn_run_step(pn_run *r, int64_t k) {

@@ -243,7 +243,8 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
                         .best_epoch = r->best.epoch,
                         .best_value = r->best.value,
                         .restored = r->cfg->restore_best && r->best.step >= 0,
-                        .stopped_early = pn_run_stopped(r)};
+                        .stopped_early = pn_run_stopped(r),
+                        .scaling = r->scaling};
   pn_status st = PN_OK;
 
   PN_TRY(pn_strategy_sync_buffers(r->strategy));

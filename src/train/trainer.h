@@ -28,8 +28,10 @@ typedef struct {
   char model[32];
   pn_model_config model_config; /* size, channels and classes are filled from the data */
   char strategy[16], device[16], precision[8]; /* precision "": f32 */
-  bool precision_fallback; /* f32 on all ranks where one has no such instructions, not an error */
-  bool share_gpu, tf32;    /* device cuda: several ranks may use one; f32 products by TF32 */
+  bool precision_fallback;  /* f32 on all ranks where one has no such instructions, not an error */
+  double loss_scale;        /* fp16: of the first step's loss */
+  int64_t loss_scale_steps; /* fp16: good steps until it is doubled */
+  bool share_gpu, tf32;     /* device cuda: several ranks may use one; f32 products by TF32 */
   pn_optim_config optim;
   pn_schedule_config schedule; /* name "": constant */
   char lr_scale[8];            /* "none", "linear", "sqrt" of images per step / lr_batch */

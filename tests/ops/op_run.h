@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/bf16.h"
+#include "base/fp16.h"
 #include "base/rng.h"
 #include "op_cases.h"
 
@@ -93,16 +94,18 @@ static inline void fill_normal(float *x, int64_t n, uint64_t stream, float scale
   for (int64_t i = 0; i < n; i++) x[i] = scale * (float)pn_rng_normal(&r);
 }
 
-/* What is bf16 in a plan of bf16. */
+/* What is of 16 bits in a plan of such a precision. */
 static inline bool is_activation(int r) {
   return r == PN_SRC || r == PN_DST || (r >= PN_DSRC && r <= PN_DMID) ||
          (r >= PN_SRC1 && r <= PN_DADD);
 }
 
-/* Operands as bf16 holds them, so that only the kernels' own rounding shows. */
+/* Operands as the type holds them, so that only the kernels' own rounding shows. */
 static inline void round_operands(float *x, int64_t n) {
   for (int64_t i = 0; i < n && op_precision == PN_BF16; i++)
     x[i] = pn_bf16_to_f32(pn_bf16_of(x[i]));
+  for (int64_t i = 0; i < n && op_precision == PN_FP16; i++)
+    x[i] = pn_fp16_to_f32(pn_fp16_of(x[i]));
 }
 
 static inline void op_data_make(const op_case *c, const pn_op_desc *op, op_data *d) {

@@ -22,8 +22,8 @@ static double distance(const float *a, const float *b, int64_t n) {
   return diff / (top > 0 ? top : 1);
 }
 
-/* Root mean square of the difference relative to that of the reference: bf16 rounds each element by
- * itself, and near equal maxima of a pool may change places. */
+/* Root mean square of the difference relative to that of the reference: 16 bits round each element
+ * by itself, and near equal maxima of a pool may change places. */
 static double rms_distance(const float *a, const float *b, int64_t n) {
   double sum = 0, diff = 0;
 
@@ -35,13 +35,13 @@ static double rms_distance(const float *a, const float *b, int64_t n) {
   return sqrt(diff) / (sum > 0 ? sqrt(sum) : 1);
 }
 
-/* bf16: one rounding of a result, 2^-9 at most, for each op of the chain, twice for the way back.
- */
+/* One rounding of a result, 2^-9 at most in bf16 and 2^-12 in fp16, for each op of the chain, twice
+ * for the way back. */
 static double allowed(const op_case *c, const pn_op_desc *op, int role) {
   bool pooled = op[c->n_ops - 1].kind == PN_OP_MAXPOOL && c->n_ops > 1;
 
   if (op_precision == PN_F32) return tolerance;
-  return pooled && role != PN_DST ? 0.2 : c->n_ops * 0x1p-8;
+  return pooled && role != PN_DST ? 0.2 : c->n_ops * (op_precision == PN_BF16 ? 0x1p-8 : 0x1p-11);
 }
 
 static void same_role(const op_case *c, const pn_op_desc *op, const op_data *got,
@@ -285,7 +285,28 @@ static void test_emulated(void **state) {
   pn_device_destroy(d);
 }
 
-/* Against `ref` in f32, on operands that bf16 holds exactly. */
+/* Against `ref` in f32, on operands that the type holds exactly. */
+static void check_halves(pn_device *d) {
+  for (pn_dtype type = PN_BF16; type <= PN_FP16; type++) {
+    n_compared = 0;
+    op_precision = type;
+    check_device(d);
+    op_precision = PN_F32;
+    print_message("%s, %s: %d kernels agree with ref\n", d->ops->name, pn_dtype_name(type),
+                  n_compared);
+    assert_true(n_compared > N_OP_CASES);
+  }
+}
+
+static void test_emulated_halves(void **state) {
+  pn_device *d;
+  (void)state;
+
+  assert_int_equal(pn_device_create("emulated", 2, &d), PN_OK);
+  check_halves(d);
+  pn_device_destroy(d);
+}
+
 static void test_onednn_bf16(void **state) {
   pn_device *d;
   (void)state;
@@ -413,9 +434,14 @@ static void test_gpu(void **state) {
   assert_true(n_compared > N_OP_CASES);
 }
 
+static void test_gpu_halves(void **state) {
+  (void)state;
+  check_halves(gpu);
+}
+
 /* test_ops cuda: exit code 77 and the reason where there is no GPU. */
 static int run_gpu(const char *name) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_gpu)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_gpu), cmocka_unit_test(test_gpu_halves)};
   int failed;
 
   if (!(gpu = test_device_open(name, 1))) return TEST_SKIPPED;
@@ -429,7 +455,7 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_ref_layouts),   cmocka_unit_test(test_onednn),
       cmocka_unit_test(test_emulated),      cmocka_unit_test(test_reorder),
       cmocka_unit_test(test_first_maximum), cmocka_unit_test(test_bad_label),
-      cmocka_unit_test(test_onednn_bf16),
+      cmocka_unit_test(test_onednn_bf16),   cmocka_unit_test(test_emulated_halves),
   };
   if (argc > 1) return run_gpu(test_device_name(argc, argv));
   return cmocka_run_group_tests(tests, setup, teardown);

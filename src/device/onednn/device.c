@@ -98,7 +98,9 @@ int pn_onednn_lanes(void) {
 
 static bool onednn_computes(const pn_device *d, pn_dtype type, const char **why) {
   (void)d;
-  *why = "the processor, or ONEDNN_MAX_CPU_ISA, has no bf16 instructions (avx512_bf16)";
+  *why = type == PN_FP16
+             ? "fp16 is for GPUs (train.device=cuda), bf16 for CPUs too"
+             : "the processor, or ONEDNN_MAX_CPU_ISA, has no bf16 instructions (avx512_bf16)";
   return type == PN_F32 || (type == PN_BF16 && (effective_isa() & dnnl_cpu_isa_avx512_core_bf16) ==
                                                    dnnl_cpu_isa_avx512_core_bf16);
 }
