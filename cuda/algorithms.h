@@ -8,7 +8,7 @@
 enum { CU_KEY_BYTES = 256 };
 
 typedef struct {
-  int number, math; /* as the library counts them */
+  int number, math; /* place in the library's list for this shape, and which engine is there */
   size_t bytes;     /* of its workspace */
 } cu_algorithm;
 

@@ -6,8 +6,7 @@
 #include "device/device.h"
 #include "kernels.h"
 
-/* A convolution for a library: N H W C, weight O KH KW I, symmetric padding.  All of `type` but the
- * diff of the weight, which is f32. */
+/* A convolution for a library: N H W C, weight O KH KW I, symmetric padding. */
 typedef struct {
   pn_pass pass; /* FORWARD, BACKWARD_WEIGHT or BACKWARD_DATA */
   pn_dtype type;
@@ -38,8 +37,9 @@ typedef struct {
   void (*destroy)(void *plan);
   void *plan; /* owned */
   size_t scratch_bytes;
-  bool complete;  /* FORWARD: bias and ReLU are done too; BACKWARD_WEIGHT: the bias's diff too */
-  bool half_bias; /* FORWARD, complete: the bias is wanted in the type of y */
+  bool complete;    /* FORWARD: bias and ReLU are done too; BACKWARD_WEIGHT: the bias's diff too */
+  bool half_weight; /* BACKWARD_WEIGHT: the diff is in `type`, not in f32 */
+  bool half_bias;   /* FORWARD, complete: the bias is wanted in the type of y */
   char impl[PN_IMPL_BYTES];
 } cu_call;
 

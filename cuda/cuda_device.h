@@ -25,8 +25,9 @@ typedef struct {
   bool training;
   int form; /* CU_F32, CU_BF16 or CU_FP16: of activations */
   unsigned uses;
-  cu_call call; /* of a library; run NULL: own kernels */
-  size_t sums;  /* where in SCRATCH sums over rows, or a bias of another type, lie */
+  cu_call call;       /* of a library; run NULL: own kernels */
+  size_t sums;        /* where in SCRATCH sums over rows, or a bias of another type, lie */
+  size_t half_weight; /* where in SCRATCH a library's diff of the weight in 16 bits lies */
   union {
     cu_norm norm;
     cu_conv conv;

@@ -36,13 +36,14 @@ static bool symmetric(const pn_window *w) {
 static pn_status find_library(cu_state *s, pn_dtype type) {
   const cu_backend *b = s->device->backend;
   const pn_op_desc *op = &s->op[0];
+  bool forward = s->pass == PN_FORWARD;
   pn_status st = PN_ERR_UNSUPPORTED;
 
   if (op->kind == PN_OP_CONV && b->conv && symmetric(&op->window)) {
     cu_conv_job job = {.pass = s->pass,
                        .type = type,
-                       .bias = op->bias,
-                       .relu = s->n_ops > 1,
+                       .bias = forward && op->bias,
+                       .relu = forward && s->n_ops > 1,
                        .shape = s->args.conv};
     st = b->conv(s->device->impl, &job, &s->call);
   } else if (op->kind == PN_OP_DENSE && b->dense) {
@@ -142,6 +143,20 @@ done:
   return st;
 }
 
+/* A library's diff in 16 bits goes through the scratch. */
+static pn_status library_weight(const cu_state *s, void *const ptr[PN_ROLE_COUNT]) {
+  void *bias = s->op[0].bias ? ptr[PN_DBIAS] : NULL, *to = ptr[PN_DWEIGHT];
+  cu_convert a = {.out = to, .to_f32 = 1};
+  int64_t n = pn_shape_count(s->op[0].weight);
+  pn_status st;
+
+  if (s->call.half_weight) a.x = to = (char *)ptr[PN_SCRATCH] + s->half_weight;
+  PN_TRY(call(s, ptr[PN_SRC], to, ptr[PN_DDST], bias, ptr));
+  if (s->call.half_weight) PN_TRY(cu_launch(s, CU_K_convert, cu_wide_rows(s, n), &a, n));
+done:
+  return st;
+}
+
 static pn_status weight(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
   const cu_state *s = state;
   cu_conv a = s->args.conv;
@@ -152,8 +167,7 @@ static pn_status weight(void *state, void *const ptr[PN_ROLE_COUNT], const pn_st
   a.d = ptr[PN_DDST];
   a.out = ptr[PN_DWEIGHT];
   if (s->call.run)
-    st = call(s, ptr[PN_SRC], ptr[PN_DWEIGHT], ptr[PN_DDST], s->op[0].bias ? ptr[PN_DBIAS] : NULL,
-              ptr);
+    st = library_weight(s, ptr);
   else
     st = cu_launch(s, CU_K_conv_weight, false, &a, pn_shape_count(s->op[0].weight));
   return st == PN_OK && s->op[0].bias && !s->call.complete ? bias_sums(s, ptr) : st;
@@ -194,6 +208,9 @@ static void place_scratch(pn_task *t, cu_state *s) {
   t->scratch_bytes = s->sums;
   if (t->pass == PN_BACKWARD_WEIGHT && op->bias && !s->call.complete)
     t->scratch_bytes += cu_sum_bytes(s, cu_rows(&op->out), cu_channels(&op->out));
+  s->half_weight = (t->scratch_bytes + LIBRARY_ALIGN - 1) / LIBRARY_ALIGN * LIBRARY_ALIGN;
+  if (t->pass == PN_BACKWARD_WEIGHT && s->call.half_weight)
+    t->scratch_bytes = s->half_weight + (size_t)pn_shape_count(op->weight) * sizeof(uint16_t);
   if (t->pass == PN_FORWARD && op->bias && s->call.half_bias)
     t->scratch_bytes += (size_t)op->weight.dim[0] * sizeof(uint16_t);
   if (t->scratch_bytes == 0) s->uses = t->uses &= ~CU_BIT(PN_SCRATCH);

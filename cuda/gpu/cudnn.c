@@ -1,88 +1,68 @@
-/* cudnn.c -- convolutions by cuDNN 9, opened when the program runs.
- *
- * The convolution calls of its first interface, not the graph API: one call per pass with an
- * algorithm number, about a tenth of the code, and the numbers can be searched for and kept
- * (algorithms.h).  Bias and ReLU follow as one kernel of our own. */
-#include "../algorithms.h"
-#include "gpu.h"
+/* cudnn.c -- convolutions by cuDNN 9, opened when the program runs: graphs of it (dnn.h) with bias
+ * and ReLU in one, the engine that was the fastest of those tried, once per shape (algorithms.h).
+ */
+#include "dnn.h"
 
-#include <cudnn.h>
+#include "../algorithms.h"
+
 #include <dlfcn.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* What is called of the library; F(field, function). */
-#define FUNCTIONS(F)                                                                               \
-  F(create, cudnnCreate)                                                                           \
-  F(destroy, cudnnDestroy)                                                                         \
-  F(error, cudnnGetErrorString)                                                                    \
-  F(version, cudnnGetVersion)                                                                      \
-  F(set_stream, cudnnSetStream)                                                                    \
-  F(tensor_create, cudnnCreateTensorDescriptor)                                                    \
-  F(tensor_set, cudnnSetTensor4dDescriptor)                                                        \
-  F(tensor_destroy, cudnnDestroyTensorDescriptor)                                                  \
-  F(filter_create, cudnnCreateFilterDescriptor)                                                    \
-  F(filter_set, cudnnSetFilter4dDescriptor)                                                        \
-  F(filter_destroy, cudnnDestroyFilterDescriptor)                                                  \
-  F(conv_create, cudnnCreateConvolutionDescriptor)                                                 \
-  F(conv_set, cudnnSetConvolution2dDescriptor)                                                     \
-  F(conv_math, cudnnSetConvolutionMathType)                                                        \
-  F(conv_destroy, cudnnDestroyConvolutionDescriptor)                                               \
-  F(find_forward, cudnnFindConvolutionForwardAlgorithm)                                            \
-  F(find_data, cudnnFindConvolutionBackwardDataAlgorithm)                                          \
-  F(find_weight, cudnnFindConvolutionBackwardFilterAlgorithm)                                      \
-  F(forward, cudnnConvolutionForward)                                                              \
-  F(data, cudnnConvolutionBackwardData)                                                            \
-  F(weight, cudnnConvolutionBackwardFilter)
-
-struct cu_dnn {
-  void *library;
-  cudnnHandle_t handle;
-  cu_gpu_state *gpu; /* borrowed */
-  struct {
-#define FIELD(field, function) __typeof__(&function) field;
-    FUNCTIONS(FIELD)
-  } call;
-};
-
-/* One prepared convolution. */
+/* One prepared convolution.  The plan looks into its graph and its engine's settings. */
 struct conv {
   struct cu_dnn *dnn; /* borrowed */
-  pn_pass pass;
-  cudnnTensorDescriptor_t x, y;
-  cudnnFilterDescriptor_t w;
-  cudnnConvolutionDescriptor_t conv;
-  cu_algorithm algorithm;
+  cu_conv_job job;
+  cu_dnn_graph graph;
+  cu_dnn_choices choices; /* of these only the one chosen is kept */
+  cu_desc plan, pack;     /* pack: the pointers of the last run; owned */
+  cu_operands last;
+  cu_algorithm algorithm; /* number: place among the choices; math: the engine's number */
 };
 
-static pn_status check(const struct cu_dnn *d, cudnnStatus_t rc, const char *what) {
-  if (rc == CUDNN_STATUS_SUCCESS) return PN_OK;
-  return PN_FAIL(rc == CUDNN_STATUS_ALLOC_FAILED ? PN_ERR_NOMEM : PN_ERR_DEVICE, "cuDNN: %s: %s",
-                 what, d->call.error(rc));
-}
+/* At most TRIED engines are timed, with at most MOST_BYTES of workspace. */
+enum { TRIED = 8, WARM_UP = 2, RUNS = 5, MOST_BYTES = 1 << 30 };
 
 void cu_dnn_destroy(struct cu_dnn *d) {
   if (!d) return;
+  if (d->described) d->call.drop(d->described);
   if (d->handle) d->call.destroy(d->handle);
   if (d->library) dlclose(d->library);
   free(d);
 }
 
-pn_status cu_dnn_create(cu_gpu_state *g, struct cu_dnn **out) {
+pn_status cu_dnn_load(struct cu_dnn **out) {
   static const char *const names[] = {"libcudnn.so.9", "/usr/local/cuda/lib64/libcudnn.so.9", NULL};
   struct cu_dnn *d = calloc(1, sizeof *d);
   const cu_symbol symbols[] = {
 #define SYMBOL(field, function) {#function, d ? &d->call.field : NULL},
-      FUNCTIONS(SYMBOL)};
+      CU_DNN_FUNCTIONS(SYMBOL)};
   pn_status st = PN_OK;
 
   *out = NULL;
   if (!d) return PN_FAIL(PN_ERR_NOMEM, "cuDNN");
-  d->gpu = g;
   if (!(d->library = cu_library(names))) goto done;
   PN_TRY(cu_symbols(d->library, symbols, (int)(sizeof symbols / sizeof *symbols)));
-  PN_TRY(check(d, d->call.create(&d->handle), "cudnnCreate"));
-  PN_TRY(check(d, d->call.set_stream(d->handle, g->stream), "cudnnSetStream"));
+  *out = d;
+  d = NULL;
+done:
+  cu_dnn_destroy(d);
+  return st;
+}
+
+pn_status cu_dnn_create(cu_gpu_state *g, struct cu_dnn **out) {
+  struct cu_dnn *d = NULL;
+  pn_status st;
+
+  *out = NULL;
+  if ((st = cu_dnn_load(&d)) != PN_OK || !d) return st;
+  d->gpu = g;
+  d->tf32 = g->tf32;
+  d->loose = g->loose;
+  PN_TRY(cu_dnn_check(d, d->call.create(&d->handle), "cudnnCreate"));
+  PN_TRY(cu_dnn_check(d, d->call.set_stream(d->handle, g->stream), "cudnnSetStream"));
   *out = d;
   d = NULL;
 done:
@@ -93,146 +73,208 @@ done:
 static void conv_destroy(void *plan) {
   struct conv *c = plan;
   if (!c) return;
-  if (c->x) c->dnn->call.tensor_destroy(c->x);
-  if (c->y) c->dnn->call.tensor_destroy(c->y);
-  if (c->w) c->dnn->call.filter_destroy(c->w);
-  if (c->conv) c->dnn->call.conv_destroy(c->conv);
+  if (c->pack) c->dnn->call.drop(c->pack);
+  if (c->plan) c->dnn->call.drop(c->plan);
+  cu_dnn_choices_free(c->dnn, &c->choices);
+  cu_dnn_graph_free(&c->graph);
   free(c);
 }
 
-static pn_status make_tensor(struct cu_dnn *d, const uint32_t dim[4],
-                             cudnnTensorDescriptor_t *out) {
+/* Which memory a run takes. */
+static pn_status make_pack(struct conv *c, const cu_operands *o) {
+  const int64_t id[] = {CU_UID_X, CU_UID_W, CU_UID_Y, CU_UID_BIAS};
+  void *at[] = {o->x, o->w, o->y, o->bias};
+  const int64_t n = c->job.pass == PN_FORWARD && c->job.bias ? 4 : 3;
+  const struct cu_dnn *d = c->dnn;
   pn_status st;
 
-  PN_TRY(check(d, d->call.tensor_create(out), "tensor"));
-  PN_TRY(check(d,
-               d->call.tensor_set(*out, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, (int)dim[0],
-                                  (int)dim[1], (int)dim[2], (int)dim[3]),
-               "tensor"));
+  if (c->pack) d->call.drop(c->pack);
+  c->pack = NULL;
+  PN_TRY(cu_dnn_make(d, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR, &c->pack));
+  PN_TRY(cu_dnn_set(d, c->pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, n, id));
+  PN_TRY(cu_dnn_set(d, c->pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, n, at));
+  PN_TRY(cu_dnn_set(d, c->pack, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1,
+                    &o->scratch));
+  PN_TRY(cu_dnn_finish(d, c->pack, "operands"));
+  c->last = *o;
 done:
   return st;
 }
 
-static pn_status describe(struct conv *c, const cu_conv *s) {
-  struct cu_dnn *d = c->dnn;
-  const uint32_t in[4] = {s->n, s->c, s->h, s->w}, result[4] = {s->n, s->o, s->oh, s->ow};
-  pn_status st;
-
-  PN_TRY(make_tensor(d, in, &c->x));
-  PN_TRY(make_tensor(d, result, &c->y));
-  PN_TRY(check(d, d->call.filter_create(&c->w), "filter"));
-  PN_TRY(check(d,
-               d->call.filter_set(c->w, CUDNN_DATA_FLOAT, CUDNN_TENSOR_NHWC, (int)s->o, (int)s->c,
-                                  s->kernel[0], s->kernel[1]),
-               "filter"));
-  PN_TRY(check(d, d->call.conv_create(&c->conv), "convolution"));
-  PN_TRY(check(d,
-               d->call.conv_set(c->conv, s->pad[0], s->pad[1], s->stride[0], s->stride[1], 1, 1,
-                                CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT),
-               "convolution"));
-  PN_TRY(check(d, d->call.conv_math(c->conv, d->gpu->tf32 ? CUDNN_DEFAULT_MATH : CUDNN_FMA_MATH),
-               "math type"));
-done:
-  return st;
-}
-
-/* The fastest of those measured that gives the same bits every time and takes at most MOST_BYTES.
- */
-enum { TRIED = 10, MOST_BYTES = 1 << 30 };
-#define TAKE_BEST(list, n, algorithm)                                                              \
-  for (int i = 0; i < (n); i++)                                                                    \
-    if ((list)[i].status == CUDNN_STATUS_SUCCESS &&                                                \
-        (list)[i].determinism == CUDNN_DETERMINISTIC && (list)[i].memory <= MOST_BYTES) {          \
-      *(algorithm) =                                                                               \
-          (cu_algorithm){(int)(list)[i].algo, (int)(list)[i].mathType, (list)[i].memory};          \
-      return PN_OK;                                                                                \
-    }
-
-static pn_status search(struct conv *c, cu_algorithm *out) {
-  struct cu_dnn *d = c->dnn;
-  cudnnConvolutionFwdAlgoPerf_t forward[TRIED];
-  cudnnConvolutionBwdDataAlgoPerf_t data[TRIED];
-  cudnnConvolutionBwdFilterAlgoPerf_t weight[TRIED];
-  int n = 0;
-  pn_status st;
-
-  if (c->pass == PN_FORWARD) {
-    PN_TRY(check(d, d->call.find_forward(d->handle, c->x, c->w, c->conv, c->y, TRIED, &n, forward),
-                 "search, forward"));
-    TAKE_BEST(forward, n, out)
-  } else if (c->pass == PN_BACKWARD_DATA) {
-    PN_TRY(check(d, d->call.find_data(d->handle, c->w, c->y, c->conv, c->x, TRIED, &n, data),
-                 "search, data"));
-    TAKE_BEST(data, n, out)
-  } else {
-    PN_TRY(check(d, d->call.find_weight(d->handle, c->x, c->y, c->conv, c->w, TRIED, &n, weight),
-                 "search, weights"));
-    TAKE_BEST(weight, n, out)
-  }
-  st = PN_FAIL(PN_ERR_UNSUPPORTED, "cuDNN: no algorithm");
-done:
-  return st;
-}
-
-static pn_status choose(struct conv *c, const cu_conv_job *job) {
-  struct cu_dnn *d = c->dnn;
-  char key[CU_KEY_BYTES];
-  pn_status st = PN_OK;
-
-  cu_algorithm_key(d->gpu->name, (int64_t)d->call.version(), d->gpu->tf32, job, key);
-  if (!cu_algorithm_find(key, &c->algorithm)) {
-    PN_TRY(search(c, &c->algorithm));
-    cu_algorithm_keep(key, &c->algorithm);
-  }
-  if (!d->gpu->tf32) c->algorithm.math = CUDNN_FMA_MATH; /* whatever the search calls it */
-  PN_TRY(check(d, d->call.conv_math(c->conv, (cudnnMathType_t)c->algorithm.math), "math type"));
-done:
-  return st;
+static bool same_operands(const cu_operands *a, const cu_operands *b) {
+  return a->x == b->x && a->w == b->w && a->y == b->y && a->bias == b->bias &&
+         a->scratch == b->scratch;
 }
 
 static pn_status conv_run(void *plan, const cu_operands *o) {
-  static const float one = 1.0f, zero = 0.0f;
   struct conv *c = plan;
-  struct cu_dnn *d = c->dnn;
-  size_t bytes = c->algorithm.bytes;
-  cudnnStatus_t rc;
-
-  if (c->pass == PN_FORWARD)
-    rc = d->call.forward(d->handle, &one, c->x, o->x, c->w, o->w, c->conv,
-                         (cudnnConvolutionFwdAlgo_t)c->algorithm.number, o->scratch, bytes, &zero,
-                         c->y, o->y);
-  else if (c->pass == PN_BACKWARD_DATA)
-    rc = d->call.data(d->handle, &one, c->w, o->w, c->y, o->y, c->conv,
-                      (cudnnConvolutionBwdDataAlgo_t)c->algorithm.number, o->scratch, bytes, &zero,
-                      c->x, o->x);
-  else
-    rc = d->call.weight(d->handle, &one, c->x, o->x, c->y, o->y, c->conv,
-                        (cudnnConvolutionBwdFilterAlgo_t)c->algorithm.number, o->scratch, bytes,
-                        &zero, c->w, o->w);
-  return check(d, rc, "convolution");
-}
-
-pn_status cu_dnn_conv(void *impl, const cu_conv_job *job, cu_call *out) {
-  cu_gpu_state *g = impl;
-  struct conv *c = calloc(1, sizeof *c);
   pn_status st = PN_OK;
 
-  *out = (cu_call){.run = NULL};
-  if (job->type != PN_F32) {
-    free(c);
-    return PN_ERR_UNSUPPORTED;
+  if (!c->pack || !same_operands(&c->last, o)) PN_TRY(make_pack(c, o));
+  PN_TRY(
+      cu_dnn_check(c->dnn, c->dnn->call.execute(c->dnn->handle, c->plan, c->pack), "convolution"));
+done:
+  return st;
+}
+
+/* Memory of the search alone. */
+struct trial {
+  cu_operands o;
+  cudaEvent_t event[2];
+};
+
+static pn_status room(size_t bytes, void **out) {
+  pn_status st = cu_check(cudaMalloc(out, bytes + 1), "room for a search");
+  return st == PN_OK ? cu_check(cudaMemset(*out, 0, bytes + 1), "room for a search") : st;
+}
+
+static void trial_free(struct trial *t) {
+  void *const at[] = {t->o.x, t->o.w, t->o.y, t->o.bias, t->o.scratch};
+  for (size_t i = 0; i < sizeof at / sizeof *at; i++)
+    if (at[i]) cudaFree(at[i]);
+  for (int i = 0; i < 2; i++)
+    if (t->event[i]) cudaEventDestroy(t->event[i]);
+}
+
+static pn_status trial_make(const cu_conv_job *job, struct trial *t) {
+  const cu_conv *s = &job->shape;
+  size_t bytes = pn_dtype_bytes(job->type), n = s->n;
+  pn_status st;
+
+  memset(t, 0, sizeof *t);
+  PN_TRY(room(n * s->h * s->w * s->c * bytes, &t->o.x));
+  PN_TRY(room((size_t)s->o * s->c * (size_t)(s->kernel[0] * s->kernel[1]) * bytes, &t->o.w));
+  PN_TRY(room(n * s->oh * s->ow * s->o * bytes, &t->o.y));
+  PN_TRY(room((size_t)s->o * bytes, &t->o.bias));
+  for (int i = 0; i < 2; i++) PN_TRY(cu_check(cudaEventCreate(&t->event[i]), "event"));
+done:
+  return st;
+}
+
+/* Milliseconds of c->plan. */
+static pn_status time_plan(struct conv *c, struct trial *t, size_t bytes, float *ms) {
+  cudaStream_t stream = c->dnn->gpu->stream;
+  pn_status st = PN_OK;
+
+  if (t->o.scratch) cudaFree(t->o.scratch);
+  t->o.scratch = NULL;
+  PN_TRY(room(bytes, &t->o.scratch));
+  for (int i = 0; i < WARM_UP + RUNS; i++) {
+    if (i == WARM_UP) PN_TRY(cu_check(cudaEventRecord(t->event[0], stream), "event"));
+    PN_TRY(conv_run(c, &t->o));
   }
+  PN_TRY(cu_check(cudaEventRecord(t->event[1], stream), "event"));
+  PN_TRY(cu_check(cudaEventSynchronize(t->event[1]), "search"));
+  PN_TRY(cu_check(cudaEventElapsedTime(ms, t->event[0], t->event[1]), "search"));
+done:
+  return st;
+}
+
+static void drop_plan(struct conv *c) {
+  if (c->pack) c->dnn->call.drop(c->pack);
+  if (c->plan) c->dnn->call.drop(c->plan);
+  c->pack = c->plan = NULL;
+}
+
+/* Choice i as c->plan.  UNSUPPORTED: it cannot be had, or wants too much memory. */
+static pn_status try_choice(struct conv *c, int i, size_t *bytes) {
+  pn_status st;
+
+  drop_plan(c);
+  if ((st = cu_dnn_plan(c->dnn, c->choices.config[i], &c->plan, bytes)) != PN_OK) return st;
+  return *bytes <= MOST_BYTES ? PN_OK : PN_FAIL(PN_ERR_UNSUPPORTED, "cuDNN: %zu bytes", *bytes);
+}
+
+/* An engine that fails is passed over: another may not. */
+static pn_status search(struct conv *c, cu_algorithm *best) {
+  struct trial t;
+  float ms, least = INFINITY;
+  int tried = 0;
+  size_t bytes;
+  pn_status st;
+
+  PN_TRY(trial_make(&c->job, &t));
+  for (int i = 0; i < c->choices.n && tried < TRIED; i++) {
+    if (try_choice(c, i, &bytes) != PN_OK) continue;
+    tried++;
+    if (time_plan(c, &t, bytes, &ms) != PN_OK || !(ms < least)) continue;
+    least = ms;
+    *best = (cu_algorithm){.number = i, .math = c->choices.engine[i], .bytes = bytes};
+  }
+  (void)cudaGetLastError();
+  if (!isfinite(least)) st = PN_FAIL(PN_ERR_UNSUPPORTED, "cuDNN: none of its engines runs");
+done:
+  drop_plan(c);
+  trial_free(&t);
+  return st;
+}
+
+/* What the file says must still be so. */
+static bool known(struct conv *c, const char *key) {
+  cu_algorithm *a = &c->algorithm;
+  size_t bytes = 0;
+
+  return cu_algorithm_find(key, a) && a->number >= 0 && a->number < c->choices.n &&
+         c->choices.engine[a->number] == a->math && try_choice(c, a->number, &bytes) == PN_OK &&
+         bytes == a->bytes;
+}
+
+static pn_status choose(struct conv *c) {
+  struct cu_dnn *d = c->dnn;
+  char key[CU_KEY_BYTES];
+  size_t bytes;
+  pn_status st = PN_OK;
+
+  cu_algorithm_key(d->gpu->name, (int64_t)d->call.version(), d->tf32, &c->job, key);
+  if (d->loose) snprintf(key + strlen(key), sizeof key - strlen(key), "|loose");
+  if (known(c, key)) return PN_OK;
+  PN_TRY(search(c, &c->algorithm));
+  cu_algorithm_keep(key, &c->algorithm);
+  PN_TRY(try_choice(c, c->algorithm.number, &bytes));
+done:
+  return st;
+}
+
+static pn_status prepare(struct cu_dnn *d, const cu_conv_job *job, struct conv **out) {
+  struct conv *c = calloc(1, sizeof *c);
+  pn_status st;
+
+  *out = NULL;
   if (!c) return PN_FAIL(PN_ERR_NOMEM, "cuDNN: convolution");
-  c->dnn = g->dnn;
-  c->pass = job->pass;
-  PN_TRY(describe(c, &job->shape));
-  PN_TRY(choose(c, job));
-  *out = (cu_call){
-      .run = conv_run, .destroy = conv_destroy, .plan = c, .scratch_bytes = c->algorithm.bytes};
-  snprintf(out->impl, sizeof out->impl, "cudnn:%d%s", c->algorithm.number,
-           c->algorithm.math == CUDNN_FMA_MATH ? "" : ":tensor");
+  c->dnn = d;
+  c->job = *job;
+  PN_TRY(cu_dnn_graph_make(d, job, &c->graph));
+  PN_TRY(cu_dnn_choices_find(d, c->graph.graph, job->type, &c->choices));
+  PN_TRY(choose(c));
+  *out = c;
   c = NULL;
 done:
   conv_destroy(c);
   return st;
+}
+
+/* Without bias and ReLU where there is no engine with them: a kernel of our own follows. */
+pn_status cu_dnn_conv(void *impl, const cu_conv_job *job, cu_call *out) {
+  struct cu_dnn *d = ((cu_gpu_state *)impl)->dnn;
+  cu_conv_job plain = *job;
+  struct conv *c = NULL;
+  pn_status st = prepare(d, job, &c);
+
+  *out = (cu_call){.run = NULL};
+  plain.bias = plain.relu = false;
+  if (st == PN_ERR_UNSUPPORTED && job->pass == PN_FORWARD && (job->bias || job->relu))
+    st = prepare(d, &plain, &c);
+  if (st != PN_OK) return st;
+  *out = (cu_call){.run = conv_run,
+                   .destroy = conv_destroy,
+                   .plan = c,
+                   .scratch_bytes = c->algorithm.bytes,
+                   .complete = c->job.pass == PN_FORWARD && c->job.bias == job->bias &&
+                               c->job.relu == job->relu,
+                   .half_bias = job->bias && job->type != PN_F32,
+                   .half_weight = job->type != PN_F32};
+  out->half_bias = out->half_bias && out->complete;
+  snprintf(out->impl, sizeof out->impl, "cudnn:%d%s%s", c->algorithm.math,
+           out->complete && job->bias ? "+bias" : "", out->complete && job->relu ? "+relu" : "");
+  return PN_OK;
 }

@@ -117,6 +117,7 @@ static pn_status gpu_create(const pn_device_spec *spec, void **impl) {
   *impl = NULL;
   if (!g) return PN_FAIL(PN_ERR_NOMEM, "cuda: device");
   g->tf32 = spec->tf32;
+  g->loose = spec->loose;
   PN_TRY(choose(g, spec));
   PN_TRY(cu_check(cudaStreamCreateWithFlags(&g->stream, cudaStreamNonBlocking), "stream"));
   PN_TRY(cu_copies_create(&g->copies));

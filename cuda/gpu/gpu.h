@@ -13,7 +13,7 @@ struct cu_copies; /* copies.c */
 typedef struct {
   int index; /* of the CUDA runtime */
   cudaStream_t stream;
-  bool tf32;
+  bool tf32, loose; /* see pn_device_spec */
   char name[96], bus[PN_BUS_BYTES];
   struct cu_dnn *dnn; /* NULL: the library is not there; owned */
   struct cu_blas *blas;

@@ -81,6 +81,8 @@ static const pn_option table[] = {
      T},
     {"device.tf32", PN_T_BOOL, 0, 1, "false", NULL, "",
      "cuda: products of f32 numbers on the matrix units, with 10-bit mantissas", T},
+    {"device.deterministic", PN_T_BOOL, 0, 1, "true", NULL, "",
+     "cuda: convolutions that give the same bits every time; false: faster ones too, if any", T},
     {"train.precision", PN_T_CHOICE, WORD, "f32", "f32|bf16|fp16", "",
      "of activations and weights as used; bf16 needs a GPU, avx512_bf16 or AMX, fp16 a GPU "
      "(docs/precision.md); eval, predict: not given, as the run",

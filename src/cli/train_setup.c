@@ -87,6 +87,7 @@ pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
   copy(cfg->device, sizeof cfg->device, pn_options_text(o, "train.device"));
   cfg->share_gpu = pn_options_bool(o, "device.share");
   cfg->tf32 = pn_options_bool(o, "device.tf32");
+  cfg->loose = !pn_options_bool(o, "device.deterministic");
   cfg->reshard = pn_options_bool(o, "train.reshard");
   copy(cfg->comm, sizeof cfg->comm, pn_options_text(o, "train.comm"));
   copy(cfg->precision, sizeof cfg->precision, pn_options_text(o, "train.precision"));

@@ -114,6 +114,7 @@ typedef struct {
   int threads;      /* >= 1 */
   int gpu;          /* cuda: which of those that the process sees */
   bool tf32;        /* cuda: products of f32 numbers on the matrix units, 10-bit mantissas */
+  bool loose;       /* cuda: convolutions may give other last bits each time */
 } pn_device_spec;
 
 /* Memory that only the device can touch.  Both calls are done when they return. */

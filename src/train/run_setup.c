@@ -95,7 +95,8 @@ done:
 
 static pn_status make_device(pn_run *r) {
   const pn_train_config *c = r->cfg;
-  pn_device_spec spec = {.name = c->device, .threads = c->threads, .tf32 = c->tf32};
+  pn_device_spec spec = {
+      .name = c->device, .threads = c->threads, .tf32 = c->tf32, .loose = c->loose};
   pn_status st = pn_rank_device(r->comm, &spec, c->share_gpu, &r->device);
 
   if (st != PN_OK) return st;

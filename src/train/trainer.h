@@ -31,6 +31,7 @@ typedef struct {
   bool precision_fallback;  /* f32 on all ranks where one has no such instructions, not an error */
   double loss_scale;        /* fp16: of the first step's loss */
   int64_t loss_scale_steps; /* fp16: good steps until it is doubled */
+  bool loose;               /* cuda: convolutions may give other last bits each time */
   bool share_gpu, tf32;     /* device cuda: several ranks may use one; f32 products by TF32 */
   pn_optim_config optim;
   pn_schedule_config schedule; /* name "": constant */
