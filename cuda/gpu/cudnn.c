@@ -5,6 +5,8 @@
 
 #include "../algorithms.h"
 
+#include "base/log.h"
+
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@ struct conv {
   cu_dnn_choices choices; /* of these only the one chosen is kept */
   cu_desc plan, pack;     /* pack: the pointers of the last run; owned */
   cu_operands last;
+  bool timed;
   cu_algorithm algorithm; /* number: place among the choices; math: the engine's number */
 };
 
@@ -185,15 +188,33 @@ static pn_status try_choice(struct conv *c, int i, size_t *bytes) {
   return *bytes <= MOST_BYTES ? PN_OK : PN_FAIL(PN_ERR_UNSUPPORTED, "cuDNN: %zu bytes", *bytes);
 }
 
+/* Where there is no room to time any. */
+static pn_status take_first(struct conv *c, cu_algorithm *best) {
+  size_t bytes;
+
+  for (int i = 0; i < c->choices.n; i++)
+    if (try_choice(c, i, &bytes) == PN_OK) {
+      *best = (cu_algorithm){.number = i, .math = c->choices.engine[i], .bytes = bytes};
+      return PN_OK;
+    }
+  return PN_FAIL(PN_ERR_UNSUPPORTED, "cuDNN: none of its engines can be had");
+}
+
 /* An engine that fails is passed over: another may not. */
 static pn_status search(struct conv *c, cu_algorithm *best) {
   struct trial t;
   float ms, least = INFINITY;
   int tried = 0;
   size_t bytes;
-  pn_status st;
+  pn_status st = trial_make(&c->job, &t);
 
-  PN_TRY(trial_make(&c->job, &t));
+  c->timed = st == PN_OK;
+  if (st == PN_ERR_NOMEM) {
+    trial_free(&t);
+    (void)cudaGetLastError();
+    return take_first(c, best);
+  }
+  PN_TRY(st);
   for (int i = 0; i < c->choices.n && tried < TRIED; i++) {
     if (try_choice(c, i, &bytes) != PN_OK) continue;
     tried++;
@@ -229,7 +250,7 @@ static pn_status choose(struct conv *c) {
   if (d->loose) snprintf(key + strlen(key), sizeof key - strlen(key), "|loose");
   if (known(c, key)) return PN_OK;
   PN_TRY(search(c, &c->algorithm));
-  cu_algorithm_keep(key, &c->algorithm);
+  if (c->timed) cu_algorithm_keep(key, &c->algorithm);
   PN_TRY(try_choice(c, c->algorithm.number, &bytes));
 done:
   return st;
@@ -264,6 +285,11 @@ pn_status cu_dnn_conv(void *impl, const cu_conv_job *job, cu_call *out) {
   plain.bias = plain.relu = false;
   if (st == PN_ERR_UNSUPPORTED && job->pass == PN_FORWARD && (job->bias || job->relu))
     st = prepare(d, &plain, &c);
+  if (st == PN_ERR_UNSUPPORTED || st == PN_ERR_DEVICE) {
+    pn_warn("a convolution of %u channels runs by a slow kernel of our own: %s", job->shape.c,
+            pn_last_error());
+    return PN_ERR_UNSUPPORTED;
+  }
   if (st != PN_OK) return st;
   *out = (cu_call){.run = conv_run,
                    .destroy = conv_destroy,
