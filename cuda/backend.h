@@ -56,6 +56,16 @@ typedef struct {
   void (*host_free)(void *impl, void *p);
   pn_status (*upload)(void *impl, void *far, const void *host, size_t bytes);
   pn_status (*download)(void *impl, void *host, const void *far, size_t bytes);
+  /* See pn_far_ops. */
+  pn_status (*send)(void *impl, void *far, const void *host, size_t bytes);
+  pn_status (*fetch)(void *impl, void *host, const void *far, size_t bytes);
+  pn_status (*copy)(void *impl, void *to, const void *from, size_t bytes);
+  pn_status (*mark_create)(void *impl, void **mark);
+  void (*mark_destroy)(void *impl, void *mark);
+  pn_status (*mark_set)(void *impl, void *mark);
+  pn_status (*mark_passed)(void *impl, void *mark, bool *passed);
+  pn_status (*mark_between)(void *impl, void *from, void *to, double *seconds);
+  void *(*queue)(void *impl);
   /* n groups of elements; form: CU_F32, CU_BF16 or CU_FP16, with CU_WIDE groups of 16 bytes.  args:
    * the kernel's struct, copied. */
   pn_status (*launch)(void *impl, cu_kernel k, int form, const void *args, uint32_t n);

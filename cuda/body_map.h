@@ -76,12 +76,13 @@ CU_HD void cu_philox(uint32_t c[4], uint32_t k0, uint32_t k1) {
 
 /* Word `element` of the image's stream. */
 CU_HD void cu_dropout_block(const cu_dropout *a, uint32_t n, uint32_t block, uint32_t c[4]) {
+  const pn_step_numbers *now = a->numbers;
   uint64_t id = a->sample_id[n];
   c[0] = block;
-  c[1] = a->stream;
+  c[1] = now ? a->stream | (now->epoch & 0xfffffu) << 8 : a->stream;
   c[2] = (uint32_t)id;
   c[3] = (uint32_t)(id >> 32);
-  cu_philox(c, a->key[0], a->key[1]);
+  cu_philox(c, now ? now->key[0] : a->key[0], now ? now->key[1] : a->key[1]);
 }
 
 /* The stream counts elements in C H W order; four in a row share a block where area is 1. */

@@ -61,28 +61,136 @@ CU_HD void cu_lars(const pn_flat_update *a, uint32_t i, int lanes) {
   cu_store(a->param, at, lanes, p);
 }
 
-/* keep, step: factors of the average and of the parameter. */
-CU_HD void cu_ema(const pn_flat_update *a, uint32_t i, int lanes) {
-  size_t at = (size_t)i * (size_t)lanes;
+CU_HD void cu_average(const pn_flat_row *row, float *average, const float *param, size_t at,
+                      int lanes) {
   float p[CU_LANES], m[CU_LANES];
 
-  cu_load(a->param, at, lanes, p);
-  cu_load(a->state[0], at, lanes, m);
-  for (int k = 0; k < lanes; k++) m[k] = a->keep * m[k] + a->step * p[k];
-  cu_store(a->state[0], at, lanes, m);
+  cu_load(param, at, lanes, p);
+  cu_load(average, at, lanes, m);
+  for (int k = 0; k < lanes; k++) m[k] = row->keep * m[k] + row->fresh * p[k];
+  cu_store(average, at, lanes, m);
 }
 
-CU_HD void cu_squares_body(const cu_squares *a, uint32_t i, int lanes) {
+CU_HD void cu_update_some(const pn_flat_list *l, const pn_flat_row *row, const pn_flat_update *u,
+                          float *average, uint32_t i, int lanes) {
+  if (!row->frozen) {
+    if (l->rule == PN_FLAT_SGD) cu_sgd(u, i, lanes);
+    if (l->rule == PN_FLAT_ADAM) cu_adam(u, i, lanes);
+    if (l->rule == PN_FLAT_LARS) cu_lars(u, i, lanes);
+  }
+  if (average) cu_average(row, average, u->param, (size_t)i * (size_t)lanes, lanes);
+}
+
+/* The last range that begins at or before this group, or with this partial sum. */
+CU_HD int32_t cu_range_of_group(const pn_flat_list *l, int64_t group) {
+  int32_t lo = 0, hi = l->n - 1;
+  while (lo < hi) {
+    int32_t mid = (lo + hi + 1) / 2;
+    if (l->range[mid].first <= group)
+      lo = mid;
+    else
+      hi = mid - 1;
+  }
+  return lo;
+}
+
+CU_HD int32_t cu_range_of_part(const pn_flat_list *l, int32_t part) {
+  int32_t lo = 0, hi = l->n - 1;
+  while (lo < hi) {
+    int32_t mid = (lo + hi + 1) / 2;
+    if (l->range[mid].part <= part)
+      lo = mid;
+    else
+      hi = mid - 1;
+  }
+  return lo;
+}
+
+/* Four elements of one range, fewer at its end. */
+CU_HD void cu_update_body(const pn_flat_list *l, uint32_t i, int lanes) {
+  int64_t group = l->first + (int64_t)i, at;
+  int32_t k = cu_range_of_group(l, group);
+  const pn_flat_range *r = &l->range[k];
+  const pn_flat_row *row = &l->row[r->row];
+  pn_flat_update u = row->number;
+  float *average = NULL;
+  (void)lanes;
+
+  at = (group - r->first) * CU_LANES;
+  u.param = r->param + at;
+  u.grad = r->grad + at;
+  for (int j = 0; j < 2; j++) u.state[j] = r->state[j] ? r->state[j] + at : NULL;
+  if (r->average) average = r->average + at;
+  if (l->result) u.scale = (float)l->result[PN_FLAT_CLIP];
+  if (l->trust) u.lr = (float)(row->rate * l->trust[k]);
+  if (r->wide && r->count - at >= CU_LANES)
+    cu_update_some(l, row, &u, average, 0, CU_LANES);
+  else
+    for (uint32_t j = 0; j < CU_LANES && (int64_t)j < r->count - at; j++)
+      cu_update_some(l, row, &u, average, j, 1);
+}
+
+CU_HD int32_t cu_end_part(const pn_flat_list *l, int32_t k) {
+  return k + 1 < l->n ? l->range[k + 1].part : l->parts;
+}
+
+/* A part takes every so many groups of its range. */
+CU_HD void cu_squares_body(const pn_flat_list *l, uint32_t i, int lanes) {
+  int32_t part = (int32_t)i, k = cu_range_of_part(l, part);
+  const pn_flat_range *r = &l->range[k];
+  int64_t step = (int64_t)(cu_end_part(l, k) - r->part) * CU_LANES;
+  double sum[2] = {0, 0}, scale = l->scaled && l->result ? l->result[PN_FLAT_CLIP] : l->unscale;
+  double decay = l->scaled ? l->row[r->row].decay : 0.0;
+  (void)lanes;
+
+  for (int64_t at = (int64_t)(part - r->part) * CU_LANES; at < r->count; at += step) {
+    int width = r->count - at < CU_LANES ? (int)(r->count - at) : CU_LANES;
+    float p[CU_LANES], g[CU_LANES];
+    if (r->wide && width == CU_LANES) {
+      cu_load(r->param, (size_t)at, CU_LANES, p);
+      cu_load(r->grad, (size_t)at, CU_LANES, g);
+    } else
+      for (int j = 0; j < width; j++) p[j] = r->param[at + j], g[j] = r->grad[at + j];
+    for (int j = 0; j < width; j++) {
+      double x = (double)p[j], d = scale * (double)g[j] + decay * x;
+      sum[0] += x * x;
+      sum[1] += d * d;
+    }
+  }
+  l->partial[2 * (size_t)i] = sum[0];
+  l->partial[2 * (size_t)i + 1] = sum[1];
+}
+
+/* Range i: its parts; what its learning rate is multiplied by. */
+CU_HD void cu_sums_body(const pn_flat_list *l, uint32_t i, int lanes) {
+  const pn_flat_range *r = &l->range[i];
+  const double *part = l->partial + 2 * (size_t)r->part;
   double sum[2] = {0, 0};
   (void)lanes;
 
-  for (uint32_t k = i; k < a->count; k += a->parts) {
-    double p = (double)a->param[k], g = a->scale * (double)a->grad[k] + a->decay * p;
-    sum[0] += p * p;
-    sum[1] += g * g;
+  for (int32_t k = 0; k < cu_end_part(l, (int32_t)i) - r->part; k++) {
+    sum[0] += part[2 * k];
+    sum[1] += part[2 * k + 1];
   }
-  a->partial[2 * (size_t)i] = sum[0];
-  a->partial[2 * (size_t)i + 1] = sum[1];
+  l->sums[2 * (size_t)i] = sum[0];
+  l->sums[2 * (size_t)i + 1] = sum[1];
+  if (!l->balance) return;
+  l->trust[i] = l->row[r->row].adapts && sum[0] > 0.0 && sum[1] > 0.0
+                    ? l->eta * sqrt(sum[0]) / sqrt(sum[1])
+                    : 1.0;
+}
+
+/* torch.nn.utils.clip_grad_norm_ */
+CU_HD void cu_clip_body(const pn_flat_list *l, uint32_t i, int lanes) {
+  double sum = 0, factor;
+  (void)lanes;
+
+  for (int32_t k = 0; k < l->n; k++)
+    if (!l->row[l->range[k].row].frozen) sum += l->sums[2 * (size_t)k + 1];
+  l->result[PN_FLAT_NORM] = sqrt(sum);
+  factor = l->clip_norm > 0 ? l->clip_norm / (sqrt(sum) + 1e-6) : 1.0;
+  l->result[PN_FLAT_CLIP] = (factor < 1.0 ? factor : 1.0) * l->unscale;
+  (void)i;
 }
 
 #endif

@@ -10,7 +10,6 @@
 typedef struct {
   const cu_backend *backend;
   void *impl; /* the backend's, owned */
-  void *sums; /* far room of far_squares; owned */
   pn_ledger ledger;
   struct cu_block *block; /* what is allocated; owned */
   int n_blocks, blocks_room;

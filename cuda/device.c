@@ -52,7 +52,6 @@ pn_status cu_create(pn_device *d, const cu_backend *backend, const pn_device_spe
 void cu_destroy(pn_device *d) {
   cu_device *c = d->impl;
   if (!c) return;
-  if (c->sums) c->backend->free(c->impl, c->sums);
   c->backend->destroy(c->impl);
   free(c->block);
   free(c);
@@ -133,6 +132,51 @@ static pn_status far_download(pn_device *d, void *host, const void *far, size_t 
   return bytes ? c->backend->download(c->impl, host, far, bytes) : PN_OK;
 }
 
+static pn_status far_send(pn_device *d, void *far, const void *host, size_t bytes) {
+  cu_device *c = d->impl;
+  return bytes ? c->backend->send(c->impl, far, host, bytes) : PN_OK;
+}
+
+static pn_status far_fetch(pn_device *d, void *host, const void *far, size_t bytes) {
+  cu_device *c = d->impl;
+  return bytes ? c->backend->fetch(c->impl, host, far, bytes) : PN_OK;
+}
+
+static pn_status far_copy(pn_device *d, void *to, const void *from, size_t bytes) {
+  cu_device *c = d->impl;
+  return bytes && to != from ? c->backend->copy(c->impl, to, from, bytes) : PN_OK;
+}
+
+static pn_status far_mark_create(pn_device *d, void **mark) {
+  cu_device *c = d->impl;
+  return c->backend->mark_create(c->impl, mark);
+}
+
+static void far_mark_destroy(pn_device *d, void *mark) {
+  cu_device *c = d->impl;
+  if (mark) c->backend->mark_destroy(c->impl, mark);
+}
+
+static pn_status far_mark_set(pn_device *d, void *mark) {
+  cu_device *c = d->impl;
+  return c->backend->mark_set(c->impl, mark);
+}
+
+static pn_status far_mark_passed(pn_device *d, void *mark, bool *passed) {
+  cu_device *c = d->impl;
+  return c->backend->mark_passed(c->impl, mark, passed);
+}
+
+static pn_status far_mark_between(pn_device *d, void *from, void *to, double *seconds) {
+  cu_device *c = d->impl;
+  return c->backend->mark_between(c->impl, from, to, seconds);
+}
+
+static void *far_queue(pn_device *d) {
+  cu_device *c = d->impl;
+  return c->backend->queue ? c->backend->queue(c->impl) : NULL;
+}
+
 const char *cu_describe(pn_device *d) {
   cu_device *c = d->impl;
   return c->backend->describe ? c->backend->describe(c->impl) : c->backend->name;
@@ -144,44 +188,23 @@ bool cu_computes(const pn_device *d, pn_dtype type, const char **why) {
   return type == PN_F32 || type == PN_BF16 || type == PN_FP16;
 }
 
-/* Many tensors are one range of the arenas where they share their coefficients. */
-static pn_status far_update(pn_device *d, const pn_flat_update *u) {
-  static const cu_kernel kernel[] = {[PN_FLAT_SGD] = CU_K_sgd,
-                                     [PN_FLAT_ADAM] = CU_K_adam,
-                                     [PN_FLAT_LARS] = CU_K_lars,
-                                     [PN_FLAT_EMA] = CU_K_ema};
+static pn_status far_update(pn_device *d, const pn_flat_list *l) {
   cu_state s = {.device = d->impl};
-  bool wide = cu_wide(u->count) && (uintptr_t)u->param % sizeof(float[CU_LANES]) == 0;
 
-  if (u->count > INT32_MAX)
+  if (l->groups > INT32_MAX)
     return PN_FAIL(PN_ERR_UNSUPPORTED, "%s: update of %lld elements", d->ops->name,
-                   (long long)u->count);
-  return cu_launch(&s, kernel[u->rule], wide, u, u->count);
+                   (long long)l->groups * PN_FLAT_LANES);
+  return cu_launch(&s, CU_K_update, false, l, l->groups);
 }
 
-/* Two folds leave one row. */
-static pn_status far_squares(pn_device *d, const pn_flat_update *u, double sum[2]) {
-  enum { PARTS = 1 << 12, GROUP = 1 << 6 };
-  cu_device *c = d->impl;
-  cu_state s = {.device = c};
-  cu_squares a = {.param = u->param, .grad = u->grad, .scale = (double)u->scale};
-  cu_fold fold = {.width = 2, .parts = PARTS, .group = GROUP};
-  pn_status st = PN_OK;
+/* Two folds leave one number per range, a third one the norm of all. */
+static pn_status far_norms(pn_device *d, const pn_flat_list *l) {
+  cu_state s = {.device = d->impl};
+  pn_status st;
 
-  if (!c->sums)
-    PN_TRY(far_alloc(d, "sums", (PARTS + PARTS / GROUP + 1) * 2 * sizeof(double), &c->sums));
-  a.decay = (double)u->decay;
-  a.count = (uint32_t)u->count;
-  a.parts = PARTS;
-  a.partial = c->sums;
-  PN_TRY(cu_launch(&s, CU_K_squares, false, &a, PARTS));
-  fold.in = a.partial;
-  fold.out = a.partial + 2 * PARTS;
-  PN_TRY(cu_launch(&s, CU_K_fold, false, &fold, 2 * (PARTS / GROUP)));
-  fold = (cu_fold){.in = fold.out, .out = fold.out + 2 * (PARTS / GROUP), .width = 2};
-  fold.parts = fold.group = PARTS / GROUP;
-  PN_TRY(cu_launch(&s, CU_K_fold, false, &fold, 2));
-  PN_TRY(far_download(d, sum, fold.out, 2 * sizeof *sum));
+  PN_TRY(cu_launch(&s, CU_K_squares, false, l, l->parts));
+  PN_TRY(cu_launch(&s, CU_K_sums, false, l, l->n));
+  if (l->result && !l->scaled) PN_TRY(cu_launch(&s, CU_K_clip, false, l, 1));
 done:
   return st;
 }
@@ -210,8 +233,17 @@ const pn_far_ops cu_far_ops = {.alloc = far_alloc,
                                .free = far_free,
                                .upload = far_upload,
                                .download = far_download,
+                               .send = far_send,
+                               .fetch = far_fetch,
+                               .copy = far_copy,
+                               .mark_create = far_mark_create,
+                               .mark_destroy = far_mark_destroy,
+                               .mark_set = far_mark_set,
+                               .mark_passed = far_mark_passed,
+                               .mark_between = far_mark_between,
+                               .queue = far_queue,
                                .update = far_update,
-                               .squares = far_squares,
+                               .norms = far_norms,
                                .capture_begin = far_capture_begin,
                                .capture_end = far_capture_end,
                                .replay = far_replay,

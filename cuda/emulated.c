@@ -2,6 +2,7 @@
  * memory can be touched only while a kernel or a transfer runs, like a GPU's: host code that reads
  * a far pointer dies here too. */
 #include "backend.h"
+#include "base/clock.h"
 
 #include "body_augment.h"
 #include "body_conv.h"
@@ -25,6 +26,7 @@ struct emulated {
   } block[MAX_BLOCKS];
   int n_blocks;
   int64_t left;      /* bytes; < 0: no limit */
+  bool open;         /* never protected */
   struct tape *tape; /* NULL: launches run at once */
   /* A copy is made as late as it may be: what the host writes too early shows. */
   struct lane {
@@ -47,13 +49,15 @@ struct tape {
   } launch[MAX_LAUNCHES];
 };
 
-/* PN_EMULATED_BYTES: so much memory, for tests. */
+/* PN_EMULATED_BYTES: so much memory; PN_EMULATED_OPEN: memory that the host may touch; for tests.
+ */
 static pn_status emulated_create(const pn_device_spec *spec, void **impl) {
   const char *limit = getenv("PN_EMULATED_BYTES");
   struct emulated *e = calloc(1, sizeof *e);
   if (!e) return PN_FAIL(PN_ERR_NOMEM, "emulated: device");
   e->threads = spec->threads;
   e->left = limit ? atoll(limit) : -1;
+  e->open = getenv("PN_EMULATED_OPEN") != NULL;
   *impl = e;
   return PN_OK;
 }
@@ -75,7 +79,8 @@ static pn_status emulated_alloc(void *impl, size_t bytes, void **out) {
     return PN_FAIL(PN_ERR_NOMEM, "emulated: cannot allocate %zu bytes", rounded);
   if (e->n_blocks == MAX_BLOCKS)
     return PN_FAIL(PN_ERR_NOMEM, "emulated: over %d blocks", MAX_BLOCKS);
-  p = mmap(NULL, rounded, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  p = mmap(NULL, rounded, e->open ? PROT_READ | PROT_WRITE : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS,
+           -1, 0);
   if (p == MAP_FAILED) return PN_FAIL(PN_ERR_NOMEM, "emulated: cannot map %zu bytes", rounded);
   e->block[e->n_blocks].at = p;
   e->block[e->n_blocks++].bytes = rounded;
@@ -114,7 +119,7 @@ static void emulated_host_free(void *impl, void *p) {
 }
 
 static pn_status protect(const struct emulated *e, int how) {
-  for (int i = 0; i < e->n_blocks; i++)
+  for (int i = 0; !e->open && i < e->n_blocks; i++)
     if (mprotect(e->block[i].at, e->block[i].bytes, how) != 0)
       return PN_FAIL(PN_ERR_DEVICE, "emulated: mprotect of %zu bytes", e->block[i].bytes);
   return PN_OK;
@@ -171,6 +176,36 @@ static pn_status emulated_copy_done(void *impl, int lane) {
   return PN_OK;
 }
 
+/* Nothing is ever left in the queue. */
+static pn_status emulated_mark_create(void *impl, void **mark) {
+  (void)impl;
+  *mark = calloc(1, sizeof(double));
+  return *mark ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "emulated: mark");
+}
+
+static void emulated_mark_destroy(void *impl, void *mark) {
+  (void)impl;
+  free(mark);
+}
+
+static pn_status emulated_mark_set(void *impl, void *mark) {
+  (void)impl;
+  *(double *)mark = pn_now();
+  return PN_OK;
+}
+
+static pn_status emulated_mark_passed(void *impl, void *mark, bool *passed) {
+  (void)impl, (void)mark;
+  *passed = true;
+  return PN_OK;
+}
+
+static pn_status emulated_mark_between(void *impl, void *from, void *to, double *seconds) {
+  (void)impl;
+  *seconds = *(double *)to - *(double *)from;
+  return PN_OK;
+}
+
 /* One loop per kernel, type and width. */
 #define EACH(call)                                                                                 \
   _Pragma("omp parallel for num_threads(threads) schedule(static)") for (uint32_t i = 0; i < n;    \
@@ -216,6 +251,26 @@ static pn_status keep(struct tape *t, cu_kernel k, int form, const void *args, u
   return PN_OK;
 }
 
+/* Copies within the memory are part of a graph. */
+enum { COPY = CU_KERNEL_COUNT };
+typedef struct {
+  void *to;
+  const void *from;
+  size_t bytes;
+} copy_args;
+
+static pn_status emulated_copy(void *impl, void *to, const void *from, size_t bytes) {
+  struct emulated *e = impl;
+  copy_args a = {to, from, bytes};
+
+  if (!e->tape) return transfer(e, to, from, bytes);
+  if (e->tape->n == MAX_LAUNCHES)
+    return PN_FAIL(PN_ERR_NOMEM, "emulated: more than %d kernels in a graph", MAX_LAUNCHES);
+  e->tape->launch[e->tape->n].kernel = (cu_kernel)COPY;
+  memcpy(e->tape->launch[e->tape->n++].args, &a, sizeof a);
+  return PN_OK;
+}
+
 static pn_status emulated_launch(void *impl, cu_kernel k, int form, const void *args, uint32_t n) {
   struct emulated *e = impl;
   pn_status st;
@@ -243,9 +298,14 @@ static pn_status emulated_replay(void *impl, void *graph) {
   const struct tape *t = graph;
   pn_status st = PN_OK;
 
-  for (int i = 0; i < t->n && st == PN_OK; i++)
-    st = emulated_launch(impl, t->launch[i].kernel, t->launch[i].form, t->launch[i].args,
-                         t->launch[i].n);
+  for (int i = 0; i < t->n && st == PN_OK; i++) {
+    const copy_args *copy = (const void *)t->launch[i].args;
+    if ((int)t->launch[i].kernel == COPY)
+      st = transfer(impl, copy->to, copy->from, copy->bytes);
+    else
+      st = emulated_launch(impl, t->launch[i].kernel, t->launch[i].form, t->launch[i].args,
+                           t->launch[i].n);
+  }
   return st;
 }
 
@@ -265,6 +325,14 @@ const cu_backend cu_emulated = {
     .host_free = emulated_host_free,
     .upload = emulated_upload,
     .download = emulated_download,
+    .send = emulated_upload,
+    .fetch = emulated_download,
+    .copy = emulated_copy,
+    .mark_create = emulated_mark_create,
+    .mark_destroy = emulated_mark_destroy,
+    .mark_set = emulated_mark_set,
+    .mark_passed = emulated_mark_passed,
+    .mark_between = emulated_mark_between,
     .launch = emulated_launch,
     .copy_begin = emulated_copy_begin,
     .copy_arrive = emulated_copy_arrive,

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "device/flat_update.h"
 #include "device/images.h"
+#include "device/step_numbers.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -43,7 +44,8 @@ typedef struct {
   const void *x;
   void *out;
   const uint64_t *sample_id;
-  uint32_t key[2], stream; /* Philox key, counter[1] */
+  const pn_step_numbers *numbers; /* NULL: all of it is in key and stream */
+  uint32_t key[2], stream;        /* Philox key, counter[1] (without the epoch) */
   uint32_t per_image, channels, area;
   float rate, keep;
 } cu_dropout;
@@ -140,13 +142,6 @@ typedef struct {
   int32_t relu, f32_out;
 } cu_conv;
 
-typedef struct {
-  const float *param, *grad;
-  double *partial; /* [parts][2]: param^2, (scale * grad + decay * param)^2 */
-  double scale, decay;
-  uint32_t count, parts;
-} cu_squares;
-
 /* X(kernel, body, argument type, whether there is a form for 16 bytes at a time).  First those with
  * bodies (args, i, lanes, type), then those in f32 only: (args, i, lanes). */
 #define CU_TYPED_KERNELS(X)                                                                        \
@@ -178,11 +173,10 @@ typedef struct {
   X(softmax_backward, cu_softmax_backward, cu_softmax, 0)                                          \
   X(loss_forward, cu_loss_forward, cu_loss, 0)                                                     \
   X(loss_backward, cu_loss_backward, cu_loss, 0)                                                   \
-  X(sgd, cu_sgd, pn_flat_update, 1)                                                                \
-  X(adam, cu_adam, pn_flat_update, 1)                                                              \
-  X(lars, cu_lars, pn_flat_update, 1)                                                              \
-  X(ema, cu_ema, pn_flat_update, 1)                                                                \
-  X(squares, cu_squares_body, cu_squares, 0)                                                       \
+  X(update, cu_update_body, pn_flat_list, 0)                                                       \
+  X(squares, cu_squares_body, pn_flat_list, 0)                                                     \
+  X(sums, cu_sums_body, pn_flat_list, 0)                                                           \
+  X(clip, cu_clip_body, pn_flat_list, 0)                                                           \
   X(image_table, cu_image_table, pn_image_job, 0)                                                  \
   X(image_pixels, cu_image_pixels, pn_image_job, 1)
 

@@ -66,11 +66,12 @@ static pn_status run_dropout(const cu_state *s, const pn_step_ctx *ctx, const vo
 
   if (!ctx || !ctx->sample_id)
     return PN_FAIL(PN_ERR_ARG, "dropout needs the sample ids of the batch");
-  layer = (ctx->epoch & 0xfffffu) << 8 | ((uint32_t)op->id & 0xffu);
+  layer = ((ctx->numbers ? 0 : ctx->epoch) & 0xfffffu) << 8 | ((uint32_t)op->id & 0xffu);
   r = pn_rng_make(ctx->seed, PN_RNG_DROPOUT, 0, layer);
   a = (cu_dropout){.x = x,
                    .out = to,
                    .sample_id = ctx->sample_id,
+                   .numbers = ctx->numbers,
                    .key = {r.key[0], r.key[1]},
                    .stream = r.counter[1],
                    .per_image = per_image,

@@ -198,6 +198,64 @@ static pn_status gpu_download(void *impl, void *host, const void *far, size_t by
   return copy(impl, host, far, bytes, cudaMemcpyDeviceToHost);
 }
 
+static pn_status queue_copy(cu_gpu_state *g, void *to, const void *from, size_t bytes,
+                            enum cudaMemcpyKind kind) {
+  return cu_check(cudaMemcpyAsync(to, from, bytes, kind, g->stream), "cudaMemcpyAsync");
+}
+
+static pn_status gpu_send(void *impl, void *far, const void *host, size_t bytes) {
+  return queue_copy(impl, far, host, bytes, cudaMemcpyHostToDevice);
+}
+
+static pn_status gpu_fetch(void *impl, void *host, const void *far, size_t bytes) {
+  return queue_copy(impl, host, far, bytes, cudaMemcpyDeviceToHost);
+}
+
+static pn_status gpu_copy(void *impl, void *to, const void *from, size_t bytes) {
+  return queue_copy(impl, to, from, bytes, cudaMemcpyDeviceToDevice);
+}
+
+static pn_status gpu_mark_create(void *impl, void **mark) {
+  cudaEvent_t event = NULL;
+  pn_status st;
+  (void)impl;
+
+  st = cu_check(cudaEventCreate(&event), "cudaEventCreate");
+  *mark = event;
+  return st;
+}
+
+static void gpu_mark_destroy(void *impl, void *mark) {
+  (void)impl;
+  cudaEventDestroy(mark);
+}
+
+static pn_status gpu_mark_set(void *impl, void *mark) {
+  cu_gpu_state *g = impl;
+  return cu_check(cudaEventRecord(mark, g->stream), "cudaEventRecord");
+}
+
+static pn_status gpu_mark_passed(void *impl, void *mark, bool *passed) {
+  cudaError_t rc = cudaEventQuery(mark);
+  (void)impl;
+
+  *passed = rc == cudaSuccess;
+  return rc == cudaErrorNotReady ? PN_OK : cu_check(rc, "the kernels of a step");
+}
+
+static pn_status gpu_mark_between(void *impl, void *from, void *to, double *seconds) {
+  float ms = 0;
+  pn_status st = cu_check(cudaEventElapsedTime(&ms, from, to), "cudaEventElapsedTime");
+  (void)impl;
+
+  *seconds = 1e-3 * (double)ms;
+  return st;
+}
+
+static void *gpu_queue(void *impl) {
+  return ((cu_gpu_state *)impl)->stream;
+}
+
 static pn_status gpu_launch(void *impl, cu_kernel k, int form, const void *args, uint32_t n) {
   static const char *const name[CU_KERNEL_COUNT] = {
 #define NAME(kernel, body, type, has_wide) #kernel,
@@ -266,6 +324,15 @@ const cu_backend cu_gpu = {
     .host_free = gpu_host_free,
     .upload = gpu_upload,
     .download = gpu_download,
+    .send = gpu_send,
+    .fetch = gpu_fetch,
+    .copy = gpu_copy,
+    .mark_create = gpu_mark_create,
+    .mark_destroy = gpu_mark_destroy,
+    .mark_set = gpu_mark_set,
+    .mark_passed = gpu_mark_passed,
+    .mark_between = gpu_mark_between,
+    .queue = gpu_queue,
     .launch = gpu_launch,
     .copy_begin = cu_copy_begin,
     .copy_arrive = cu_copy_arrive,

@@ -77,6 +77,19 @@ done:
   return st;
 }
 
+static void print_device(const pn_train_bench_times *t) {
+  const char *why = t->no_graph ? t->no_graph : "it could not be recorded";
+
+  if (t->whole)
+    printf("device: idle %.2f %% of the time, host %.1f us a step; ", t->idle_percent, t->host_us);
+  else
+    printf("device: ");
+  if (t->graph)
+    printf("a step is one graph\n");
+  else
+    printf("a step is not one graph: %s\n", why);
+}
+
 static void print_text(const pn_cli *x, const pn_info_model *m, const pn_place_map *places,
                        const struct figures *f) {
   const pn_stats *t = &f->times.step_ms;
@@ -93,6 +106,7 @@ static void print_text(const pn_cli *x, const pn_info_model *m, const pn_place_m
          pn_text_ms(t->ci95[1]).s, pn_text_ms(t->p95).s, (long long)t->n);
   for (int p = 0; p < PN_PHASE_COUNT; p++)
     printf("  %-10s %10s\n", pn_phase_name((pn_phase)p), pn_text_ms(f->times.phase_ms[p]).s);
+  if (f->times.far) print_device(&f->times);
   printf("memory of a rank: %s before the model, %s at most\n", pn_text_bytes((double)f->before).s,
          pn_text_bytes((double)f->peak).s);
   printf("start-up: first step begins %.2f s and ends %.2f s after the start of the process\n",
@@ -125,6 +139,11 @@ static json_t *result_json(const pn_cli *x, const pn_info_model *m, const pn_pla
       t->ci95[1], "phases_ms", phases_json(f), "before_bytes", (json_int_t)f->before, "peak_bytes",
       (json_int_t)f->peak, "first_step_begins_s", f->ready, "first_step_ends_s", f->first, "peer");
 
+  if (f->times.whole) {
+    json_object_set_new(row, "gpu_idle_percent", json_real(f->times.idle_percent));
+    json_object_set_new(row, "host_us_per_step", json_real(f->times.host_us));
+    json_object_set_new(row, "graph", json_boolean(f->times.graph));
+  }
   return json_pack("{s:[o], s:s, s:s, s:o}", "rows", row, "library", pn_device_library(), "isa",
                    pn_device_isa(), "versions", pn_versions_json());
 }

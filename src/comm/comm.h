@@ -48,9 +48,15 @@ void pn_comm_leave(int code);
 int pn_comm_rank(const pn_comm *c);
 int pn_comm_size(const pn_comm *c);
 const char *pn_comm_backend(const pn_comm *c); /* "self", "mpi", "shm" or "nccl" */
-/* nccl: transfers of device memory start after what is queued on this CUDA stream; NULL: at once.
- * Other communicators take no notice. */
+/* nccl: transfers of device memory start after what is queued on this CUDA stream, and what is
+ * queued there after a wait for them starts when they are done: pn_request_wait then lets the
+ * stream wait and not the host, and may be recorded in a graph.  NULL: they start at once, and the
+ * host waits.  Other communicators take no notice. */
 void pn_comm_follow(pn_comm *c, void *stream);
+bool pn_comm_moves_far(const pn_comm *c); /* transfers take device memory */
+/* For a host that waits for a stream with transfers in it: has the communicator failed, or does it
+ * take too long?  Then it is aborted, which ends the transfers.  Errors: COMM, TIMEOUT. */
+pn_status pn_comm_watch(pn_comm *c, double waited_s);
 const char *pn_comm_library(void); /* "Open MPI v4.1.4" */
 
 /* Collective, blocking.  allreduce is in place; its order of summation is fixed for a given size,
@@ -92,6 +98,7 @@ pn_status pn_comm_reserve(pn_comm *c, size_t bytes, void **out);
  */
 pn_status pn_comm_alloc_common(pn_comm *c, size_t common, size_t own, void **out);
 int pn_comm_sharers(const pn_comm *c);  /* ranks with the same copy; 1: every rank has its own */
+void pn_comm_unshare(pn_comm *c);       /* from now on every rank has its own; all ranks the same */
 int pn_comm_sharer(const pn_comm *c);   /* this rank's number among them, from 0 */
 void pn_comm_free(pn_comm *c, void *p); /* gives the pages back; not collective; NULL is allowed */
 bool pn_comm_shares_memory(const pn_comm *c); /* pn_pages_drop of such memory: shared */

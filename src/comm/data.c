@@ -62,12 +62,16 @@ pn_status pn_comm_reserve(pn_comm *c, size_t bytes, void **out) {
 
 pn_status pn_comm_alloc_common(pn_comm *c, size_t common, size_t own, void **out) {
   *out = NULL;
-  if (c->ops->alloc_common) return c->ops->alloc_common(c, common, own, out);
+  if (c->ops->alloc_common && c->sharers > 1) return c->ops->alloc_common(c, common, own, out);
   return get(c, common + own, true, out);
 }
 
 int pn_comm_sharers(const pn_comm *c) {
   return c->sharers > 1 ? c->sharers : 1;
+}
+
+void pn_comm_unshare(pn_comm *c) {
+  c->sharers = c->sharer = 0;
 }
 
 int pn_comm_sharer(const pn_comm *c) {

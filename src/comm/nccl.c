@@ -43,6 +43,21 @@ pn_status pn_nccl_settle(struct nccl_comm *m, int rc, const char *call) {
   return st;
 }
 
+pn_status pn_nccl_watch(struct nccl_comm *m, double waited_s) {
+  int async = NCCL_SUCCESS;
+  pn_status st = PN_OK;
+
+  if (!m->handle) return PN_FAIL(PN_ERR_COMM, "NCCL was aborted before");
+  if (m->api->async_error(m->handle, &async) == NCCL_SUCCESS && async != NCCL_IN_PROGRESS)
+    st = pn_nccl_check(m, async, "asynchronous error");
+  if (st == PN_OK && m->limit_s > 0 && waited_s > m->limit_s)
+    st = PN_FAIL(PN_ERR_TIMEOUT,
+                 "step with transfers by NCCL: no end in %.1f s; a rank is late or dead",
+                 m->limit_s);
+  if (st != PN_OK) pn_nccl_abort(m);
+  return st;
+}
+
 static pn_comm *by_mpi(const pn_comm *c) {
   return ((const struct nccl_comm *)c->impl)->mpi;
 }

@@ -86,6 +86,8 @@ pn_status pn_nccl_check(const struct nccl_comm *m, int rc, const char *call);
 pn_status pn_cu_check(const struct nccl_comm *m, int rc, const char *call);
 /* rc of a NCCL call that may still be going on: waits, at most limit_s. */
 pn_status pn_nccl_settle(struct nccl_comm *m, int rc, const char *call);
+/* An error that NCCL's own threads have met, or no end in time: aborts. */
+pn_status pn_nccl_watch(struct nccl_comm *m, double waited_s);
 /* Ends what hangs: kernels of NCCL too.  The communicator takes no further transfer. */
 void pn_nccl_abort(struct nccl_comm *m);
 

@@ -15,6 +15,7 @@ struct nccl_request {
   void *done;       /* event; owned */
   cu_pointer stage; /* device memory for buffers of the host; owned */
   int64_t room;     /* elements */
+  bool follows;     /* the producer waits for it, not the host */
 };
 
 /* One transfer as NCCL sees it: device memory. */
@@ -157,6 +158,7 @@ pn_status pn_nccl_start(pn_request *r, const pn_transfer *t) {
   if (!m->handle)
     PN_TRY(PN_FAIL(PN_ERR_COMM, "%s \"%s\": NCCL was aborted before", r->kind, r->what));
   PN_TRY(reserve(r, direct ? 0 : each * r->comm->size));
+  ((struct nccl_request *)r->impl)->follows = direct && m->producer;
   PN_TRY(direct ? run_direct(r, m, t, each) : run_staged(r, m, t, each));
   PN_TRY(pn_cu_check(m, m->api->event_record(((struct nccl_request *)r->impl)->done, m->stream),
                      "cuEventRecord"));
@@ -181,16 +183,23 @@ static pn_status look(pn_request *r, bool ask, bool *done) {
   return st;
 }
 
+/* A stream that waits is not asked: it may be recorded just now. */
 pn_status pn_nccl_test(pn_request *r, bool *done) {
-  return look(r, true, done);
+  const struct nccl_request *q = r->impl;
+
+  *done = true;
+  return q->follows ? PN_OK : look(r, true, done);
 }
 
 /* A dead peer becomes a status, not a hang. */
 pn_status pn_nccl_wait(pn_request *r) {
   struct nccl_comm *m = r->comm->impl;
+  const struct nccl_request *q = r->impl;
   double start_s = pn_now();
   bool done = false;
 
+  if (q->follows)
+    return pn_cu_check(m, m->api->stream_wait(m->producer, q->done, 0), "cuStreamWaitEvent");
   for (int64_t polls = 0;; polls++) {
     double waited = pn_now() - start_s;
     pn_status st = look(r, polls % ASK_NCCL_EVERY == ASK_NCCL_EVERY - 1, &done);

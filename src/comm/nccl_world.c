@@ -130,6 +130,14 @@ done:
   return st;
 }
 
+bool pn_comm_moves_far(const pn_comm *c) {
+  return c->ops == &pn_comm_nccl_ops;
+}
+
+pn_status pn_comm_watch(pn_comm *c, double waited_s) {
+  return c->ops == &pn_comm_nccl_ops ? pn_nccl_watch(c->impl, waited_s) : PN_OK;
+}
+
 void pn_comm_follow(pn_comm *c, void *stream) {
   if (c->ops == &pn_comm_nccl_ops) ((struct nccl_comm *)c->impl)->producer = stream;
 }

@@ -11,6 +11,7 @@
 #include "device/flat_update.h"
 #include "device/images.h"
 #include "device/op.h"
+#include "device/step_numbers.h"
 #include "tensor/layout.h"
 
 typedef struct pn_device pn_device;
@@ -97,6 +98,7 @@ typedef struct {
   const float *mix;          /* [N] in [0, 1], or NULL: each image has its label only */
   float
       smoothing; /* targets of losses: (1 - smoothing) of the label, smoothing / K of each class */
+  const pn_step_numbers *numbers; /* far: count instead of seed and epoch; NULL: none */
 } pn_step_ctx;
 
 /* A prepared kernel.  run touches only ptr[role] of the roles in `uses`. */
@@ -125,9 +127,26 @@ typedef struct {
   void (*free)(pn_device *d, void *p);
   pn_status (*upload)(pn_device *d, void *far, const void *host, size_t bytes);
   pn_status (*download)(pn_device *d, void *host, const void *far, size_t bytes);
-  /* Optimizers on far ranges.  sum: of param^2 and of (scale * grad + decay * param)^2. */
-  pn_status (*update)(pn_device *d, const pn_flat_update *u);
-  pn_status (*squares)(pn_device *d, const pn_flat_update *u, double sum[2]);
+  /* The same only queued, in the order of the kernels; the host's side comes from pn_device_alloc
+   * and is left alone until a mark behind it has passed.  copy: both sides are far. */
+  pn_status (*send)(pn_device *d, void *far, const void *host, size_t bytes);
+  pn_status (*fetch)(pn_device *d, void *host, const void *far, size_t bytes);
+  pn_status (*copy)(pn_device *d, void *to, const void *from, size_t bytes);
+  /* Marks in the queue.  passed: all before it is done (never set: true); between: seconds from one
+   * to a later one, both passed. */
+  pn_status (*mark_create)(pn_device *d, void **mark);
+  void (*mark_destroy)(pn_device *d, void *mark);
+  pn_status (*mark_set)(pn_device *d, void *mark);
+  pn_status (*mark_passed)(pn_device *d, void *mark, bool *passed);
+  pn_status (*mark_between)(pn_device *d, void *from, void *to, double *seconds);
+  void *(*queue)(pn_device *d); /* the queue itself, for libraries: a CUDA stream; NULL: none */
+  /* Optimizers on far ranges (flat_update.h); what they compute stays there.
+   * norms, not scaled: sums of squares of param and unscale * grad of each range; their norm over
+   * the ranges that are not frozen, and unscale times the factor that clips it, to `result`, where
+   * there is one.
+   * norms, scaled: of param and clip * grad + decay * param; balance: then `trust`. */
+  pn_status (*update)(pn_device *d, const pn_flat_list *l);
+  pn_status (*norms)(pn_device *d, const pn_flat_list *l);
   /* Kernels that run between begin and end are kept, not done; replay does them all again, with the
    * operands and numbers of then, for the cost of one call.  No transfers in between. */
   pn_status (*capture_begin)(pn_device *d);

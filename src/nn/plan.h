@@ -44,10 +44,15 @@ const pn_param_map *pn_plan_param_map(const pn_plan *p); /* borrowed from the pl
 void pn_plan_bind(pn_plan *p, float *params, float *grads);
 
 /* The same for a device with memory of its own (pn_far_ops), when its arenas are there already:
- * nothing is copied but running statistics, from the device to `params`.  After pn_plan_bind. */
-void pn_plan_bind_far(pn_plan *p, float *params, float *grads);
+ * where each tensor lies, [map.n] of each kind.  Nothing of them is copied by runs.  Borrowed;
+ * after pn_plan_bind. */
+typedef struct {
+  float **param, **grad; /* grad: NULL where there is none */
+} pn_far_places;
+void pn_plan_bind_far(pn_plan *p, const pn_far_places *where);
 
-/* Buffers of one batch, filled by the caller before a run; live as long as the plan. */
+/* Buffers of one batch, filled by the caller before a run; they are the same ones as long as the
+ * plan lives, but that pn_plan_step swaps them. */
 float *pn_plan_input(pn_plan *p);    /* N C H W plain */
 int32_t *pn_plan_labels(pn_plan *p); /* [N] class index; 0/1 for BCE */
 /* Devices with memory of their own: where kernels find them, for one who fills them there.  Until
@@ -72,6 +77,40 @@ pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hook
 /* After forward on the same batch.  Gradients are of sum_i sample_scale[i] * loss_i, overwritten.
  */
 pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks);
+
+/* What follows a backward pass in a whole step. */
+typedef struct {
+  void *ctx;                     /* borrowed until the next step has been queued */
+  pn_status (*queue)(void *ctx); /* queues communication and update on the device */
+  const char *host; /* why that needs the host, so that it cannot be in a graph; NULL: it can */
+  /* Now and then while the host waits for the device; not PN_OK: it waits no longer. */
+  pn_status (*waiting)(void *ctx, double waited_s);
+} pn_plan_tail;
+
+/* Training steps of plans with far arenas (pn_plan_bind_far): forward, backward and tail are queued
+ * as one graph, which is recorded when a second step has the same numbers but seed, epoch and what
+ * the tail's owner keeps in the device's memory.  The hooks and tail->queue are called where steps
+ * run one by one and while the graph is recorded, not when it is replayed.  Returns when the step
+ * before this one is complete; the buffers of the next batch are then free. */
+pn_status pn_plan_step(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks,
+                       const pn_plan_tail *tail);
+/* Of the last whole step (ago 0), or the one before (1), after waiting for it; valid until the next
+ * pn_plan_step.  Errors: ARG (there is none), those of the device. */
+typedef struct {
+  const float *losses, *scale; /* [N], as in pn_step_ctx */
+} pn_plan_result;
+pn_status pn_plan_result_of(pn_plan *p, int ago, pn_plan_result *out);
+bool pn_plan_can_step(const pn_plan *p); /* its arenas are far */
+bool pn_plan_is_graph(const pn_plan *p); /* the next pn_plan_step replays one, so far */
+
+/* Of whole steps that are complete, after the first one or pn_plan_reset_times. */
+typedef struct {
+  int64_t steps;
+  double busy_s, idle_s; /* the device: in the steps, between them */
+  double waited_s;       /* the host, for the device */
+} pn_plan_times;
+pn_plan_times pn_plan_step_times(const pn_plan *p);
+void pn_plan_reset_times(pn_plan *p);
 
 /* Step i of pn_plan_n_steps alone, for measurements; all of them in order are forward and backward.
  */

@@ -1,33 +1,17 @@
 /* plan_far.c -- plans on devices with memory of their own: what the caller sees stays in host
  * memory, and is copied where a run begins, enters a unit, and ends. */
-#include "nn/plan_internal.h"
+#include "nn/plan_far.h"
 
 #include "base/log.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Host copies of what the caller fills and reads, and far copies of what it lends. */
-struct pn_plan_far {
-  float *input, *logits, *losses; /* host, owned (from the device: fast to copy) */
-  int32_t *labels;
-  bool filled; /* input and labels are the caller's work, on the device */
-  size_t input_bytes, logits_bytes;
-  float *params, *grads;           /* far: mirrors of the host's, made when first needed; owned */
-  float *lent_params, *lent_grads; /* far, instead of them; borrowed; NULL: none */
-  void *id, *scale, *label2, *mix;
-  struct captured {
-    void *graph;     /* owned; NULL: none */
-    pn_step_ctx key; /* of the run before: what kernels take as numbers */
-    bool seen, refused;
-  } pass[2]; /* forward, backward */
-};
-
-static const pn_far_ops *far_of(const pn_plan *p) {
+const pn_far_ops *pn_plan_far_ops(const pn_plan *p) {
   return p->spec.device->ops->far;
 }
 
-static void *far_buffer(const pn_plan *p, int buffer) {
+void *pn_plan_far_buffer(const pn_plan *p, int buffer) {
   return p->arena + p->buffer[buffer].offset;
 }
 
@@ -40,8 +24,42 @@ static pn_status host_array(pn_plan *p, size_t bytes, void *out) {
 
 static pn_status far_array(pn_plan *p, const char *what, size_t bytes, void *out) {
   void *a = NULL;
-  pn_status st = far_of(p)->alloc(p->spec.device, what, bytes, &a);
+  pn_status st = pn_plan_far_ops(p)->alloc(p->spec.device, what, bytes, &a);
   memcpy(out, &a, sizeof a);
+  return st;
+}
+
+static size_t rounded(size_t bytes) {
+  return (bytes + 63) / 64 * 64;
+}
+
+/* The arrays of a block of n images that starts at `at`; their bytes. */
+static size_t cut_block(char *at, size_t n, batch_block *out) {
+  size_t id = rounded(sizeof *out->numbers), scale = id + rounded(n * sizeof *out->id);
+  size_t mix = scale + rounded(n * sizeof *out->scale),
+         label2 = mix + rounded(n * sizeof *out->mix);
+
+  if (at)
+    *out = (batch_block){.numbers = (void *)at,
+                         .id = (void *)(at + id),
+                         .scale = (void *)(at + scale),
+                         .mix = (void *)(at + mix),
+                         .label2 = (void *)(at + label2)};
+  return label2 + rounded(n * sizeof *out->label2);
+}
+
+pn_status pn_plan_side_make(pn_plan *p, host_side *x) {
+  const struct pn_plan_far *f = p->far;
+  size_t n = (size_t)p->spec.batch;
+  pn_status st;
+
+  PN_TRY(host_array(p, f->input_bytes, &x->input));
+  PN_TRY(host_array(p, f->logits_bytes, &x->logits));
+  PN_TRY(host_array(p, n * sizeof(float), &x->losses));
+  PN_TRY(host_array(p, n * sizeof(int32_t), &x->labels));
+  PN_TRY(host_array(p, f->block_bytes, &x->memory));
+  cut_block(x->memory, n, &x->block);
+done:
   return st;
 }
 
@@ -53,14 +71,10 @@ pn_status pn_plan_far_create(pn_plan *p) {
   if (!f) return PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
   f->input_bytes = (size_t)pn_shape_count(p->op[0].out) * sizeof(float);
   f->logits_bytes = (size_t)pn_shape_count(p->op[p->logits].out) * sizeof(float);
-  PN_TRY(host_array(p, f->input_bytes, &f->input));
-  PN_TRY(host_array(p, f->logits_bytes, &f->logits));
-  PN_TRY(host_array(p, n * sizeof(float), &f->losses));
-  PN_TRY(host_array(p, n * sizeof(int32_t), &f->labels));
-  PN_TRY(far_array(p, "batch", n * sizeof(uint64_t), &f->id));
-  PN_TRY(far_array(p, "batch", n * sizeof(float), &f->scale));
-  PN_TRY(far_array(p, "batch", n * sizeof(int32_t), &f->label2));
-  PN_TRY(far_array(p, "batch", n * sizeof(float), &f->mix));
+  f->block_bytes = cut_block(NULL, n, NULL);
+  PN_TRY(pn_plan_side_make(p, &f->side[0]));
+  PN_TRY(far_array(p, "batch", f->block_bytes, &f->memory));
+  cut_block(f->memory, n, &f->block);
 done:
   return st;
 }
@@ -70,34 +84,43 @@ void pn_plan_far_destroy(pn_plan *p) {
   pn_device *d = p->spec.device;
 
   if (!f) return;
-  for (int i = 0; i < 2; i++)
-    if (f->pass[i].graph) far_of(p)->forget(d, f->pass[i].graph);
-  void *host[] = {f->input, f->logits, f->losses, f->labels};
-  void *far[] = {f->params, f->grads, f->id, f->scale, f->label2, f->mix};
-  for (size_t i = 0; i < sizeof host / sizeof *host; i++) d->ops->free(d, host[i]);
-  for (size_t i = 0; i < sizeof far / sizeof *far; i++) far_of(p)->free(d, far[i]);
+  for (int i = 0; i < 2; i++) pn_plan_far_drop(p, &f->pass[i]);
+  pn_plan_far_drop(p, &f->whole);
+  for (int i = 0; i < MARKS; i++) {
+    pn_plan_far_ops(p)->mark_destroy(d, f->mark[i].start);
+    pn_plan_far_ops(p)->mark_destroy(d, f->mark[i].end);
+  }
+  for (int k = 0; k < SIDES; k++) {
+    host_side *x = &f->side[k];
+    void *host[] = {x->input, x->logits, x->losses, x->labels, x->memory};
+    for (size_t i = 0; i < sizeof host / sizeof *host; i++) d->ops->free(d, host[i]);
+  }
+  void *far[] = {f->params, f->grads, f->memory};
+  for (size_t i = 0; i < sizeof far / sizeof *far; i++) pn_plan_far_ops(p)->free(d, far[i]);
   free(f);
   p->far = NULL;
 }
 
-float *pn_plan_far_params(const pn_plan *p) {
-  return p->far->lent_params ? p->far->lent_params : p->far->params;
+void *pn_plan_far_param(const pn_plan *p, int i) {
+  if (p->far->lent) return p->far->lent->param[i];
+  return p->far->params ? p->far->params + p->map.slot[i].offset : NULL;
 }
 
-float *pn_plan_far_grads(const pn_plan *p) {
-  return p->far->lent_params ? p->far->lent_grads : p->far->grads;
+void *pn_plan_far_grad(const pn_plan *p, int i) {
+  if (p->far->lent) return p->far->lent->grad[i];
+  return p->far->grads ? p->far->grads + p->map.slot[i].offset : NULL;
 }
 
-static void drop_graph(const pn_plan *p, struct captured *c) {
-  if (c->graph) far_of(p)->forget(p->spec.device, c->graph);
+void pn_plan_far_drop(const pn_plan *p, struct captured *c) {
+  if (c->graph) pn_plan_far_ops(p)->forget(p->spec.device, c->graph);
   c->graph = NULL;
 }
 
-void pn_plan_bind_far(pn_plan *p, float *params, float *grads) {
+void pn_plan_bind_far(pn_plan *p, const pn_far_places *where) {
   if (!p->far) return;
-  for (int i = 0; i < 2; i++) drop_graph(p, &p->far->pass[i]);
-  p->far->lent_params = params;
-  p->far->lent_grads = grads;
+  for (int i = 0; i < 2; i++) pn_plan_far_drop(p, &p->far->pass[i]);
+  pn_plan_far_drop(p, &p->far->whole);
+  p->far->lent = where;
   pn_plan_bind(p, p->params, p->grads);
 }
 
@@ -105,7 +128,7 @@ pn_status pn_plan_far_ready(pn_plan *p) {
   struct pn_plan_far *f = p->far;
   pn_status st = PN_OK;
 
-  if (f->lent_params || f->params) return PN_OK;
+  if (f->lent || f->params) return PN_OK;
   PN_TRY(far_array(p, "parameters", (size_t)p->map.total * sizeof(float), &f->params));
   if (p->spec.training)
     PN_TRY(far_array(p, "gradients", (size_t)p->map.trainable * sizeof(float), &f->grads));
@@ -115,11 +138,11 @@ done:
 }
 
 void *pn_plan_far_shadow(const pn_plan *p, int buffer) {
-  const struct pn_plan_far *f = p->far;
+  const host_side *x = &p->far->side[p->far->turn];
 
-  if (buffer == p->input_buffer) return f->input;
-  if (buffer == p->label_buffer) return f->labels;
-  return buffer == p->logits_buffer ? f->logits : f->losses;
+  if (buffer == p->input_buffer) return x->input;
+  if (buffer == p->label_buffer) return x->labels;
+  return buffer == p->logits_buffer ? x->logits : x->losses;
 }
 
 void pn_plan_far_fill(pn_plan *p, bool there) {
@@ -134,12 +157,12 @@ float *pn_plan_far_input(pn_plan *p, int32_t **labels) {
   *labels = NULL;
   if (!p->far) return NULL;
   p->far->filled = true;
-  *labels = far_buffer(p, p->label_buffer);
-  return far_buffer(p, p->input_buffer);
+  *labels = pn_plan_far_buffer(p, p->label_buffer);
+  return pn_plan_far_buffer(p, p->input_buffer);
 }
 
 /* Kernels cannot say what is wrong with a label. */
-static pn_status check_labels(const pn_plan *p, const int32_t *label, const char *what) {
+pn_status pn_plan_far_check_labels(const pn_plan *p, const int32_t *label, const char *what) {
   const pn_op_desc *loss = &p->op[p->loss];
   int64_t classes = loss->kind == PN_OP_BCE ? 2 : loss->in.dim[1];
 
@@ -151,44 +174,55 @@ static pn_status check_labels(const pn_plan *p, const int32_t *label, const char
 }
 
 static pn_status upload(const pn_plan *p, void *far, const void *host, size_t bytes) {
-  return far_of(p)->upload(p->spec.device, far, host, bytes);
+  return pn_plan_far_ops(p)->upload(p->spec.device, far, host, bytes);
+}
+
+pn_status pn_plan_far_write(const pn_plan *p, const host_side *x, const pn_step_ctx *ctx,
+                            pn_step_ctx *out) {
+  const batch_block *far = &p->far->block, *host = &x->block;
+  size_t n = (size_t)p->spec.batch;
+  pn_status st;
+
+  *out = *ctx;
+  *host->numbers =
+      (pn_step_numbers){{(uint32_t)ctx->seed, (uint32_t)(ctx->seed >> 32)}, ctx->epoch};
+  out->numbers = far->numbers;
+  if (ctx->sample_id) memcpy(host->id, ctx->sample_id, n * sizeof *host->id);
+  if (ctx->sample_id) out->sample_id = far->id;
+  if (ctx->sample_scale) memcpy(host->scale, ctx->sample_scale, n * sizeof *host->scale);
+  if (ctx->sample_scale) out->sample_scale = far->scale;
+  if (!ctx->mix) return PN_OK;
+  if ((st = pn_plan_far_check_labels(p, ctx->label2, "second label")) != PN_OK) return st;
+  memcpy(host->mix, ctx->mix, n * sizeof *host->mix);
+  memcpy(host->label2, ctx->label2, n * sizeof *host->label2);
+  out->mix = far->mix;
+  out->label2 = far->label2;
+  return PN_OK;
 }
 
 pn_status pn_plan_far_context(const pn_plan *p, const pn_step_ctx *ctx, pn_step_ctx *out) {
   const struct pn_plan_far *f = p->far;
-  size_t n = (size_t)p->spec.batch;
+  const host_side *x = &f->side[f->turn];
   pn_status st = PN_OK;
 
   *out = (pn_step_ctx){.seed = 0};
   if (!ctx) return PN_OK;
-  *out = *ctx;
-  if (ctx->sample_id) {
-    PN_TRY(upload(p, f->id, ctx->sample_id, n * sizeof *ctx->sample_id));
-    out->sample_id = f->id;
-  }
-  if (ctx->sample_scale) {
-    PN_TRY(upload(p, f->scale, ctx->sample_scale, n * sizeof *ctx->sample_scale));
-    out->sample_scale = f->scale;
-  }
-  if (!ctx->mix) return PN_OK;
-  PN_TRY(check_labels(p, ctx->label2, "second label"));
-  PN_TRY(upload(p, f->mix, ctx->mix, n * sizeof *ctx->mix));
-  PN_TRY(upload(p, f->label2, ctx->label2, n * sizeof *ctx->label2));
-  out->mix = f->mix;
-  out->label2 = f->label2;
+  PN_TRY(pn_plan_far_write(p, x, ctx, out));
+  PN_TRY(upload(p, f->memory, x->memory, f->block_bytes));
 done:
   return st;
 }
 
 pn_status pn_plan_far_batch(const pn_plan *p) {
   const struct pn_plan_far *f = p->far;
+  const host_side *x = &f->side[f->turn];
   pn_status st = PN_OK;
 
   if (f->filled) return PN_OK;
-  PN_TRY(check_labels(p, f->labels, "label"));
-  PN_TRY(upload(p, far_buffer(p, p->input_buffer), f->input, f->input_bytes));
-  PN_TRY(upload(p, far_buffer(p, p->label_buffer), f->labels,
-                (size_t)p->spec.batch * sizeof *f->labels));
+  PN_TRY(pn_plan_far_check_labels(p, x->labels, "label"));
+  PN_TRY(upload(p, pn_plan_far_buffer(p, p->input_buffer), x->input, f->input_bytes));
+  PN_TRY(upload(p, pn_plan_far_buffer(p, p->label_buffer), x->labels,
+                (size_t)p->spec.batch * sizeof *x->labels));
 done:
   return st;
 }
@@ -200,11 +234,11 @@ static pn_status run_steps(const pn_plan *p, int first, int last, const pn_step_
   return st;
 }
 
-/* Pointers of the context are always the plan's own, or NULL. */
-static bool same_numbers(const pn_step_ctx *a, const pn_step_ctx *b) {
-  return a->seed == b->seed && a->epoch == b->epoch && a->mix == b->mix &&
-         a->sample_id == b->sample_id && a->sample_scale == b->sample_scale &&
-         !(a->smoothing < b->smoothing) && !(a->smoothing > b->smoothing);
+/* Pointers of the context are always the plan's own, or NULL; seed and epoch lie behind one. */
+bool pn_plan_far_same(const pn_step_ctx *a, const pn_step_ctx *b) {
+  return a->numbers == b->numbers && a->mix == b->mix && a->sample_id == b->sample_id &&
+         a->sample_scale == b->sample_scale && !(a->smoothing < b->smoothing) &&
+         !(a->smoothing > b->smoothing);
 }
 
 /* A device that cannot do it runs the steps one by one from now on. */
@@ -214,28 +248,29 @@ static void capture(const pn_plan *p, struct captured *c, int first, int last,
   pn_status st, end;
 
   c->refused = true;
-  if (far_of(p)->capture_begin(d) != PN_OK) return;
+  if (pn_plan_far_ops(p)->capture_begin(d) != PN_OK) return;
   st = run_steps(p, first, last, ctx);
-  end = far_of(p)->capture_end(d, &c->graph);
+  end = pn_plan_far_ops(p)->capture_end(d, &c->graph);
   c->refused = st != PN_OK || end != PN_OK;
-  if (c->refused) drop_graph(p, c);
+  if (c->refused) pn_plan_far_drop(p, c);
   if (c->refused) pn_warn("steps are not captured as one graph: %s", pn_last_error());
 }
 
 pn_status pn_plan_far_run(const pn_plan *p, bool backward, const pn_step_ctx *ctx) {
   struct captured *c = &p->far->pass[backward];
   int first = backward ? p->n_forward : 0, last = backward ? p->n_steps : p->n_forward;
-  bool same = c->seen && same_numbers(&c->key, ctx);
+  bool same = c->seen && pn_plan_far_same(&c->key, ctx);
 
-  if (!same) drop_graph(p, c);
+  if (!same) pn_plan_far_drop(p, c);
   if (same && !c->graph && !c->refused) capture(p, c, first, last, ctx);
   c->seen = true;
   c->key = *ctx;
-  return c->graph ? far_of(p)->replay(p->spec.device, c->graph) : run_steps(p, first, last, ctx);
+  return c->graph ? pn_plan_far_ops(p)->replay(p->spec.device, c->graph)
+                  : run_steps(p, first, last, ctx);
 }
 
 bool pn_plan_far_whole(const pn_plan *p) {
-  return p->far->lent_params != NULL;
+  return p->far->lent != NULL;
 }
 
 /* Parameters of the unit that follow each other travel together. */
@@ -243,7 +278,7 @@ pn_status pn_plan_far_unit(const pn_plan *p, int unit) {
   const struct pn_slot *slot = p->map.slot;
   pn_status st = PN_OK;
 
-  if (p->far->lent_params) return PN_OK;
+  if (p->far->lent) return PN_OK;
   for (int i = 0; i < p->map.n && st == PN_OK; i++) {
     int64_t first = slot[i].offset, last = first + slot[i].count;
     if (pn_graph_param(p->spec.graph, i)->unit != unit) continue;
@@ -258,19 +293,20 @@ pn_status pn_plan_far_unit(const pn_plan *p, int unit) {
   return st;
 }
 
-/* Running statistics lie behind the trainable parameters. */
+/* Running statistics lie behind the trainable parameters; lent ones stay far. */
 pn_status pn_plan_far_results(const pn_plan *p) {
-  const struct pn_plan_far *f = p->far;
-  const pn_far_ops *far = far_of(p);
+  const host_side *x = &p->far->side[p->far->turn];
+  const pn_far_ops *far = pn_plan_far_ops(p);
   pn_device *d = p->spec.device;
   int64_t rest = p->map.total - p->map.trainable;
   pn_status st;
 
-  PN_TRY(far->download(d, f->logits, far_buffer(p, p->logits_buffer), f->logits_bytes));
-  PN_TRY(far->download(d, f->losses, far_buffer(p, p->loss_buffer),
+  PN_TRY(
+      far->download(d, x->logits, pn_plan_far_buffer(p, p->logits_buffer), p->far->logits_bytes));
+  PN_TRY(far->download(d, x->losses, pn_plan_far_buffer(p, p->loss_buffer),
                        (size_t)p->spec.batch * sizeof(float)));
-  if (p->spec.training && rest > 0)
-    PN_TRY(far->download(d, p->params + p->map.trainable, pn_plan_far_params(p) + p->map.trainable,
+  if (p->spec.training && rest > 0 && !p->far->lent)
+    PN_TRY(far->download(d, p->params + p->map.trainable, p->far->params + p->map.trainable,
                          (size_t)rest * sizeof(float)));
 done:
   return st;
@@ -278,12 +314,12 @@ done:
 
 pn_status pn_plan_far_gradient(const pn_plan *p, int param) {
   const struct pn_slot *s = &p->map.slot[param];
-  if (p->far->lent_params) return PN_OK;
-  return far_of(p)->download(p->spec.device, p->grads + s->offset, p->far->grads + s->offset,
-                             (size_t)s->count * sizeof(float));
+  if (p->far->lent) return PN_OK;
+  return pn_plan_far_ops(p)->download(p->spec.device, p->grads + s->offset,
+                                      p->far->grads + s->offset, (size_t)s->count * sizeof(float));
 }
 
 pn_status pn_plan_peek(const pn_plan *p, const void *at, size_t bytes, void **host) {
   if (!(*host = malloc(bytes + 1))) return PN_FAIL(PN_ERR_NOMEM, "plan: out of memory");
-  return far_of(p)->download(p->spec.device, *host, at, bytes);
+  return pn_plan_far_ops(p)->download(p->spec.device, *host, at, bytes);
 }

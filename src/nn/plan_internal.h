@@ -116,14 +116,14 @@ pn_status pn_plan_far_create(pn_plan *p);
 void pn_plan_far_destroy(pn_plan *p);
 /* Arenas for parameters and gradients, if none are lent. */
 pn_status pn_plan_far_ready(pn_plan *p);
-float *pn_plan_far_params(const pn_plan *p);
-float *pn_plan_far_grads(const pn_plan *p);
+void *pn_plan_far_param(const pn_plan *p, int i); /* where it lies; NULL: nowhere yet */
+void *pn_plan_far_grad(const pn_plan *p, int i);
 /* The host's side of input, labels, logits or losses. */
 void *pn_plan_far_shadow(const pn_plan *p, int buffer);
 void pn_plan_far_fill(pn_plan *p, bool there); /* the caller fills the batch on the device */
 bool pn_plan_far_filled(const pn_plan *p);
 pn_status pn_plan_far_batch(const pn_plan *p); /* input and labels; ARG: a label out of range */
-/* The same context with far arrays. */
+/* The same context with far arrays, whose contents are sent. */
 pn_status pn_plan_far_context(const pn_plan *p, const pn_step_ctx *ctx, pn_step_ctx *out);
 /* All steps of a pass at once; the second time with the same numbers as one graph. */
 pn_status pn_plan_far_run(const pn_plan *p, bool backward, const pn_step_ctx *ctx);

@@ -1,5 +1,5 @@
 /* plan_run.c -- binding and the step loop: nothing is created, looked up or allocated here. */
-#include "nn/plan_internal.h"
+#include "nn/plan_far.h"
 
 #include <string.h>
 
@@ -10,10 +10,12 @@ static void *address(const pn_plan *p, const pn_operand *o) {
   case AT_BUFFER:
     return p->arena + p->buffer[o->index].offset;
   case AT_PARAM:
-    base = p->far ? pn_plan_far_params(p) : p->params;
+    if (p->far) return pn_plan_far_param(p, o->index);
+    base = p->params;
     return base ? base + p->map.slot[o->index].offset : NULL;
   case AT_GRAD:
-    base = p->far ? pn_plan_far_grads(p) : p->grads;
+    if (p->far) return pn_plan_far_grad(p, o->index);
+    base = p->grads;
     return base ? base + p->map.slot[o->index].offset : NULL;
   default:
     return NULL;
@@ -82,6 +84,20 @@ static pn_status check_bound(const pn_plan *p, bool backward) {
   return PN_OK;
 }
 
+pn_status pn_plan_forward_steps(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *h) {
+  pn_status st = PN_OK;
+
+  for (int i = 0; i < p->n_forward; i++) {
+    const pn_step *s = &p->step[i];
+    if (s->enter_unit && h->before_forward) PN_TRY(h->before_forward(h->ctx, s->unit));
+    if (s->enter_unit && p->far) PN_TRY(pn_plan_far_unit(p, s->unit));
+    PN_TRY(run_step(p, i, ctx));
+    if (s->leave_unit && h->after_forward) PN_TRY(h->after_forward(h->ctx, s->unit));
+  }
+done:
+  return st;
+}
+
 pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks) {
   static const pn_plan_hooks none = {0};
   const pn_plan_hooks *h = hooks ? hooks : &none;
@@ -96,17 +112,10 @@ pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hook
     PN_TRY(pn_plan_far_context(p, ctx, &far));
     ctx = &far;
   }
-  if (p->far && pn_plan_far_whole(p) && !h->before_forward && !h->after_forward) {
+  if (p->far && pn_plan_far_whole(p) && !h->before_forward && !h->after_forward)
     PN_TRY(pn_plan_far_run(p, false, ctx));
-    return pn_plan_far_results(p);
-  }
-  for (int i = 0; i < p->n_forward; i++) {
-    const pn_step *s = &p->step[i];
-    if (s->enter_unit && h->before_forward) PN_TRY(h->before_forward(h->ctx, s->unit));
-    if (s->enter_unit && p->far) PN_TRY(pn_plan_far_unit(p, s->unit));
-    PN_TRY(run_step(p, i, ctx));
-    if (s->leave_unit && h->after_forward) PN_TRY(h->after_forward(h->ctx, s->unit));
-  }
+  else
+    PN_TRY(pn_plan_forward_steps(p, ctx, h));
   if (p->far) PN_TRY(pn_plan_far_results(p));
 done:
   return st;
@@ -129,10 +138,31 @@ static pn_status report_ready(const pn_plan *p, int i, int *next, const pn_plan_
   return PN_OK;
 }
 
+/* queued: all steps are, only the hooks are missing. */
+static pn_status backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *h, bool queued) {
+  int next = p->n_params - 1;
+  pn_status st = PN_OK;
+
+  for (int i = p->n_forward; i < p->n_steps; i++) {
+    const pn_step *s = &p->step[i];
+    if (s->enter_unit && h->before_backward) PN_TRY(h->before_backward(h->ctx, s->unit));
+    if (!queued) PN_TRY(run_step(p, i, ctx));
+    PN_TRY(report_ready(p, i, &next, h));
+    if (h->tick) PN_TRY(h->tick(h->ctx));
+  }
+done:
+  return st;
+}
+
+pn_status pn_plan_backward_steps(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *h) {
+  return backward(p, ctx, h, false);
+}
+
+/* Far units that come and go must be there when their kernels are queued. */
 pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks) {
   static const pn_plan_hooks none = {0};
   const pn_plan_hooks *h = hooks ? hooks : &none;
-  int next = p->n_params - 1;
+  bool queue = p->far && !(pn_plan_far_whole(p) && h->before_backward);
   pn_step_ctx far;
   pn_status st;
 
@@ -141,15 +171,9 @@ pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hoo
   if (p->far) {
     PN_TRY(pn_plan_far_context(p, ctx, &far));
     ctx = &far;
-    PN_TRY(pn_plan_far_run(p, true, ctx)); /* queued */
   }
-  for (int i = p->n_forward; i < p->n_steps; i++) {
-    const pn_step *s = &p->step[i];
-    if (s->enter_unit && h->before_backward) PN_TRY(h->before_backward(h->ctx, s->unit));
-    if (!p->far) PN_TRY(run_step(p, i, ctx));
-    PN_TRY(report_ready(p, i, &next, h));
-    if (h->tick) PN_TRY(h->tick(h->ctx));
-  }
+  if (queue) PN_TRY(pn_plan_far_run(p, true, ctx));
+  PN_TRY(backward(p, ctx, h, queue));
 done:
   return st;
 }

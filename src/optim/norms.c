@@ -48,24 +48,23 @@ double pn_optim_trust_ratio(const pn_optim *o, pn_optim_squares s) {
   return pn_optim_settings(o)->trust * sqrt(s.param) / sqrt(s.grad);
 }
 
+double pn_optim_trust(const pn_optim *o) {
+  return pn_optim_settings(o)->trust;
+}
+
 double pn_optim_weight_decay(const pn_optim *o, const pn_optim_range *r) {
   return r->decay * pn_optim_settings(o)->weight_decay;
 }
 
-pn_flat_update pn_ema_describe(const pn_ema_range *r, int64_t t) {
-  float keep = t == 1 ? 0.0f : (float)r->decay, rest = t == 1 ? 1.0f : (float)(1.0 - r->decay);
-
-  return (pn_flat_update){.rule = PN_FLAT_EMA,
-                          .param = (float *)r->param, /* only read */
-                          .state = {r->average},
-                          .count = r->count,
-                          .keep = keep,
-                          .step = rest};
+void pn_ema_factors(double decay, int64_t t, float *keep, float *fresh) {
+  *keep = t == 1 ? 0.0f : (float)decay;
+  *fresh = t == 1 ? 1.0f : (float)(1.0 - decay);
 }
 
 void pn_ema_update(const pn_ema_range *r, int64_t t, int threads) {
-  float keep = t == 1 ? 0.0f : (float)r->decay, rest = t == 1 ? 1.0f : (float)(1.0 - r->decay);
+  float keep, fresh;
 
+  pn_ema_factors(r->decay, t, &keep, &fresh);
 #pragma omp parallel for simd num_threads(threads) schedule(static)
-  for (int64_t i = 0; i < r->count; i++) r->average[i] = keep * r->average[i] + rest * r->param[i];
+  for (int64_t i = 0; i < r->count; i++) r->average[i] = keep * r->average[i] + fresh * r->param[i];
 }

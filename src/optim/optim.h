@@ -54,8 +54,9 @@ pn_optim_squares pn_optim_sum_squares(const pn_optim *o, const pn_optim_range *r
 /* The same, added without rounding. */
 void pn_optim_add_squares(const pn_optim *o, const pn_optim_range *r, pn_exact_sum *param,
                           pn_exact_sum *grad);
-/* Factor on the learning rate of a tensor with these norms. */
 double pn_optim_weight_decay(const pn_optim *o, const pn_optim_range *r); /* of the range */
+double pn_optim_trust(const pn_optim *o);                                 /* lars: eta */
+/* Factor on the learning rate of a tensor with these norms. */
 double pn_optim_trust_ratio(const pn_optim *o, pn_optim_squares s);
 
 /* average = decay * average + (1 - decay) * param; at t = 1 a copy. */
@@ -65,7 +66,7 @@ typedef struct {
   int64_t count;
   double decay;
 } pn_ema_range;
-pn_flat_update pn_ema_describe(const pn_ema_range *r, int64_t t);
+void pn_ema_factors(double decay, int64_t t, float *keep, float *fresh);
 void pn_ema_update(const pn_ema_range *r, int64_t t, int threads);
 
 #endif

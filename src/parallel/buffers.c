@@ -1,5 +1,5 @@
 /* buffers.c -- running statistics: one value for all ranks, when somebody looks at them. */
-#include "parallel/strategy.h"
+#include "parallel/resident.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,9 +48,14 @@ pn_status pn_strategy_sync_buffers(pn_strategy *s) {
   pn_status st = PN_OK;
 
   if (n == 0) return PN_OK;
-  if (pn_comm_size(s->spec.data) > 1 && !s->exact) st = average(s, mine, n);
+  PN_TRY(pn_agree(s->spec.data, pn_resident_fetch_part(s, mine, n)));
+  if (pn_comm_size(s->spec.data) > 1 && !s->exact) {
+    PN_TRY(average(s, mine, n));
+    PN_TRY(pn_resident_push_part(s, mine, n));
+  }
   /* where the average is cut, pn_strategy_gather adds them */
   if (st == PN_OK && s->ema && !s->own.cut)
     memcpy(s->ema + map->trainable, mine, (size_t)n * sizeof *mine);
+done:
   return st;
 }

@@ -5,6 +5,7 @@
 #include "parallel/flight.h"
 #include "parallel/piece.h"
 #include "parallel/replica.h"
+#include "parallel/resident.h"
 #include "parallel/table.h"
 
 #include <stdlib.h>
@@ -28,11 +29,10 @@ done:
 
 static pn_status start_bucket(pn_strategy *s, struct ddp *d) {
   const pn_bucket *b = &d->plan.bucket[d->flight.started];
-  pn_request **q = pn_flight_begin(&d->flight);
+  float *grads = s->grads + b->first;
 
-  return pn_flight_begun(
-      s, &d->flight,
-      pn_iallreduce_sum(s->spec.data, "sum of gradients", s->grads + b->first, b->count, q));
+  return pn_flight_start(
+      s, &d->flight, &(pn_exchange_job){PN_ALLREDUCE, "sum of gradients", grads, grads, b->count});
 }
 
 /* Gradients come in descending order, so do the buckets: always started in the same order. */
@@ -64,7 +64,7 @@ static pn_status ddp_step(pn_strategy *s, int64_t t, double lr, double *grad_nor
   for (int i = 0; i < d->plan.n; i++) {
     const pn_bucket *b = &d->plan.bucket[i];
     PN_TRY(pn_flight_wait(s, &d->flight));
-    if (!all) pn_pieces_update(s, b->first, b->first + b->count, t, lr);
+    if (!all) PN_TRY(pn_pieces_update(s, b->first, b->first + b->count, t, lr));
     PN_TRY(ddp_tick(s));
   }
   if (all) PN_TRY(pn_pieces_update_all(s, t, lr, grad_norm));
@@ -78,6 +78,7 @@ done:
 static void ddp_destroy(pn_strategy *s) {
   struct ddp *d = s->impl;
 
+  pn_resident_free(s);
   if (d && d->flight.waited < d->flight.started) s->grads = NULL;
   pn_replica_free(s);
   if (!d) return;
@@ -99,5 +100,6 @@ const pn_strategy_ops pn_strategy_ddp_ops = {
     .apply = pn_pieces_update_all,
     .visit_owned = pn_replica_visit_owned,
     .visit_held = pn_replica_visit_held,
+    .gather = pn_replica_gather,
     .destroy = ddp_destroy,
 };

@@ -7,12 +7,12 @@
 
 pn_status pn_flight_make(int capacity, pn_flight *f) {
   *f = (pn_flight){.capacity = capacity};
-  f->request = calloc((size_t)capacity + 1, sizeof *f->request);
-  return f->request ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "%d requests: out of memory", capacity);
+  f->exchange = calloc((size_t)capacity + 1, sizeof *f->exchange);
+  return f->exchange ? PN_OK : PN_FAIL(PN_ERR_NOMEM, "%d requests: out of memory", capacity);
 }
 
 void pn_flight_free(pn_flight *f) {
-  free(f->request);
+  free(f->exchange);
   *f = (pn_flight){.capacity = 0};
 }
 
@@ -32,16 +32,24 @@ static void note(pn_strategy *s, pn_flight *f, double t0, int n) {
   if (!in_flight(f)) s->comm_total_s += now - f->t_open;
 }
 
-pn_request **pn_flight_begin(pn_flight *f) {
-  f->t_begin = pn_now();
-  if (!in_flight(f)) f->t_open = f->t_begin;
-  return &f->request[f->started];
+static pn_status started(pn_strategy *s, pn_flight *f, double t0, pn_status st) {
+  if (st == PN_OK && !in_flight(f)) f->t_open = t0;
+  if (st == PN_OK) f->started++;
+  note(s, f, t0, f->tested);
+  return st;
 }
 
-pn_status pn_flight_begun(pn_strategy *s, pn_flight *f, pn_status st) {
-  if (st == PN_OK) f->started++;
-  note(s, f, f->t_begin, f->tested);
-  return st;
+pn_status pn_flight_start(pn_strategy *s, pn_flight *f, const pn_exchange_job *j) {
+  double t0 = pn_now();
+  return started(s, f, t0, pn_exchange_start(s, j, &f->exchange[f->started]));
+}
+
+pn_status pn_flight_share(pn_strategy *s, pn_flight *f, const char *what, float *x, int64_t count) {
+  pn_exchange *e = &f->exchange[f->started];
+  double t0 = pn_now();
+
+  *e = (pn_exchange){NULL};
+  return started(s, f, t0, pn_ishare(s->spec.data, what, x, count, &e->request));
 }
 
 pn_status pn_flight_tick(pn_strategy *s, pn_flight *f) {
@@ -52,7 +60,7 @@ pn_status pn_flight_tick(pn_strategy *s, pn_flight *f) {
 
   if (!in_flight(f)) return PN_OK;
   while (st == PN_OK && complete && n < f->started) {
-    st = pn_request_test(f->request[n], &complete);
+    st = pn_exchange_test(&f->exchange[n], &complete);
     if (st == PN_OK && complete) n++;
   }
   note(s, f, t0, n);
@@ -62,7 +70,7 @@ pn_status pn_flight_tick(pn_strategy *s, pn_flight *f) {
 pn_status pn_flight_wait(pn_strategy *s, pn_flight *f) {
   bool counts = in_flight(f);
   double t0 = pn_now();
-  pn_status st = pn_request_wait(f->request[f->waited]);
+  pn_status st = pn_exchange_wait(s, &f->exchange[f->waited]);
 
   f->waited++;
   if (counts) note(s, f, t0, f->waited);

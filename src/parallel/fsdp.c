@@ -10,6 +10,7 @@
 #include "parallel/fsdp.h"
 #include "base/clock.h"
 #include "parallel/piece.h"
+#include "parallel/resident.h"
 #include "parallel/table.h"
 
 #include <stdlib.h>
@@ -37,8 +38,11 @@ static pn_status start_gather(pn_strategy *s, struct pn_fsdp *f, int u) {
     return PN_OK;
   }
   PN_TRY(pn_fsdp_take(s, f, PN_UNIT_PARAMS, u));
-  PN_TRY(pn_iallgather_slices(s->spec.data, "parameters of a unit", f->params + b->at,
-                              s->params + b->first, b->count, &f->unit[u].gather));
+  PN_TRY(pn_exchange_start(s,
+                           &(pn_exchange_job){PN_ALLGATHER, "parameters of a unit",
+                                              f->params + b->at, s->params + b->first, b->count},
+                           &f->unit[u].gather));
+  f->held[f->unit[u].window] = u;
   f->unit[u].params = COMING;
   f->unit[u].gathering = true;
   opened(f, t0);
@@ -53,7 +57,7 @@ static pn_status wait_gather(pn_strategy *s, struct pn_fsdp *f, int u) {
   pn_status st = PN_OK;
 
   if (pn_fsdp_empty(f, u) || x->params != COMING) return PN_OK;
-  if ((st = pn_request_wait(x->gather)) != PN_OK) return st;
+  if ((st = pn_exchange_wait(s, &x->gather)) != PN_OK) return st;
   x->params = PRESENT;
   s->comm_exposed_s += pn_now() - t0;
   if (x->gathering) closed(s, f);
@@ -122,19 +126,18 @@ static void add_sum(pn_strategy *s, struct pn_fsdp *f, int u) {
   for (int64_t i = 0; i < b->own.count; i++) own[i] += sum[i];
 }
 
-/* reduce NULL: nothing was started, or it was waited for. */
 static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
   struct pn_unit *x = &f->unit[u];
   double t0 = pn_now();
   pn_status st;
 
-  if (!x->reduce) return PN_OK;
-  if ((st = pn_request_wait(x->reduce)) != PN_OK) return st;
+  if (!x->reduces) return PN_OK;
+  if ((st = pn_exchange_wait(s, &x->reduce)) != PN_OK) return st;
   s->comm_exposed_s += pn_now() - t0;
   if (x->reducing) closed(s, f);
   add_sum(s, f, u);
   x->reducing = x->busy[PN_UNIT_GRADS] = false;
-  x->reduce = NULL;
+  x->reduces = false;
   return PN_OK;
 }
 
@@ -149,6 +152,8 @@ static pn_status fsdp_before_backward(void *ctx, int u) {
   PN_TRY(fsdp_tick(s));
   for (int above = f->n - 1; above > u && !pn_fsdp_fits(f, PN_UNIT_GRADS, u); above--)
     PN_TRY(wait_reduce(s, f, above));
+  for (int above = f->n - 1; f->far && above > pn_fsdp_neighbour(f, u, 1); above--)
+    PN_TRY(wait_reduce(s, f, above)); /* two windows: fsdp_plan.c */
   if (!pn_fsdp_empty(f, u)) PN_TRY(pn_fsdp_take(s, f, PN_UNIT_GRADS, u));
   PN_TRY(need(s, f, u, pn_fsdp_neighbour(f, u, -1)));
 done:
@@ -167,21 +172,23 @@ static pn_status fsdp_grad_ready(void *ctx, int param) {
   if (f->steps < MEASURED_STEPS) pn_fsdp_measure(s, f);
   f->reduced++;
   if (f->unit[u].late) return PN_OK;
-  PN_TRY(pn_ireduce_scatter_sum(s->spec.data, "gradients of a unit", s->grads + b->first,
-                                sum_of(s, f, u), b->count, &f->unit[u].reduce));
-  f->unit[u].reducing = true;
+  PN_TRY(pn_exchange_start(s,
+                           &(pn_exchange_job){PN_REDUCE_SCATTER, "gradients of a unit",
+                                              s->grads + b->first, sum_of(s, f, u), b->count},
+                           &f->unit[u].reduce));
+  f->unit[u].reducing = f->unit[u].reduces = true;
   opened(f, t0);
 done:
   s->comm_exposed_s += pn_now() - t0;
   return st;
 }
 
-static pn_status test(pn_strategy *s, struct pn_fsdp *f, pn_request *q, bool *flying) {
+static pn_status test(pn_strategy *s, struct pn_fsdp *f, const pn_exchange *x, bool *flying) {
   bool done = false;
   pn_status st = PN_OK;
 
   if (!*flying) return PN_OK;
-  if ((st = pn_request_test(q, &done)) != PN_OK || !done) return st;
+  if ((st = pn_exchange_test(x, &done)) != PN_OK || !done) return st;
   *flying = false;
   closed(s, f);
   return PN_OK;
@@ -196,8 +203,8 @@ static pn_status fsdp_tick(void *ctx) {
   if (f->flying == 0) return PN_OK;
   for (int u = f->n - 1; u >= 0; u--) {
     bool was = f->unit[u].reducing;
-    PN_TRY(test(s, f, f->unit[u].gather, &f->unit[u].gathering));
-    PN_TRY(test(s, f, f->unit[u].reduce, &f->unit[u].reducing));
+    PN_TRY(test(s, f, &f->unit[u].gather, &f->unit[u].gathering));
+    PN_TRY(test(s, f, &f->unit[u].reduce, &f->unit[u].reducing));
     if (was && !f->unit[u].reducing && f->pass == 0) f->unit[u].busy[PN_UNIT_GRADS] = false;
   }
 done:
@@ -257,7 +264,7 @@ static pn_status fsdp_step(pn_strategy *s, int64_t t, double lr, double *grad_no
     const pn_block *b = &f->shards.block[u];
     if (pn_fsdp_empty(f, u)) continue;
     PN_TRY(wait_reduce(s, f, u));
-    if (!all) pn_pieces_update(s, b->first, b->first + b->count, t, lr);
+    if (!all) PN_TRY(pn_pieces_update(s, b->first, b->first + b->count, t, lr));
     PN_TRY(fsdp_tick(s));
   }
   if (all) pn_pieces_sum(s);
@@ -286,25 +293,32 @@ done:
 
 static pn_status fsdp_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   struct pn_fsdp *f = s->impl;
-  pn_status st = pn_shards_visit_owned(s, &f->shards, f->params, fn, ctx);
+  pn_status st = pn_agree(s->spec.data, pn_resident_fetch(s));
+
+  if (st == PN_OK) st = pn_shards_visit_owned(s, &f->shards, f->params, fn, ctx);
   pn_fsdp_forget_params(f);
   return st;
 }
 
 static pn_status fsdp_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
-  pn_status st = pn_rest_visit(s, "param", s->params, fn, ctx);
+  pn_status st = pn_resident_look(s), back;
+
+  if (st == PN_OK) st = pn_rest_visit(s, "param", s->params, fn, ctx);
   outdate_params(s->impl);
   for (int kind = 0; kind < pn_n_kinds(s) && st == PN_OK; kind++)
     st = pn_pieces_visit(s, kind, fn, ctx);
-  return st;
+  back = pn_resident_return(s, true);
+  return st != PN_OK ? st : back;
 }
 
 static pn_status fsdp_gather(pn_strategy *s, bool average, float **out) {
   struct pn_fsdp *f = s->impl;
   const float *own = average && s->ema ? s->ema : f->params;
 
+  pn_status st = pn_agree(s->spec.data, pn_resident_fetch(s));
+
   *out = own ? f->shards.whole : s->params;
-  return own ? pn_shards_gather(s, &f->shards, own) : PN_OK;
+  return st == PN_OK && own ? pn_shards_gather(s, &f->shards, own) : st;
 }
 
 static void fsdp_release(pn_strategy *s) {
@@ -317,6 +331,7 @@ static void fsdp_release(pn_strategy *s) {
 static void fsdp_destroy(pn_strategy *s) {
   struct pn_fsdp *f = s->impl;
 
+  pn_resident_free(s);
   pn_pieces_free(s);
   if (!f) return;
   if (f->flying > 0) {
@@ -327,6 +342,7 @@ static void fsdp_destroy(pn_strategy *s) {
   if (f->grads) s->spec.device->ops->free(s->spec.device, f->grads);
   pn_shards_free(s, &f->shards);
   free(f->unit);
+  free(f->held);
   free(f);
   s->params = s->grads = NULL;
   s->impl = NULL;

@@ -2,6 +2,7 @@
 #ifndef PN_PARALLEL_FSDP_H
 #define PN_PARALLEL_FSDP_H
 
+#include "parallel/exchange.h"
 #include "parallel/shards.h"
 
 enum { PN_UNIT_PARAMS, PN_UNIT_GRADS, PN_UNIT_KINDS };
@@ -9,8 +10,10 @@ enum { PN_UNIT_PARAMS, PN_UNIT_GRADS, PN_UNIT_KINDS };
 struct pn_unit {
   /* KEPT: given up, but the same values are still there while all its pages are. */
   enum { ABSENT, COMING, PRESENT, KEPT } params;
-  pn_request *gather, *reduce;
+  pn_exchange gather, reduce;
   bool gathering, reducing;    /* not known to be complete */
+  bool reduces;                /* started and not waited for */
+  int window;                  /* far parameters: which memory they share with other units */
   int first_param;             /* its gradient comes last */
   bool late;                   /* its gradients stay, and are added up in the update */
   int64_t grads_at;            /* of its slice in pn_fsdp.grads, if it is not `late` */
@@ -29,7 +32,9 @@ struct pn_fsdp {
   int pass;            /* backward pass of the step, from 0 */
   double t_open;
   int64_t steps;
-  bool backward;                                   /* direction of the pass that runs */
+  int *held;          /* [n] of each window: the unit whose parameters were put there last; owned */
+  bool far, in_place; /* resident.h; in place: host pages are never needed */
+  bool backward;      /* direction of the pass that runs */
   size_t room[PN_UNIT_KINDS], used[PN_UNIT_KINDS]; /* bytes of pages: allowed, taken */
 };
 

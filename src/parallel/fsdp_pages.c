@@ -52,6 +52,8 @@ pn_status pn_fsdp_take(pn_strategy *s, struct pn_fsdp *f, int kind, int u) {
   pn_status st;
 
   x->busy[kind] = true;
+  if (f->in_place) x->paged[kind] = bytes_of(f, u); /* by the device */
+  if (f->in_place) return PN_OK;
   if (missing == 0) return PN_OK;
   while (f->used[kind] + missing > f->room[kind] && (idle = find_idle(f, kind, u)) >= 0)
     drop(s, f, kind, idle, f->used[kind] + missing - f->room[kind]);
@@ -70,7 +72,10 @@ bool pn_fsdp_fits(const struct pn_fsdp *f, int kind, int u) {
 }
 
 bool pn_fsdp_still_there(const struct pn_fsdp *f, int u) {
-  return f->unit[u].params == KEPT && f->unit[u].paged[PN_UNIT_PARAMS] == bytes_of(f, u);
+  const struct pn_unit *x = &f->unit[u];
+
+  if (f->far && f->held[x->window] != u) return false;
+  return x->params == KEPT && x->paged[PN_UNIT_PARAMS] == bytes_of(f, u);
 }
 
 void pn_fsdp_forget_params(struct pn_fsdp *f) {

@@ -2,6 +2,7 @@
 #include "base/pages.h"
 #include "parallel/fsdp.h"
 #include "parallel/piece.h"
+#include "parallel/resident.h"
 
 #include <stdlib.h>
 
@@ -97,8 +98,9 @@ pn_status pn_fsdp_plan(pn_strategy *s) {
 
   if (!f) return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");
   f->n = pn_graph_n_units(s->spec.graph);
-  if (!(f->unit = calloc((size_t)f->n + 1, sizeof *f->unit)))
-    return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");
+  f->unit = calloc((size_t)f->n + 1, sizeof *f->unit);
+  f->held = calloc((size_t)f->n + 2, sizeof *f->held);
+  if (!f->unit || !f->held) return PN_FAIL(PN_ERR_NOMEM, "fsdp: out of memory");
   PN_TRY(pn_shards_make(f->n, &f->shards));
   PN_TRY(cut_units(s, f));
   own = (size_t)f->shards.own * sizeof(float);
@@ -140,6 +142,52 @@ done:
   return st;
 }
 
+/* Units in turn share `windows` parts of far memory, each as large as its largest unit. */
+static pn_status make_windows(pn_strategy *s, struct pn_fsdp *f, int kind, int windows) {
+  static const char *const what[] = {"parameters of units", "gradients of units"};
+  float *arena = kind == PN_UNIT_PARAMS ? s->params : s->grads;
+  pn_status st = PN_OK;
+
+  for (int w = 0; w < windows; w++) {
+    int64_t most = 0;
+    float *far = NULL;
+    for (int u = 0, k = 0; u < f->n; u++) {
+      if (pn_fsdp_empty(f, u) || k++ % windows != w) continue;
+      if (kind == PN_UNIT_PARAMS) f->unit[u].window = w;
+      if (f->shards.block[u].count > most) most = f->shards.block[u].count;
+    }
+    f->held[w] = -1;
+    if (most > 0) PN_TRY(pn_resident_room(s, what[kind], most, &far));
+    for (int u = 0, k = 0; u < f->n; u++) {
+      const pn_block *b = &f->shards.block[u];
+      if (pn_fsdp_empty(f, u) || k++ % windows != w) continue;
+      PN_TRY(pn_resident_alias(s, arena + b->first, b->count, far));
+    }
+  }
+done:
+  return st;
+}
+
+/* Only what the host has whole is whole on the device. */
+static pn_status make_resident(pn_strategy *s, struct pn_fsdp *f) {
+  const pn_param_map *map = s->spec.map;
+  pn_status st = pn_resident_open(s);
+
+  if (st != PN_OK || !s->resident) return st;
+  f->far = true;
+  f->in_place = pn_resident_in_place(s);
+  PN_TRY(pn_resident_add(s, "parameters", f->params, f->shards.own, true));
+  PN_TRY(pn_resident_add(s, "gradients", f->grads, f->own_grads, false));
+  PN_TRY(pn_resident_add_state(s, f->shards.own));
+  PN_TRY(pn_resident_add(s, "running statistics", s->params + map->trainable,
+                         map->total - map->trainable, true));
+  PN_TRY(make_windows(s, f, PN_UNIT_GRADS, 2));
+  PN_TRY(make_windows(s, f, PN_UNIT_PARAMS, s->spec.keep_whole ? f->n : 2));
+  PN_TRY(pn_resident_close(s));
+done:
+  return st;
+}
+
 /* The own slices, which are gathered into `whole`; on one host all slices, side by side. */
 static pn_status alloc_params(pn_strategy *s, struct pn_fsdp *f) {
   void *p = NULL;
@@ -172,6 +220,7 @@ pn_status pn_fsdp_setup(pn_strategy *s) {
   s->grads = p;
   place_pieces(s, f);
   PN_TRY(pn_pieces_init(s));
+  PN_TRY(pn_agree(s->spec.data, make_resident(s, f)));
 done:
   return st;
 }

@@ -2,7 +2,7 @@
 #include "parallel/piece.h"
 
 #include "parallel/exact.h"
-#include "parallel/resident.h"
+#include "parallel/far_update.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -37,20 +37,13 @@ static float *data_of(const pn_strategy *s, const pn_piece *p, int kind) {
   return kind <= pn_optim_n_states(s->spec.optim) ? p->state[kind - 1] : p->ema;
 }
 
-/* Elements of the trainable parameter i that lie in [lo, hi) and in the piece: an empty range has
- * last <= first.
- */
-typedef struct {
-  int64_t first, last;
-} span;
-
-static span meet(const pn_strategy *s, int i, const pn_piece *p, int64_t lo, int64_t hi) {
+pn_span pn_piece_meet(const pn_strategy *s, int i, const pn_piece *p, int64_t lo, int64_t hi) {
   const struct pn_slot *slot = &s->spec.map->slot[i];
   int64_t first = slot->offset, last = slot->offset + slot->count;
 
   if (p->first > first) first = p->first;
   if (p->first + p->count < last) last = p->first + p->count;
-  return (span){lo > first ? lo : first, hi < last ? hi : last};
+  return (pn_span){lo > first ? lo : first, hi < last ? hi : last};
 }
 
 static pn_status init_param(pn_strategy *s, int i, float *logical, float *stored) {
@@ -63,7 +56,7 @@ static pn_status init_param(pn_strategy *s, int i, float *logical, float *stored
     memcpy(s->params + slot->offset, stored, (size_t)slot->count * sizeof *stored);
   for (int k = 0; k < s->own.n; k++) {
     const pn_piece *p = &s->own.piece[k];
-    span x = meet(s, i, p, 0, s->spec.map->trainable);
+    pn_span x = pn_piece_meet(s, i, p, 0, s->spec.map->trainable);
     if (x.last > x.first)
       memcpy(p->param + (x.first - p->first), stored + (x.first - slot->offset),
              (size_t)(x.last - x.first) * sizeof *stored);
@@ -89,29 +82,30 @@ pn_status pn_pieces_init(pn_strategy *s) {
   return st;
 }
 
-static pn_group group_of(const pn_strategy *s, int param) {
+pn_group pn_piece_group(const pn_strategy *s, int param) {
   bool weight = pn_graph_param(s->spec.graph, param)->decay;
   if (s->spec.groups) return s->spec.groups[param];
   return (pn_group){.lr = 1, .decay = weight ? 1 : 0, .adapt = weight};
 }
 
-static pn_optim_range range_of(const pn_strategy *s, int i, const pn_piece *p, span x) {
+static pn_optim_range range_of(const pn_strategy *s, int i, const pn_piece *p, pn_span x) {
   int64_t at = x.first - p->first;
   pn_optim_range r = {.param = p->param + at,
                       .grad = p->grad + at,
                       .count = x.last - x.first,
-                      .decay = group_of(s, i).decay,
+                      .decay = pn_piece_group(s, i).decay,
                       .grad_scale = 1};
 
   for (int k = 0; k < 2; k++) r.state[k] = p->state[k] ? p->state[k] + at : NULL;
   return r;
 }
 
-static pn_status average(pn_strategy *s, const pn_piece *p, const pn_optim_range *r, int64_t t) {
+static void average(pn_strategy *s, const pn_piece *p, const pn_optim_range *r, int64_t t) {
   pn_ema_range e = {.param = r->param, .count = r->count, .decay = s->spec.ema};
-  if (!p->ema) return PN_OK;
+
+  if (!p->ema) return;
   e.average = p->ema + (r->param - p->param);
-  return pn_range_average(s, t, &e);
+  pn_ema_update(&e, t, s->spec.device->threads);
 }
 
 enum { BLOCK = 4096 }; /* elements: a sum stays in the first-level cache until it is used */
@@ -149,27 +143,33 @@ void pn_pieces_sum(pn_strategy *s) {
 static void update_piece(pn_strategy *s, const pn_piece *p, int64_t lo, int64_t hi, int64_t t,
                          double lr) {
   for (int i = 0; i < s->spec.map->n; i++) {
-    span x = meet(s, i, p, lo, hi);
+    pn_span x = pn_piece_meet(s, i, p, lo, hi);
     if (x.last <= x.first) continue;
     pn_optim_range r = range_of(s, i, p, x);
-    pn_group g = group_of(s, i);
+    pn_group g = pn_piece_group(s, i);
     if (!g.frozen && p->shared)
       update_shared(s, &r, t, lr * g.lr);
     else if (!g.frozen)
       pn_optim_update(s->spec.optim, t, lr * g.lr, &r, s->spec.device->threads);
-    (void)average(s, p, &r, t); /* in host memory it cannot fail */
+    average(s, p, &r, t);
   }
 }
 
-void pn_pieces_update(pn_strategy *s, int64_t lo, int64_t hi, int64_t t, double lr) {
+pn_status pn_pieces_update(pn_strategy *s, int64_t lo, int64_t hi, int64_t t, double lr) {
+  if (s->far_update) return pn_far_update_pieces(s, lo, hi, t, lr);
   for (int k = 0; k < s->own.n; k++) {
     const pn_piece *p = &s->own.piece[k];
     if (p->first < hi && p->first + p->count > lo) update_piece(s, p, lo, hi, t, lr);
   }
+  return PN_OK;
+}
+
+bool pn_pieces_need_norms(const pn_strategy *s) {
+  return s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim) || s->spec.loss_scaling;
 }
 
 bool pn_pieces_need_all(const pn_strategy *s) {
-  return s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim) || s->spec.loss_scaling;
+  return pn_pieces_need_norms(s) || (s->far_update && !s->own.cut);
 }
 
 /* The order of the pieces and of the ranks does not matter. */
@@ -181,7 +181,7 @@ static pn_status exact_squares(pn_strategy *s, double grad_scale, bool decay) {
   for (int i = 0; i < map->n; i++)
     for (int k = 0; k < s->own.n; k++) {
       const pn_piece *p = &s->own.piece[k];
-      span x = meet(s, i, p, 0, map->trainable);
+      pn_span x = pn_piece_meet(s, i, p, 0, map->trainable);
       if (x.last <= x.first) continue;
       pn_optim_range r = range_of(s, i, p, x);
       r.grad_scale = grad_scale;
@@ -205,14 +205,12 @@ static pn_status sum_squares(pn_strategy *s, double grad_scale, bool decay) {
     sum[i] = (pn_optim_squares){0, 0};
     for (int k = 0; k < s->own.n; k++) {
       const pn_piece *p = &s->own.piece[k];
-      span x = meet(s, i, p, 0, map->trainable);
+      pn_span x = pn_piece_meet(s, i, p, 0, map->trainable);
       if (x.last <= x.first) continue;
       pn_optim_range r = range_of(s, i, p, x);
       r.grad_scale = grad_scale;
       if (!decay) r.decay = 0;
-      pn_optim_squares q;
-      pn_status st = pn_range_squares(s, &r, &q);
-      if (st != PN_OK) return st;
+      pn_optim_squares q = pn_optim_sum_squares(s->spec.optim, &r, s->spec.device->threads);
       sum[i].param += q.param;
       sum[i].grad += q.grad;
     }
@@ -221,45 +219,38 @@ static pn_status sum_squares(pn_strategy *s, double grad_scale, bool decay) {
   return pn_allreduce(s->spec.data, "norms of the tensors", sum, 2 * map->n, PN_F64, PN_SUM);
 }
 
-/* Takes the scale of the loss off the gradients. */
-static double unscale(const pn_strategy *s) {
+double pn_unscale(const pn_strategy *s) {
   return s->spec.loss_scaling ? s->grad_scale : 1;
 }
 
-static pn_status find_norm(pn_strategy *s, double *norm) {
+double pn_pieces_norm(const pn_strategy *s) {
   double sum = 0;
-  pn_status st = sum_squares(s, unscale(s), false);
 
   for (int i = 0; i < s->spec.map->n; i++)
-    if (!group_of(s, i).frozen) sum += s->own.squares[i].grad;
-  *norm = sqrt(sum);
-  return st;
+    if (!pn_piece_group(s, i).frozen) sum += s->own.squares[i].grad;
+  return sqrt(sum);
 }
 
 /* torch.nn.utils.clip_grad_norm_ */
-static double clip_factor(const pn_strategy *s, double norm) {
+double pn_clip_factor(const pn_strategy *s, double norm) {
   double f = s->spec.clip_norm > 0 ? s->spec.clip_norm / (norm + 1e-6) : 1;
   return f < 1 ? f : 1;
 }
 
-static pn_status update_scaled(pn_strategy *s, const pn_piece *p, double clip, int64_t t,
-                               double lr) {
+static void update_scaled(pn_strategy *s, const pn_piece *p, double clip, int64_t t, double lr) {
   const pn_optim *o = s->spec.optim;
-  pn_status st = PN_OK;
 
   for (int i = 0; i < s->spec.map->n; i++) {
-    span x = meet(s, i, p, 0, s->spec.map->trainable);
+    pn_span x = pn_piece_meet(s, i, p, 0, s->spec.map->trainable);
     if (x.last <= x.first) continue;
     pn_optim_range r = range_of(s, i, p, x);
-    pn_group g = group_of(s, i);
+    pn_group g = pn_piece_group(s, i);
     bool adapts = g.adapt && pn_optim_wants_norms(o);
     double trust = adapts ? pn_optim_trust_ratio(o, s->own.squares[i]) : 1;
     r.grad_scale = clip;
-    if (!g.frozen) PN_TRY(pn_range_update(s, t, lr * g.lr * trust, &r));
-    PN_TRY(average(s, p, &r, t));
+    if (!g.frozen) pn_optim_update(o, t, lr * g.lr * trust, &r, s->spec.device->threads);
+    average(s, p, &r, t);
   }
-done:
-  return st;
 }
 
 pn_status pn_pieces_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
@@ -267,13 +258,17 @@ pn_status pn_pieces_update_all(pn_strategy *s, int64_t t, double lr, double *gra
   double norm = 0, clip;
   pn_status st = PN_OK;
 
-  if (grad_norm || s->spec.clip_norm > 0 || scaling) PN_TRY(find_norm(s, &norm));
+  if (s->far_update) return pn_far_update_all(s, t, lr, grad_norm);
+  if (grad_norm || s->spec.clip_norm > 0 || scaling) {
+    PN_TRY(sum_squares(s, pn_unscale(s), false));
+    norm = pn_pieces_norm(s);
+  }
   if (grad_norm) *grad_norm = norm;
   s->overflow = scaling && !isfinite(norm);
   if (s->overflow) return PN_OK;
-  clip = clip_factor(s, norm) * unscale(s);
+  clip = pn_clip_factor(s, norm) * pn_unscale(s);
   if (pn_optim_wants_norms(s->spec.optim)) PN_TRY(sum_squares(s, clip, true));
-  for (int k = 0; k < s->own.n; k++) PN_TRY(update_scaled(s, &s->own.piece[k], clip, t, lr));
+  for (int k = 0; k < s->own.n; k++) update_scaled(s, &s->own.piece[k], clip, t, lr);
 done:
   return st;
 }
@@ -285,7 +280,7 @@ pn_status pn_pieces_visit(pn_strategy *s, int kind, pn_visit_fn fn, void *ctx) {
   for (int i = 0; i < map->n; i++)
     for (int k = 0; k < s->own.n && st == PN_OK; k++) {
       const pn_piece *p = &s->own.piece[k];
-      span x = meet(s, i, p, 0, map->trainable);
+      pn_span x = pn_piece_meet(s, i, p, 0, map->trainable);
       pn_owned range = {.param = i,
                         .what = pn_kind_name(s, kind),
                         .layout = &map->slot[i].layout,

@@ -2,6 +2,7 @@
 #include "parallel/replica.h"
 
 #include "parallel/piece.h"
+#include "parallel/resident.h"
 
 pn_status pn_replica_plan(pn_strategy *s) {
   size_t all = (size_t)s->spec.map->total * sizeof(float);
@@ -47,6 +48,7 @@ pn_status pn_replica_alloc(pn_strategy *s) {
                                .state = {s->state[0], s->state[1]},
                                .ema = s->ema};
   PN_TRY(pn_pieces_init(s));
+  PN_TRY(pn_agree(s->spec.data, pn_resident_make(s, s->spec.map->trainable)));
 done:
   return st;
 }
@@ -55,6 +57,7 @@ void pn_replica_free(pn_strategy *s) {
   pn_device *d = s->spec.device;
   float **arena[] = {&s->params, &s->state[0], &s->state[1], &s->ema};
 
+  pn_resident_free(s);
   for (size_t i = 0; i < sizeof arena / sizeof *arena; i++) {
     if (*arena[i]) d->ops->free(d, *arena[i]);
     *arena[i] = NULL;
@@ -64,7 +67,7 @@ void pn_replica_free(pn_strategy *s) {
   pn_pieces_free(s);
 }
 
-pn_status pn_replica_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
+static pn_status visit(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   pn_status st = PN_OK;
 
   for (int kind = 0; kind < pn_n_kinds(s) && st == PN_OK; kind++)
@@ -77,5 +80,22 @@ done:
 }
 
 pn_status pn_replica_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
-  return pn_comm_rank(s->spec.data) == 0 ? pn_replica_visit_held(s, fn, ctx) : PN_OK;
+  pn_status st = pn_resident_look(s), back;
+
+  if (st == PN_OK && pn_comm_rank(s->spec.data) == 0) st = visit(s, fn, ctx);
+  back = pn_resident_return(s, false);
+  return st != PN_OK ? st : back;
+}
+
+pn_status pn_replica_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
+  pn_status st = pn_resident_look(s), back;
+
+  if (st == PN_OK) st = visit(s, fn, ctx);
+  back = pn_resident_return(s, true);
+  return st != PN_OK ? st : back;
+}
+
+pn_status pn_replica_gather(pn_strategy *s, bool average, float **out) {
+  *out = average && s->ema ? s->ema : s->params;
+  return pn_agree(s->spec.data, pn_resident_fetch(s));
 }

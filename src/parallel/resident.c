@@ -1,145 +1,269 @@
 /* resident.c -- see resident.h. */
 #include "parallel/resident.h"
 
-#include <stdlib.h>
+#include "base/clock.h"
+#include "parallel/far_update.h"
 
-/* Far arenas, as the host's of the same names. */
-struct pn_resident {
-  pn_piece host, far;
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct twin {
+  float *host, *far;
+  int64_t count;
+  bool copied;
 };
 
-enum { ARENAS = 4 }; /* parameters, states, average */
+struct pn_resident {
+  struct twin *twin; /* [n], owned */
+  void **room;       /* [n_rooms]: far memory; owned */
+  int n, twins, n_rooms, rooms;
+  pn_piece *host, *far; /* [pieces], owned */
+  pn_far_places places; /* owned */
+  void *mark;           /* owned */
+};
 
-static void arenas_of(pn_piece *p, float *arena[ARENAS]) {
-  arena[0] = p->param;
-  arena[1] = p->state[0];
-  arena[2] = p->state[1];
-  arena[3] = p->ema;
+enum {
+  SPARE = 16
+}; /* so that the end of a part, where an empty slice begins, is a far place too */
+
+static const pn_far_ops *far_of(const pn_strategy *s) {
+  return s->spec.device->ops->far;
 }
 
-/* Running statistics of the average are the host's business (pn_strategy_sync_buffers). */
-static size_t bytes_of(const pn_strategy *s, int arena) {
-  int64_t n = arena == 0 ? s->spec.map->total : s->spec.map->trainable;
-  return (size_t)n * sizeof(float);
+static size_t bytes_of(int64_t count) {
+  return (size_t)count * sizeof(float);
 }
 
-static pn_status allocate(pn_strategy *s, pn_piece *far, const pn_piece *host) {
-  static const char *const what[ARENAS] = {"parameters", "optimizer state", "optimizer state",
-                                           "average of the weights"};
-  pn_device *d = s->spec.device;
-  float **to[ARENAS] = {&far->param, &far->state[0], &far->state[1], &far->ema};
-  float *like[ARENAS];
+pn_status pn_resident_open(pn_strategy *s) {
+  if (!far_of(s) || s->spec.micro_batches > 1 || s->spec.leaves > 0) return PN_OK;
+  s->resident = calloc(1, sizeof *s->resident);
+  if (!s->resident) return PN_FAIL(PN_ERR_NOMEM, "strategy: out of memory");
+  pn_comm_follow(s->spec.data, far_of(s)->queue(s->spec.device));
+  return far_of(s)->mark_create(s->spec.device, &s->resident->mark);
+}
+
+/* One more of `bytes` each. */
+static pn_status grow(void *array, int *room, int n, size_t bytes) {
+  void *old, *bigger;
+  int want = *room ? 2 * *room : 16;
+
+  if (n < *room) return PN_OK;
+  memcpy(&old, array, sizeof old);
+  if (!(bigger = realloc(old, (size_t)want * bytes)))
+    return PN_FAIL(PN_ERR_NOMEM, "strategy: out of memory");
+  memcpy(array, &bigger, sizeof bigger);
+  *room = want;
+  return PN_OK;
+}
+
+pn_status pn_resident_room(pn_strategy *s, const char *what, int64_t count, float **far) {
+  struct pn_resident *r = s->resident;
   void *p = NULL;
   pn_status st = PN_OK;
 
-  arenas_of((pn_piece[]){*host}, like);
-  for (int i = 0; i < ARENAS; i++) {
-    if (!like[i]) continue;
-    PN_TRY(d->ops->far->alloc(d, what[i], bytes_of(s, i), &p));
-    *to[i] = p;
-  }
-  PN_TRY(d->ops->far->alloc(d, "gradients", s->bytes_grads, &p));
-  far->grad = p;
+  *far = NULL;
+  if (!r) return PN_OK;
+  PN_TRY(grow(&r->room, &r->rooms, r->n_rooms, sizeof *r->room));
+  PN_TRY(far_of(s)->alloc(s->spec.device, what, bytes_of(count + SPARE), &p));
+  *far = r->room[r->n_rooms++] = p;
 done:
   return st;
 }
 
-pn_status pn_resident_make(pn_strategy *s) {
-  struct pn_resident *r;
+static pn_status add_twin(pn_strategy *s, const struct twin *t) {
+  struct pn_resident *r = s->resident;
+  pn_status st;
+
+  if (!r || t->count == 0) return PN_OK;
+  if ((st = grow(&r->twin, &r->twins, r->n, sizeof *r->twin)) != PN_OK) return st;
+  r->twin[r->n++] = *t;
+  return PN_OK;
+}
+
+pn_status pn_resident_add(pn_strategy *s, const char *what, float *host, int64_t count,
+                          bool copied) {
+  struct twin t = {.host = host, .count = count, .copied = copied};
+  pn_status st;
+
+  if (!host || count == 0) return PN_OK;
+  if ((st = pn_resident_room(s, what, count, &t.far)) != PN_OK) return st;
+  return add_twin(s, &t);
+}
+
+pn_status pn_resident_alias(pn_strategy *s, float *host, int64_t count, float *far) {
+  return add_twin(s, &(struct twin){.host = host, .far = far, .count = count});
+}
+
+pn_status pn_resident_add_state(pn_strategy *s, int64_t count) {
+  pn_status st;
+
+  PN_TRY(pn_resident_add(s, "optimizer state", s->state[0], count, true));
+  PN_TRY(pn_resident_add(s, "optimizer state", s->state[1], count, true));
+  PN_TRY(pn_resident_add(s, "average of the weights", s->ema, count, true));
+done:
+  return st;
+}
+
+/* An empty slice may begin at the end of a part. */
+static const struct twin *find(const struct pn_resident *r, const float *host) {
+  const struct twin *ends = NULL;
+
+  for (int i = 0; i < r->n; i++) {
+    const struct twin *t = &r->twin[i];
+    if (host >= t->host && host < t->host + t->count) return t;
+    if (host == t->host + t->count) ends = t;
+  }
+  return ends;
+}
+
+float *pn_resident_far(const pn_strategy *s, const float *host) {
+  const struct twin *t;
+
+  if (!s->resident) return (float *)host;
+  t = host ? find(s->resident, host) : NULL;
+  return t ? t->far + (host - t->host) : NULL;
+}
+
+bool pn_resident_in_place(const pn_strategy *s) {
+  return s->resident && pn_comm_moves_far(s->spec.data);
+}
+
+static pn_status make_places(pn_strategy *s, pn_far_places *p) {
+  const pn_param_map *map = s->spec.map;
+
+  p->param = calloc((size_t)map->n + 1, sizeof *p->param);
+  p->grad = calloc((size_t)map->n + 1, sizeof *p->grad);
+  if (!p->param || !p->grad) return PN_FAIL(PN_ERR_NOMEM, "strategy: out of memory");
+  for (int i = 0; i < map->n; i++) {
+    const struct pn_slot *slot = &map->slot[i];
+    p->param[i] = pn_resident_far(s, s->params + slot->offset);
+    if (slot->trainable) p->grad[i] = pn_resident_far(s, s->grads + slot->offset);
+  }
+  return PN_OK;
+}
+
+static pn_status make_pieces(pn_strategy *s, struct pn_resident *r) {
+  size_t n = (size_t)s->own.n;
+
+  r->host = calloc(n + 1, sizeof *r->host);
+  r->far = calloc(n + 1, sizeof *r->far);
+  if (!r->host || !r->far) return PN_FAIL(PN_ERR_NOMEM, "strategy: out of memory");
+  memcpy(r->host, s->own.piece, n * sizeof *r->host);
+  for (size_t k = 0; k < n; k++) {
+    const pn_piece *p = &r->host[k];
+    r->far[k] = (pn_piece){.first = p->first, .count = p->count};
+    if (p->count == 0) continue;
+    r->far[k].param = pn_resident_far(s, p->param);
+    r->far[k].grad = pn_resident_far(s, p->grad);
+    for (int i = 0; i < 2; i++) r->far[k].state[i] = pn_resident_far(s, p->state[i]);
+    r->far[k].ema = pn_resident_far(s, p->ema);
+  }
+  return PN_OK;
+}
+
+static void point(pn_strategy *s, bool host) {
+  const struct pn_resident *r = s->resident;
+  memcpy(s->own.piece, host ? r->host : r->far, (size_t)s->own.n * sizeof *s->own.piece);
+}
+
+static pn_status copy_all(pn_strategy *s, bool to_host) {
+  const struct pn_resident *r = s->resident;
+  pn_device *d = s->spec.device;
   pn_status st = PN_OK;
 
-  if (!s->spec.device->ops->far || s->spec.micro_batches > 1 || s->spec.leaves > 0) return PN_OK;
-  if (!(r = calloc(1, sizeof *r))) return PN_FAIL(PN_ERR_NOMEM, "strategy: out of memory");
-  s->resident = r;
-  r->host = s->own.piece[0];
-  r->far = (pn_piece){.count = r->host.count};
-  PN_TRY(allocate(s, &r->far, &r->host));
-  PN_TRY(pn_resident_push(s));
-  pn_resident_point(s, false);
-  s->far_params = r->far.param;
-  s->far_grads = r->far.grad;
+  for (int i = 0; i < r->n && st == PN_OK; i++) {
+    const struct twin *t = &r->twin[i];
+    if (!t->copied) continue;
+    st = to_host ? far_of(s)->download(d, t->host, t->far, bytes_of(t->count))
+                 : far_of(s)->upload(d, t->far, t->host, bytes_of(t->count));
+  }
+  return st;
+}
+
+pn_status pn_resident_close(pn_strategy *s) {
+  struct pn_resident *r = s->resident;
+  pn_status st = PN_OK;
+
+  if (!r) return PN_OK;
+  PN_TRY(make_places(s, &r->places));
+  PN_TRY(make_pieces(s, r));
+  PN_TRY(copy_all(s, false));
+  point(s, false);
+  s->far = &r->places;
+  PN_TRY(pn_far_update_make(s));
+done:
+  return st;
+}
+
+pn_status pn_resident_make(pn_strategy *s, int64_t state_count) {
+  const pn_param_map *map = s->spec.map;
+  pn_status st = pn_resident_open(s);
+
+  if (st != PN_OK || !s->resident) return st;
+  PN_TRY(pn_resident_add(s, "parameters", s->params, map->total, true));
+  PN_TRY(pn_resident_add(s, "gradients", s->grads, map->trainable, false));
+  PN_TRY(pn_resident_add_state(s, state_count));
+  PN_TRY(pn_resident_close(s));
 done:
   return st;
 }
 
 void pn_resident_free(pn_strategy *s) {
   struct pn_resident *r = s->resident;
-  pn_device *d = s->spec.device;
-  float *arena[ARENAS];
 
   if (!r) return;
-  arenas_of(&r->far, arena);
-  for (int i = 0; i < ARENAS; i++) d->ops->far->free(d, arena[i]);
-  d->ops->far->free(d, r->far.grad);
-  free(r);
+  pn_far_update_free(s);
+  for (int i = 0; i < r->n_rooms; i++) far_of(s)->free(s->spec.device, r->room[i]);
+  far_of(s)->mark_destroy(s->spec.device, r->mark);
+  void *owned[] = {r->twin, r->room, r->host, r->far, r->places.param, r->places.grad, r};
+  for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
   s->resident = NULL;
+  s->far = NULL;
 }
 
-void pn_resident_point(pn_strategy *s, bool host) {
-  s->own.piece[0] = host ? s->resident->host : s->resident->far;
+pn_status pn_resident_settle(pn_strategy *s) {
+  pn_device *d = s->spec.device;
+  double start_s = pn_now();
+  bool passed = false;
+  pn_status st = PN_OK;
+
+  if (!pn_resident_in_place(s)) return PN_OK;
+  PN_TRY(far_of(s)->mark_set(d, s->resident->mark));
+  while (!passed) {
+    PN_TRY(far_of(s)->mark_passed(d, s->resident->mark, &passed));
+    if (!passed) PN_TRY(pn_comm_watch(s->spec.data, pn_now() - start_s));
+    if (!passed) sched_yield();
+  }
+done:
+  return st;
 }
 
 pn_status pn_resident_fetch(pn_strategy *s) {
-  pn_device *d = s->spec.device;
-  float *far[ARENAS], *host[ARENAS];
-  pn_status st = PN_OK;
+  pn_status st = pn_resident_settle(s);
+  return st == PN_OK && s->resident ? copy_all(s, true) : st;
+}
 
-  arenas_of(&s->resident->far, far);
-  arenas_of(&s->resident->host, host);
-  for (int i = 0; i < ARENAS && st == PN_OK; i++)
-    if (far[i]) st = d->ops->far->download(d, host[i], far[i], bytes_of(s, i));
+pn_status pn_resident_look(pn_strategy *s) {
+  pn_status st = pn_resident_fetch(s);
+  if (st == PN_OK && s->resident) point(s, true);
   return st;
 }
 
-pn_status pn_resident_push(pn_strategy *s) {
-  pn_device *d = s->spec.device;
-  float *far[ARENAS], *host[ARENAS];
-  pn_status st = PN_OK;
-
-  arenas_of(&s->resident->far, far);
-  arenas_of(&s->resident->host, host);
-  for (int i = 0; i < ARENAS && st == PN_OK; i++)
-    if (far[i]) st = d->ops->far->upload(d, far[i], host[i], bytes_of(s, i));
-  return st;
+pn_status pn_resident_return(pn_strategy *s, bool changed) {
+  if (!s->resident) return PN_OK;
+  point(s, false);
+  return changed ? copy_all(s, false) : PN_OK;
 }
 
-pn_status pn_range_update(pn_strategy *s, int64_t t, double lr, const pn_optim_range *r) {
-  pn_device *d = s->spec.device;
-  pn_flat_update u;
+pn_status pn_resident_fetch_part(pn_strategy *s, float *host, int64_t count) {
+  pn_status st = pn_resident_settle(s);
 
-  if (!s->resident) {
-    pn_optim_update(s->spec.optim, t, lr, r, d->threads);
-    return PN_OK;
-  }
-  u = pn_optim_describe(s->spec.optim, t, lr, r);
-  return d->ops->far->update(d, &u);
+  if (st != PN_OK || !s->resident || count == 0) return st;
+  return far_of(s)->download(s->spec.device, host, pn_resident_far(s, host), bytes_of(count));
 }
 
-pn_status pn_range_average(pn_strategy *s, int64_t t, const pn_ema_range *r) {
-  pn_device *d = s->spec.device;
-  pn_flat_update u;
-
-  if (!s->resident) {
-    pn_ema_update(r, t, d->threads);
-    return PN_OK;
-  }
-  u = pn_ema_describe(r, t);
-  return d->ops->far->update(d, &u);
-}
-
-pn_status pn_range_squares(pn_strategy *s, const pn_optim_range *r, pn_optim_squares *out) {
-  pn_device *d = s->spec.device;
-  pn_flat_update u = {.param = r->param, .grad = r->grad, .count = r->count};
-  double sum[2];
-  pn_status st;
-
-  if (!s->resident) {
-    *out = pn_optim_sum_squares(s->spec.optim, r, d->threads);
-    return PN_OK;
-  }
-  u.scale = (float)r->grad_scale;
-  u.decay = (float)pn_optim_weight_decay(s->spec.optim, r);
-  st = d->ops->far->squares(d, &u, sum);
-  *out = (pn_optim_squares){.param = sum[0], .grad = sum[1]};
-  return st;
+pn_status pn_resident_push_part(pn_strategy *s, const float *host, int64_t count) {
+  if (!s->resident || count == 0) return PN_OK;
+  return far_of(s)->upload(s->spec.device, pn_resident_far(s, host), host, bytes_of(count));
 }

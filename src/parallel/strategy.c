@@ -5,6 +5,8 @@
 #include "base/digest.h"
 #include "base/log.h"
 #include "parallel/exact.h"
+#include "parallel/far_update.h"
+#include "parallel/resident.h"
 #include "parallel/table.h"
 
 #include <stdio.h>
@@ -116,6 +118,7 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   PN_TRY(check_map(spec->map, spec->data));
   s->ops = ops;
   s->spec = *spec;
+  if (spec->device->ops->far) pn_comm_unshare(spec->data); /* each device has its own memory */
   if (ops->one_host && pn_one_host(s)) s->ops = ops = ops->one_host;
   PN_TRY(choose_buckets(s));
   PN_TRY(pn_agree(spec->data, ops->plan(s)));
@@ -195,6 +198,40 @@ done:
   return st;
 }
 
+bool pn_strategy_steps_whole(const pn_strategy *s) {
+  bool there = pn_comm_size(s->spec.data) == 1 || pn_resident_in_place(s);
+  return s->resident && there && !s->spec.loss_scaling;
+}
+
+const char *pn_strategy_no_graph(const pn_strategy *s) {
+  const pn_device *d = s->spec.device;
+
+  if (!s->resident) return "gradients are kept in host memory";
+  if (s->spec.loss_scaling) return "the host follows the scale of the loss";
+  if (!pn_strategy_steps_whole(s)) return "gradients travel through host memory";
+  if (pn_comm_size(s->spec.data) > 1 && !d->ops->far->queue((pn_device *)d))
+    return "the device cannot record transfers";
+  return pn_far_update_needs_host(s);
+}
+
+static pn_status queue_update(void *ctx) {
+  pn_strategy *s = ctx;
+  return s->ops->step(s, s->staged.t, s->staged.lr, NULL);
+}
+
+static pn_status look_at_peers(void *ctx, double waited_s) {
+  const pn_strategy *s = ctx;
+  return pn_comm_watch(s->spec.data, waited_s);
+}
+
+pn_status pn_strategy_stage(pn_strategy *s, int64_t t, double lr, pn_plan_tail *out) {
+  *out = (pn_plan_tail){
+      .ctx = s, .queue = queue_update, .host = pn_strategy_no_graph(s), .waiting = look_at_peers};
+  s->staged.t = t;
+  s->staged.lr = lr;
+  return pn_far_update_stage(s, t, lr);
+}
+
 static pn_status skip_forward(pn_strategy *s, const pn_plan_hooks *h) {
   pn_status st = PN_OK;
 
@@ -203,6 +240,13 @@ static pn_status skip_forward(pn_strategy *s, const pn_plan_hooks *h) {
     if (st == PN_OK && h->after_forward) st = h->after_forward(h->ctx, u);
   }
   return st;
+}
+
+static pn_status clear_gradient(pn_strategy *s, const struct pn_slot *slot) {
+  float *grad = s->grads + slot->offset;
+
+  memset(grad, 0, (size_t)slot->count * sizeof *grad);
+  return pn_resident_push_part(s, grad, slot->count);
 }
 
 pn_status pn_strategy_skip(pn_strategy *s) {
@@ -216,12 +260,8 @@ pn_status pn_strategy_skip(pn_strategy *s) {
     if (!map->slot[p].trainable) continue;
     unit = pn_graph_param(s->spec.graph, p)->unit;
     if (enters && h.before_backward) PN_TRY(h.before_backward(h.ctx, unit));
-    memset(s->grads + map->slot[p].offset, 0, (size_t)map->slot[p].count * sizeof *s->grads);
+    PN_TRY(clear_gradient(s, &map->slot[p]));
     if (h.grad_ready) st = h.grad_ready(h.ctx, p);
-  }
-  if (s->far_grads && st == PN_OK) {
-    pn_device *d = s->spec.device;
-    st = d->ops->far->upload(d, s->far_grads, s->grads, s->bytes_grads);
   }
 done:
   return st;

@@ -115,8 +115,13 @@ struct pn_strategy {
   size_t bytes_params, bytes_grads, bytes_state; /* planned: the most at any time */
   size_t peak_params, peak_grads; /* measured; 0 where all is there from the start to the end */
   /* NULL: all is in host memory.  Else what plans on the device take instead (resident.h). */
-  struct pn_resident *resident;  /* owned */
-  float *far_params, *far_grads; /* borrowed from it */
+  struct pn_resident *resident;     /* owned */
+  struct pn_far_update *far_update; /* far_update.h; owned */
+  struct {
+    int64_t t;
+    double lr;
+  } staged;                 /* step that pn_strategy_stage was called for */
+  const pn_far_places *far; /* borrowed from it */
   void *impl;
 };
 
@@ -138,6 +143,14 @@ pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gra
 
 /* Wait for gradients, or sum them exactly; update parameters.  Collective. */
 pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr);
+
+/* Steps are those of pn_plan_step, not of pn_plan_forward and its neighbours: all that they need is
+ * on the device, or reached from there.  The same on all ranks, like: */
+bool pn_strategy_steps_whole(const pn_strategy *s);
+/* Why a step cannot be one graph; NULL: it can. */
+const char *pn_strategy_no_graph(const pn_strategy *s);
+/* Before pn_plan_step: the numbers of step t to the device; *out: what to give to it. */
+pn_status pn_strategy_stage(pn_strategy *s, int64_t t, double lr, pn_plan_tail *out);
 
 /* With spec.leaves: a step's batch is computed in parts, its leaves, that do not depend on the
  * number of ranks; a rank has those of pn_tree_range.  Begin, on every rank; after each leaf's

@@ -16,6 +16,7 @@
 #include "parallel/bucket.h"
 #include "parallel/flight.h"
 #include "parallel/piece.h"
+#include "parallel/resident.h"
 #include "parallel/shards.h"
 #include "parallel/table.h"
 
@@ -111,6 +112,7 @@ static pn_status zero1_setup(pn_strategy *s) {
   s->grads = p;
   PN_TRY(init_whole(s));
   place_pieces(s, &z->shards);
+  PN_TRY(pn_agree(s->spec.data, pn_resident_make(s, z->shards.own)));
 done:
   return st;
 }
@@ -118,23 +120,20 @@ done:
 static pn_status reduce(pn_strategy *s, struct zero1 *z) {
   const pn_block *b = &z->shards.block[z->flight.started];
   float *grads = s->grads + b->first;
-  pn_comm *c = s->spec.data;
-  pn_request **q = pn_flight_begin(&z->flight);
-  pn_status st = sums_late(s) ? pn_ishare(c, "gradients", grads, b->count, q)
-                              : pn_ireduce_scatter_sum(c, "slices of gradients", grads,
-                                                       grads + b->own.first, b->count, q);
+  pn_exchange_job sum = {PN_REDUCE_SCATTER, "slices of gradients", grads, grads + b->own.first,
+                         b->count};
 
-  return pn_flight_begun(s, &z->flight, st);
+  if (sums_late(s)) return pn_flight_share(s, &z->flight, "gradients", grads, b->count);
+  return pn_flight_start(s, &z->flight, &sum);
 }
 
 static pn_status gather(pn_strategy *s, struct zero1 *z) {
   const pn_block *b = &z->shards.block[z->flight.started - z->shards.n];
   float *params = s->params + b->first;
-  pn_request **q = pn_flight_begin(&z->flight);
 
-  return pn_flight_begun(s, &z->flight,
-                         pn_iallgather_slices(s->spec.data, "updated parameters",
-                                              params + b->own.first, params, b->count, q));
+  return pn_flight_start(s, &z->flight,
+                         &(pn_exchange_job){PN_ALLGATHER, "updated parameters",
+                                            params + b->own.first, params, b->count});
 }
 
 /* Blocks that are started in the backward pass. */
@@ -163,7 +162,7 @@ static pn_status update_block(pn_strategy *s, struct zero1 *z, int i, int64_t t,
   const pn_block *b = &z->shards.block[i];
   pn_status st = PN_OK;
 
-  pn_pieces_update(s, b->first, b->first + b->count, t, lr);
+  PN_TRY(pn_pieces_update(s, b->first, b->first + b->count, t, lr));
   PN_TRY(gather(s, z));
   PN_TRY(zero1_tick(s));
 done:
@@ -217,23 +216,31 @@ done:
 }
 
 static pn_status zero1_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
-  return pn_shards_visit_owned(s, &((struct zero1 *)s->impl)->shards, NULL, fn, ctx);
+  pn_status st = pn_agree(s->spec.data, pn_resident_fetch(s));
+  return st == PN_OK ? pn_shards_visit_owned(s, &((struct zero1 *)s->impl)->shards, NULL, fn, ctx)
+                     : st;
 }
 
 /* One rank fills what a host has once. */
 static pn_status zero1_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
-  pn_status st = pn_comm_sharer(s->spec.data) == 0 ? pn_shards_visit_all(s, 0, s->params, fn, ctx)
-                                                   : pn_rest_visit(s, "param", s->params, fn, ctx);
+  pn_status st = pn_resident_look(s), back;
 
+  if (st == PN_OK)
+    st = pn_comm_sharer(s->spec.data) == 0 ? pn_shards_visit_all(s, 0, s->params, fn, ctx)
+                                           : pn_rest_visit(s, "param", s->params, fn, ctx);
   for (int kind = 1; kind < pn_n_kinds(s) && st == PN_OK; kind++)
     st = pn_pieces_visit(s, kind, fn, ctx);
-  return st;
+  back = pn_resident_return(s, true);
+  return st != PN_OK ? st : back;
 }
 
 static pn_status zero1_gather(pn_strategy *s, bool average, float **out) {
   struct zero1 *z = s->impl;
 
+  pn_status st = pn_agree(s->spec.data, pn_resident_fetch(s));
+
   *out = average && s->ema ? z->shards.whole : s->params;
+  if (st != PN_OK) return st;
   return *out == s->params ? PN_OK : pn_shards_gather(s, &z->shards, s->ema);
 }
 
@@ -245,6 +252,7 @@ static void zero1_release(pn_strategy *s) {
 static void zero1_destroy(pn_strategy *s) {
   struct zero1 *z = s->impl;
 
+  pn_resident_free(s);
   if (z && z->flight.waited < z->flight.started) s->params = s->grads = NULL;
   pn_comm_free(s->spec.data, s->params);
   pn_comm_free(s->spec.data, s->grads);

@@ -1,6 +1,7 @@
 /* bench_train.c -- the trainer's step without its data set, records and evaluation. */
 #include "report/bench_train.h"
 
+#include "base/clock.h"
 #include "report/bench_batch.h"
 
 #include <stdlib.h>
@@ -12,6 +13,7 @@ struct pn_train_bench {
   pn_phases *phases;
   double *sample; /* [steps] */
   int64_t done;
+  double host_s; /* of the steps kept */
 };
 
 static pn_status make_strategy(pn_train_bench *b) {
@@ -56,7 +58,7 @@ pn_status pn_train_bench_create(const pn_train_bench_spec *s, pn_train_bench **o
   PN_TRY(make_strategy(b));
   b->strategy->grad_scale = s->loss_scale > 0 ? 1 / s->loss_scale : 1;
   pn_plan_bind(s->plan, b->strategy->params, b->strategy->grads);
-  pn_plan_bind_far(s->plan, b->strategy->far_params, b->strategy->far_grads);
+  if (b->strategy->far) pn_plan_bind_far(s->plan, b->strategy->far);
   *out = b;
   b = NULL;
 done:
@@ -79,10 +81,45 @@ static void settle(pn_train_bench *b, pn_phase phase, double *before) {
   *before = b->strategy->comm_exposed_s;
 }
 
+static pn_status step_by_passes(pn_train_bench *b, const pn_step_ctx *ctx,
+                                const pn_plan_hooks *hooks) {
+  double before = 0;
+  pn_status st;
+
+  PN_TRY(pn_plan_forward(b->spec.plan, ctx, hooks));
+  settle(b, PN_PHASE_FORWARD, &before);
+  pn_phases_enter(b->phases, PN_PHASE_BACKWARD);
+  PN_TRY(pn_plan_backward(b->spec.plan, ctx, hooks));
+  settle(b, PN_PHASE_BACKWARD, &before);
+  pn_phases_enter(b->phases, PN_PHASE_UPDATE);
+  PN_TRY(pn_strategy_update(b->strategy, ++b->done, b->spec.lr));
+  settle(b, PN_PHASE_UPDATE, &before);
+done:
+  return st;
+}
+
+/* All at once; the host's time is what it does not wait. */
+static pn_status whole_step(pn_train_bench *b, const pn_step_ctx *ctx, const pn_plan_hooks *hooks) {
+  double waited = pn_plan_step_times(b->spec.plan).waited_s, start_s = pn_now();
+  pn_plan_tail tail;
+  pn_status st;
+
+  PN_TRY(pn_strategy_stage(b->strategy, ++b->done, b->spec.lr, &tail));
+  PN_TRY(pn_plan_step(b->spec.plan, ctx, hooks, &tail));
+  b->host_s += pn_now() - start_s - (pn_plan_step_times(b->spec.plan).waited_s - waited);
+done:
+  return st;
+}
+
+static void forget_times(pn_train_bench *b) {
+  pn_phases_reset(b->phases);
+  pn_plan_reset_times(b->spec.plan);
+  b->host_s = 0;
+}
+
 pn_status pn_train_bench_step(pn_train_bench *b, bool warm_up) {
   pn_plan_hooks hooks = pn_strategy_hooks(b->strategy, true);
   pn_step_ctx ctx = pn_bench_batch_context(&b->batch);
-  double before = 0;
   pn_status st = PN_OK;
 
   b->strategy->comm_total_s = b->strategy->comm_exposed_s = 0;
@@ -90,16 +127,12 @@ pn_status pn_train_bench_step(pn_train_bench *b, bool warm_up) {
   pn_phases_enter(b->phases, PN_PHASE_DATA);
   pn_bench_batch_load(&b->batch, b->spec.plan);
   pn_phases_enter(b->phases, PN_PHASE_FORWARD);
-  PN_TRY(pn_plan_forward(b->spec.plan, &ctx, &hooks));
-  settle(b, PN_PHASE_FORWARD, &before);
-  pn_phases_enter(b->phases, PN_PHASE_BACKWARD);
-  PN_TRY(pn_plan_backward(b->spec.plan, &ctx, &hooks));
-  settle(b, PN_PHASE_BACKWARD, &before);
-  pn_phases_enter(b->phases, PN_PHASE_UPDATE);
-  PN_TRY(pn_strategy_update(b->strategy, ++b->done, b->spec.lr));
-  settle(b, PN_PHASE_UPDATE, &before);
+  if (pn_strategy_steps_whole(b->strategy))
+    PN_TRY(whole_step(b, &ctx, &hooks));
+  else
+    PN_TRY(step_by_passes(b, &ctx, &hooks));
   pn_phases_end(b->phases);
-  if (warm_up) pn_phases_reset(b->phases);
+  if (warm_up) forget_times(b);
 done:
   return st;
 }
@@ -115,6 +148,25 @@ done:
   return st;
 }
 
+/* The slowest host, the idlest device. */
+static pn_status device_times(pn_train_bench *b, int64_t n, pn_train_bench_times *out) {
+  pn_plan_times t = pn_plan_step_times(b->spec.plan);
+  double all = t.busy_s + t.idle_s;
+  double v[2] = {1e6 * b->host_s / (double)n, all > 0 ? 100 * t.idle_s / all : 0};
+  pn_status st = PN_OK;
+
+  out->far = b->strategy->far != NULL;
+  out->whole = pn_strategy_steps_whole(b->strategy) && t.steps > 0;
+  out->graph = pn_plan_is_graph(b->spec.plan);
+  out->no_graph = pn_strategy_no_graph(b->strategy);
+  if (!out->whole) return PN_OK;
+  PN_TRY(pn_allreduce(b->spec.world, "times of the devices", v, 2, PN_F64, PN_MAX));
+  out->host_us = v[0];
+  out->idle_percent = v[1];
+done:
+  return st;
+}
+
 pn_status pn_train_bench_reduce(pn_train_bench *b, pn_train_bench_times *out) {
   int64_t n = pn_phases_count(b->phases);
   pn_stats s;
@@ -125,6 +177,7 @@ pn_status pn_train_bench_reduce(pn_train_bench *b, pn_train_bench_times *out) {
     out->phase_ms[p] = s.median;
   }
   PN_TRY(slowest_ms(b, pn_phases_step_seconds(b->phases), n, &out->step_ms));
+  PN_TRY(device_times(b, n, out));
 done:
   return st;
 }

@@ -39,6 +39,12 @@ pn_status pn_train_bench_step(pn_train_bench *b, bool warm_up);
 typedef struct {
   pn_stats step_ms;
   double phase_ms[PN_PHASE_COUNT]; /* medians */
+  bool far;                        /* the arenas are on a device with memory of its own */
+  bool whole;                      /* steps of pn_plan_step, on a device; then: */
+  bool graph;                      /* they were one graph each */
+  double host_us, idle_percent;    /* means: the host's work for a step; the device's time between
+                                    * steps, by its events; of the worst rank */
+  const char *no_graph;            /* why not; static; NULL */
 } pn_train_bench_times;
 pn_status pn_train_bench_reduce(pn_train_bench *b, pn_train_bench_times *out);
 

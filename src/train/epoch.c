@@ -122,6 +122,9 @@ static pn_status check_finite(pn_run *r) {
 }
 
 pn_status pn_run_check(pn_run *r) {
-  pn_status st = pn_agree(r->comm, pn_failure_raise(&r->data_lost));
+  pn_status st = pn_run_read_loss(r);
+
+  if (st == PN_OK) st = pn_failure_raise(&r->data_lost);
+  st = pn_agree(r->comm, st);
   return st == PN_OK ? check_finite(r) : st;
 }

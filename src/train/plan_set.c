@@ -60,6 +60,6 @@ void pn_plan_set_bind(pn_plan_set *s, float *params, float *grads) {
   for (int i = 0; i < s->n; i++) pn_plan_bind(s->plan[i], params, grads);
 }
 
-void pn_plan_set_bind_far(pn_plan_set *s, float *params, float *grads) {
-  for (int i = 0; params && i < s->n; i++) pn_plan_bind_far(s->plan[i], params, grads);
+void pn_plan_set_bind_far(pn_plan_set *s, const pn_far_places *where) {
+  for (int i = 0; where && i < s->n; i++) pn_plan_bind_far(s->plan[i], where);
 }

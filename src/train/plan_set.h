@@ -20,7 +20,7 @@ pn_status pn_plan_set_create(const pn_plan_spec *like, const int64_t sizes[PN_MA
                              pn_plan_set *out);
 void pn_plan_set_free(pn_plan_set *s);
 void pn_plan_set_bind(pn_plan_set *s, float *params, float *grads);
-void pn_plan_set_bind_far(pn_plan_set *s, float *params, float *grads); /* NULL: nothing */
-pn_plan *pn_plan_set_get(const pn_plan_set *s, int64_t batch);          /* NULL for 0 */
+void pn_plan_set_bind_far(pn_plan_set *s, const pn_far_places *where); /* NULL: nothing */
+pn_plan *pn_plan_set_get(const pn_plan_set *s, int64_t batch);         /* NULL for 0 */
 
 #endif

@@ -67,7 +67,12 @@ typedef struct {
   double *rate;        /* learning rate */
   double *loss_scale;  /* fp16: negative where the step was skipped */
   pn_gpu_columns *gpu; /* NULL: no GPU is used, or watched; owned */
-  int64_t bad_step;    /* first step with a loss that is not finite, INT64_MAX: none */
+  struct {
+    pn_plan *plan; /* NULL: none */
+    pn_share share;
+    int64_t at, step; /* of the pending steps; of the run */
+  } unread;           /* a whole step whose loss is not in `loss` yet */
+  int64_t bad_step;   /* first step with a loss that is not finite, INT64_MAX: none */
   char bad_where[PN_WHERE_BYTES];
 
   /* Reduced over the ranks. */
@@ -100,6 +105,9 @@ bool pn_run_stopped(const pn_run *r); /* train.patience is used up */
  * must end the job.  Images that cannot be read are no failure yet: the rank goes on without them,
  * so that nobody waits for it, until pn_run_check ends the run on all ranks.  Allocates nothing. */
 pn_status pn_run_step(pn_run *r, int64_t k);
+
+/* step.c: the losses of all steps are in r->loss.  Not collective. */
+pn_status pn_run_read_loss(pn_run *r);
 
 /* epoch.c: times and losses of the pending steps over all ranks -> part, rows, files. Collective.
  */

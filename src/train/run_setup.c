@@ -159,7 +159,7 @@ static int64_t bytes_to_come(const pn_run *r) {
   const pn_param_map *m = &r->plans.map;
   int64_t plan = (m->total + m->trainable) * (int64_t)sizeof(float), bytes = 0;
 
-  if (!r->strategy->far_params) bytes += r->plans.n * plan;
+  if (!r->strategy->far) bytes += r->plans.n * plan;
   if (r->cfg->validate) bytes += m->total * (int64_t)sizeof(float);
   return bytes;
 }
@@ -209,7 +209,7 @@ static pn_status setup_local(pn_run *r) {
   pn_status st = PN_OK;
 
   pn_plan_set_bind(&r->plans, r->strategy->params, r->strategy->grads);
-  pn_plan_set_bind_far(&r->plans, r->strategy->far_params, r->strategy->far_grads);
+  pn_plan_set_bind_far(&r->plans, r->strategy->far);
   PN_TRY(make_buffers(r));
   if (r->cfg->validate) PN_TRY(pn_evaluator_create(&eval, &r->eval));
   PN_TRY(make_feed(r)); /* last: images may take what the plans leave of the device's memory */

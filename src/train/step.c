@@ -13,15 +13,20 @@ struct part {
   int leaf; /* exact sums: its number */
 };
 
-/* This rank's part of the mean loss; remembers the first one that is not finite. */
-static void note_loss(pn_run *r, pn_plan *plan, const struct part *x, const float *scale) {
-  const float *loss = pn_plan_losses(plan);
-  const pn_share *share = &x->share;
+/* This rank's part of a step's mean loss. */
+static double part_of_loss(const pn_run *r, const pn_share *share, const float *loss,
+                           const float *scale) {
   double sum = 0;
 
   for (int64_t i = 0; i < share->count; i++)
     sum += r->weight ? (double)scale[i] * (double)loss[i] : (double)loss[i];
-  if (!r->weight) sum /= (double)share->global;
+  return r->weight ? sum : sum / (double)share->global;
+}
+
+/* Remembers the first one that is not finite. */
+static void note_loss(pn_run *r, pn_plan *plan, const struct part *x, const float *scale) {
+  double sum = part_of_loss(r, &x->share, pn_plan_losses(plan), scale);
+
   if (r->batches.leaves > 0)
     r->leaf_loss[r->pending * r->batches.leaves + x->leaf] = sum;
   else
@@ -82,6 +87,59 @@ static pn_status pass(pn_run *r, pn_plan *plan, const struct part *x) {
   move_comm(r, PN_PHASE_BACKWARD, before);
   if (r->batches.leaves > 0)
     pn_strategy_keep_leaf(r->strategy, x->leaf, (double)x->share.count / (double)x->share.global);
+done:
+  return st;
+}
+
+/* The loss of a whole step is read when the next one is under way, or at the end of some. */
+static pn_status note_late(pn_run *r, int ago) {
+  pn_plan_result result;
+  double loss;
+  pn_status st = PN_OK;
+
+  if (!r->unread.plan) return PN_OK;
+  PN_TRY(pn_plan_result_of(r->unread.plan, ago, &result));
+  loss = part_of_loss(r, &r->unread.share, result.losses, result.scale);
+  r->loss[r->unread.at] += loss;
+  if (!isfinite(loss) && r->bad_step == INT64_MAX) r->bad_step = r->unread.step;
+  r->unread.plan = NULL;
+done:
+  return st;
+}
+
+pn_status pn_run_read_loss(pn_run *r) {
+  return note_late(r, 0);
+}
+
+/* Forward, backward and update at once.  *whole: it was done so; only where this rank has one part
+ * of the step. */
+static pn_status whole_step(pn_run *r, int64_t k, bool *whole) {
+  pn_share share = pn_batches_part(&r->batches, k, 0);
+  pn_plan *plan = pn_plan_set_get(&r->plans, share.count);
+  pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, true);
+  pn_plan_tail tail;
+  pn_step_ctx ctx;
+  pn_status st = PN_OK;
+
+  pn_phases_enter(r->phases, PN_PHASE_DATA);
+  if ((st = pn_feed_load(r->feed, k, 0, plan)) != PN_OK) {
+    pn_failure_note(&r->data_lost, st, r->done + 1);
+    return PN_OK;
+  }
+  *whole = true;
+  pn_phases_enter(r->phases, PN_PHASE_FORWARD);
+  ctx = pn_feed_context(r->feed);
+  ctx.seed = r->cfg->seed;
+  ctx.smoothing = (float)r->cfg->label_smoothing;
+  r->lr = r->rate[r->pending] = pn_run_step_lr(r);
+  PN_TRY(pn_strategy_stage(r->strategy, r->done + 1, r->lr, &tail));
+  PN_TRY(pn_plan_step(plan, &ctx, &hooks, &tail));
+  r->strategy->fed++;
+  PN_TRY(note_late(r, r->unread.plan == plan));
+  r->unread.plan = plan;
+  r->unread.share = share;
+  r->unread.at = r->pending;
+  r->unread.step = r->done + 1;
 done:
   return st;
 }
@@ -164,6 +222,7 @@ static pn_status update(pn_run *r) {
 
 pn_status pn_run_step(pn_run *r, int64_t k) {
   int64_t passed = 0;
+  bool whole = false;
   double late = pn_comm_late_s(r->bulk);
   pn_status st = PN_OK;
 
@@ -175,9 +234,12 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
   pn_phases_enter(r->phases, PN_PHASE_DATA);
   if (r->batches.leaves > 0)
     pn_strategy_begin_leaves(r->strategy, pn_batches_leaves(&r->batches, k));
-  PN_TRY(passes(r, k, &passed));
-  PN_TRY(skip(r, k, passed));
-  PN_TRY(update(r));
+  if (pn_strategy_steps_whole(r->strategy) && pn_batches_parts(&r->batches, k) == 1)
+    PN_TRY(whole_step(r, k, &whole));
+  else
+    PN_TRY(passes(r, k, &passed));
+  if (!whole) PN_TRY(skip(r, k, passed));
+  if (!whole) PN_TRY(update(r));
   pn_phases_end(r->phases);
   pn_gpu_columns_end(r->gpu, r->pending);
   r->late[r->pending] = pn_comm_late_s(r->bulk) - late;

@@ -42,6 +42,18 @@ has out.txt 'rank 0 on .*, cpus [0-9,-]+: 1 thread$'
 has out.txt '^[0-9.]+ images/s: step '
 has out.txt 'start-up: first step begins [0-9.]+ s'
 
+grep -q '^device:' out.txt && say 'a line about a device with memory of its own'
+
+# the device cuda's own code: on a GPU its figures are those of events
+tiny="model.size=16 model.filters1=4 model.filters2=4 model.hidden=8 train.batch=4 train.threads=1 bench.steps=3 train.device=emulated"
+"$PNEUMA" bench train $tiny > out.txt 2> err.txt || say "emulated: exit code $?: $(cat err.txt)"
+has out.txt '^device: idle [0-9.]+ % of the time, host [0-9.]+ us a step; a step is one graph$'
+"$PNEUMA" bench train $tiny --json | python3 -c 'import json, sys
+(row,) = json.load(sys.stdin)["rows"]
+assert row["graph"] is True and 0 <= row["gpu_idle_percent"] <= 100 and row["host_us_per_step"] > 0' || say 'emulated: the JSON is wrong'
+"$MPIEXEC" -n 2 --bind-to none "$PNEUMA" bench train $tiny train.strategy=zero1 > out.txt 2> err.txt || say "emulated, zero1: exit code $?"
+has out.txt '^device: a step is not one graph: gradients travel through host memory$'
+
 "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" bench train $small train.strategy=single > out.txt 2> err.txt &&
   say 'single on 2 ranks was accepted'
 "$PNEUMA" bench train train.steps=3 > out.txt 2> err.txt

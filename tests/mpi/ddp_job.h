@@ -59,6 +59,9 @@ typedef struct {
   int hosts;            /* to act as if there were so many; 0: 1 */
   bool late;            /* each rank in turn is late in every part of its backward pass, and looks
                          * at its parameters */
+  /* NULL: ref, and the communicator that `comm` names */
+  pn_status (*open_device)(pn_device **out);
+  pn_status (*open_comm)(pn_comm *c, pn_comm **out);
 } job_spec;
 
 /* One set of training: a few steps of `batch` images on the ranks of c. */
@@ -71,6 +74,7 @@ typedef struct {
   pn_plan_set plans;
   pn_strategy *strategy;
   int64_t batch, first, mine;
+  int steps;                 /* of the run */
   double loss[STEPS], norm;  /* summed over the ranks */
   float *grad, *first_param; /* logical: gradients of the first step, weights after it */
   float *param;              /* logical: weights after the last step */
@@ -88,10 +92,13 @@ static inline void start(job *j, const job_spec *x, pn_comm *c) {
   strcpy(o.name, x->optim ? x->optim : "sgd");
   if (strcmp(o.name, "adam") != 0) o.momentum = 0.9;
   if (x->hosts == 2) setenv("PN_COMM_HOSTS", "2", 1);
-  ok(pn_comm_data(c, x->comm ? x->comm : "auto", &j->bulk));
+  if (x->open_comm)
+    ok(x->open_comm(c, &j->bulk));
+  else
+    ok(pn_comm_data(c, x->comm ? x->comm : "auto", &j->bulk));
   unsetenv("PN_COMM_HOSTS");
   ok(pn_optim_create(&o, &j->optim));
-  ok(pn_device_create("ref", 1, &j->device));
+  ok(x->open_device ? x->open_device(&j->device) : pn_device_create("ref", 1, &j->device));
   pn_partition(batch, pn_comm_rank(c), ranks, &j->first, &j->mine);
   sizes[0] = (j->mine + parts - 1) / parts;
   sizes[1] = j->mine / parts;
@@ -115,6 +122,7 @@ static inline void start(job *j, const job_spec *x, pn_comm *c) {
                            .ema = x->ema};
   ok(pn_strategy_create(x->strategy, &spec, &j->strategy));
   pn_plan_set_bind(&j->plans, j->strategy->params, j->strategy->grads);
+  pn_plan_set_bind_far(&j->plans, j->strategy->far);
   for (int i = 0; i < j->plans.map.n; i++)
     j->count += pn_shape_count(j->plans.map.slot[i].layout.shape);
   j->grad = calloc((size_t)j->count, sizeof *j->grad);
@@ -189,15 +197,20 @@ static pn_status late_tick(void *ctx) {
   return late.tick ? late.tick(ctx) : PN_OK;
 }
 
+static inline pn_step_ctx context(int t, uint64_t *id, float *scale, int64_t batch) {
+  for (int i = 0; i < 64; i++) scale[i] = 1.0f / (float)batch;
+  return (pn_step_ctx){
+      .seed = 3, .epoch = 1 + (uint32_t)t / 4, .sample_id = id, .sample_scale = scale};
+}
+
 /* One backward pass; without images a rank only takes part in the communication. */
 static inline void pass(job *j, int t, int64_t first, int64_t count, bool last) {
   pn_plan *plan = pn_plan_set_get(&j->plans, count);
   pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, last);
   uint64_t id[64];
   float scale[64];
-  pn_step_ctx ctx = {.seed = 3, .epoch = 1, .sample_id = id, .sample_scale = scale};
+  pn_step_ctx ctx = context(t, id, scale, j->batch);
 
-  for (int i = 0; i < 64; i++) scale[i] = 1.0f / (float)j->batch;
   if (!plan) {
     ok(pn_strategy_skip(j->strategy));
     return;
@@ -211,6 +224,32 @@ static inline void pass(job *j, int t, int64_t first, int64_t count, bool last) 
   late.crc = crc_of_params(j->strategy);
   if (j->spec.late && t % pn_comm_size(j->comm) == pn_comm_rank(j->comm)) hooks.tick = late_tick;
   ok(pn_plan_backward(plan, &ctx, &hooks));
+}
+
+/* As the trainer where everything is on the device; the loss is read one step late. */
+static inline void whole_step(job *j, int t) {
+  pn_plan *plan = pn_plan_set_get(&j->plans, j->mine);
+  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, true);
+  uint64_t id[64];
+  float scale[64];
+  pn_step_ctx ctx = context(t, id, scale, j->batch);
+  pn_plan_result result;
+  pn_plan_tail tail;
+
+  if (!plan) {
+    ok(pn_strategy_skip(j->strategy));
+    ok(j->strategy->ops->step(j->strategy, t + 1, 0.05, NULL));
+    return;
+  }
+  fill(plan, t, j->first, j->mine, id);
+  ok(pn_strategy_stage(j->strategy, t + 1, 0.05, &tail));
+  ok(pn_plan_step(plan, &ctx, &hooks, &tail));
+  j->strategy->fed++;
+  for (int ago = t > 0; ago >= (t == j->steps - 1 ? 0 : 1); ago--) {
+    ok(pn_plan_result_of(plan, ago, &result));
+    for (int64_t i = 0; i < j->mine; i++)
+      j->loss[t - ago] += (double)result.losses[i] * (double)result.scale[i];
+  }
 }
 
 /* As the trainer: no more parts than images; where all parts are shared, as many as any rank. */
@@ -241,10 +280,14 @@ static inline void weights(job *j, bool average, float *out) {
 }
 
 static inline void run(job *j, int steps) {
+  j->steps = steps;
   for (int t = 0; t < steps; t++) {
-    step(j, t);
+    if (pn_strategy_steps_whole(j->strategy))
+      whole_step(j, t);
+    else
+      step(j, t);
     if (t > 0) continue;
-    grads_to_logical(j, j->grad);
+    if (!j->strategy->far) grads_to_logical(j, j->grad);
     weights(j, false, j->first_param);
   }
   weights(j, false, j->param);

@@ -32,12 +32,17 @@ static struct {
   fake_op op[FAKE_OPS];
   int n_ops, slow, stream, communicator; /* slow: polls that init takes; -1 = for ever */
   bool in_group, no_context, hang;
-  const char *gpu; /* NULL: one for each rank */
-  int async;       /* what NCCL's threads have met */
+  const char *gpu;                    /* NULL: one for each rank */
+  void *producer;                     /* stream of the computation */
+  bool (*also_device)(const void *p); /* other memory than fake_alloc's; NULL: none */
+  bool recording;                     /* of a graph: nobody may ask an event */
+  void (*keep)(void);                 /* instead of running op[0 .. n_ops), while recording */
+  int async;                          /* what NCCL's threads have met */
   int aborts, destroys, grouped, waits, streams;
 } fake;
 
 static bool fake_is_device(const void *p) {
+  if (fake.also_device && fake.also_device(p)) return true;
   for (int i = 0; i < FAKE_BLOCKS; i++)
     if (fake.block[i].at && (const char *)p >= fake.block[i].at &&
         (const char *)p < fake.block[i].at + fake.block[i].bytes)
@@ -122,7 +127,8 @@ static int fake_group_end(void) {
   if (!fake.in_group) return INVALID_USAGE;
   fake.in_group = false;
   if (fake.hang) return NCCL_SUCCESS;
-  for (int i = 0; i < fake.n_ops; i++) fake_run(&fake.op[i]);
+  if (fake.recording) fake.keep();
+  for (int i = 0; !fake.recording && i < fake.n_ops; i++) fake_run(&fake.op[i]);
   fake.grouped += fake.n_ops > 1;
   return NCCL_SUCCESS;
 }
@@ -201,7 +207,8 @@ static int fake_stream_destroy(void *stream) {
 
 static int fake_stream_wait(void *stream, void *event, unsigned flags) {
   fake.waits++;
-  return stream == &fake.stream && event && flags == 0 ? CU_SUCCESS : 1;
+  if (stream != &fake.stream && (!fake.producer || stream != fake.producer)) return 1;
+  return event && flags == 0 ? CU_SUCCESS : 1;
 }
 
 static int fake_event_create(void **event, unsigned flags) {
@@ -221,6 +228,7 @@ static int fake_event_record(void *event, void *stream) {
 
 static int fake_event_query(void *event) {
   fake_event *e = event;
+  if (fake.recording) return 1;
   if (fake.hang || e->polls-- > 0) return CU_NOT_READY;
   return CU_SUCCESS;
 }

@@ -106,8 +106,11 @@ static void other_collectives_go_by_mpi(void **state) {
   pn_comm_destroy(c);
 }
 
+static void no_group(void) {}
+
 static void follows_a_stream(void **state) {
   int producer = 0, before = fake.waits;
+  bool done = false;
   pn_request *q;
   pn_comm *c;
   float *x;
@@ -116,10 +119,17 @@ static void follows_a_stream(void **state) {
   c = make();
   x = get(true);
   memset(x, 0, MOST * sizeof *x);
+  fake.producer = &producer;
   pn_comm_follow(c, &producer);
+  assert_true(pn_comm_moves_far(c) && !pn_comm_moves_far(world));
+  fake.recording = true; /* an event that is asked is an error */
+  fake.keep = no_group;
   ok(pn_iallreduce_sum(c, "after the kernels", x, 100, &q));
-  ok(pn_request_wait(q));
-  assert_int_equal(fake.waits, before + 1);
+  ok(pn_request_test(q, &done));
+  assert_true(done);
+  ok(pn_request_wait(q)); /* the producer does */
+  assert_int_equal(fake.waits, before + 2);
+  fake.recording = false;
   pn_comm_follow(world, &producer); /* no NCCL: no notice */
   put(true, x);
   pn_comm_destroy(c);
@@ -204,6 +214,28 @@ static void late_in_transfer(void **state) {
   assert_true(pn_comm_abandoned());
 }
 
+/* A host that waits for a stream with transfers in it. */
+static void watched(void **state) {
+  int before = fake.aborts;
+  pn_comm *c;
+  (void)state;
+  ok(pn_comm_watch(world, 1e9)); /* no NCCL: nothing to see */
+  if (size == 1) return;
+  c = make();
+  ok(pn_comm_watch(c, 0.5));
+  assert_int_equal(pn_comm_watch(c, 3.5), PN_ERR_TIMEOUT);
+  assert_true(pn_test_contains(pn_last_error(), "no end in 3.0 s"));
+  assert_int_equal(pn_comm_watch(c, 0), PN_ERR_COMM); /* it was aborted */
+  pn_comm_destroy(c);
+  c = make();
+  fake.async = REMOTE_ERROR;
+  assert_int_equal(pn_comm_watch(c, 0), PN_ERR_COMM);
+  assert_true(pn_test_contains(pn_last_error(), "remote process exited"));
+  fake.async = NCCL_SUCCESS;
+  pn_comm_destroy(c);
+  assert_int_equal(fake.aborts, before + 2);
+}
+
 /* Last: a collective that failed is the end of all others. */
 static void asynchronous_error(void **state) {
   int before = fake.aborts;
@@ -224,15 +256,11 @@ static void asynchronous_error(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(transfers),
-      cmocka_unit_test(other_collectives_go_by_mpi),
-      cmocka_unit_test(follows_a_stream),
-      cmocka_unit_test(shared_gpu),
-      cmocka_unit_test(one_rank_without_gpu),
-      cmocka_unit_test(without_libraries),
-      cmocka_unit_test(late_in_init),
-      cmocka_unit_test(late_in_transfer),
-      cmocka_unit_test(asynchronous_error),
+      cmocka_unit_test(transfers),         cmocka_unit_test(other_collectives_go_by_mpi),
+      cmocka_unit_test(follows_a_stream),  cmocka_unit_test(watched),
+      cmocka_unit_test(shared_gpu),        cmocka_unit_test(one_rank_without_gpu),
+      cmocka_unit_test(without_libraries), cmocka_unit_test(late_in_init),
+      cmocka_unit_test(late_in_transfer),  cmocka_unit_test(asynchronous_error),
   };
   if (pn_test_start(WATCHDOG_S) != PN_OK) return 3;
   MPI_Comm_dup(MPI_COMM_WORLD, &fake.comm);

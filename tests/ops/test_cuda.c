@@ -88,31 +88,130 @@ static void free_arrays(struct optimized *a) {
   }
 }
 
-static pn_optim_range range_of(float *const array[ARRAYS], int64_t at, int64_t n) {
+static pn_optim_range range_of(float *const array[ARRAYS], int64_t at, int64_t n, double decay) {
   return (pn_optim_range){.param = array[0] + at,
                           .grad = array[1] + at,
                           .state = {array[2] + at, array[3] + at},
                           .count = n,
-                          .decay = 1,
-                          .grad_scale = 0.75};
+                          .decay = decay,
+                          .grad_scale = 1};
 }
 
-static void check_optimizer(const pn_optim_config *config, int64_t at, int64_t n, int64_t t) {
+/* Ranges of every length and place, wide and not, two rows of coefficients. */
+static const struct {
+  int64_t at, count;
+  int row;
+} cuts[] = {{0, 1, 0},     {3, 9, 1},        {16, 4096, 0},           {4112, 3, 1},
+            {4115, 10, 0}, {4128, 70001, 1}, {74144, LONG - 74144, 0}};
+enum { CUTS = sizeof cuts / sizeof *cuts, ROWS = 2, T = 2 };
+static const double decays[ROWS] = {1, 0}, rates[ROWS] = {0.01, 0.02};
+
+/* The far list over them, with room for sums. */
+struct listed {
+  pn_flat_list l;
+  pn_flat_range range[CUTS];
+  void *far[6];
+};
+
+static struct listed make_list(const struct optimized *a, const pn_optim *o, const float *average,
+                               int64_t t) {
+  struct listed x = {.l = {.n = CUTS, .eta = pn_optim_trust(o), .clip_norm = 0.5, .unscale = 1}};
+  pn_flat_row row[ROWS];
+  int k = 0;
+
+  for (int i = 0; i < CUTS; i++) {
+    pn_optim_range r = range_of(a->far, cuts[i].at, cuts[i].count, 1);
+    x.range[i] = (pn_flat_range){.param = r.param,
+                                 .state = {pn_optim_n_states(o) > 0 ? r.state[0] : NULL,
+                                           pn_optim_n_states(o) > 1 ? r.state[1] : NULL},
+                                 .average = average ? (float *)average + cuts[i].at : NULL,
+                                 .grad = r.grad,
+                                 .count = r.count,
+                                 .first = x.l.groups,
+                                 .part = x.l.parts,
+                                 .row = cuts[i].row,
+                                 .wide = cuts[i].at % 4 == 0};
+    x.l.groups += (r.count + PN_FLAT_LANES - 1) / PN_FLAT_LANES;
+    x.l.parts += 1 + (int)(r.count / 700);
+  }
+  for (int i = 0; i < ROWS; i++) {
+    pn_optim_range like = {.decay = decays[i], .grad_scale = 1};
+    row[i] = (pn_flat_row){.number = pn_optim_describe(o, t, rates[i], &like),
+                           .rate = rates[i],
+                           .decay = pn_optim_weight_decay(o, &like),
+                           .adapts = i == 0};
+    pn_ema_factors(0.9, t, &row[i].keep, &row[i].fresh);
+  }
+  x.l.rule = row[0].number.rule;
+  x.l.range = x.far[k++] = operand(dev, sizeof x.range, x.range);
+  x.l.row = x.far[k++] = operand(dev, sizeof row, row);
+  x.l.partial = x.far[k++] = operand(dev, (size_t)x.l.parts * 2 * sizeof(double), NULL);
+  x.l.sums = x.far[k++] = operand(dev, CUTS * 2 * sizeof(double), NULL);
+  x.l.trust = x.far[k++] = operand(dev, CUTS * sizeof(double), NULL);
+  x.l.result = x.far[k++] = operand(dev, PN_FLAT_RESULTS * sizeof(double), NULL);
+  return x;
+}
+
+static void free_list(struct listed *x) {
+  for (int k = 0; k < 6; k++) release(dev, x->far[k]);
+}
+
+/* What the host makes of the same ranges, with the norms that it finds itself. */
+static void host_step(struct optimized *a, const pn_optim *o, float *average, bool clip,
+                      double *norm) {
+  bool balance = pn_optim_wants_norms(o);
+  double sum = 0, factor = 1;
+
+  for (int i = 0; i < CUTS; i++) {
+    pn_optim_range r = range_of(a->host, cuts[i].at, cuts[i].count, 0);
+    sum += pn_optim_sum_squares(o, &r, 1).grad;
+  }
+  *norm = sqrt(sum);
+  if (clip) factor = 0.5 / (*norm + 1e-6);
+  for (int i = 0; i < CUTS; i++) {
+    pn_optim_range r = range_of(a->host, cuts[i].at, cuts[i].count, decays[cuts[i].row]);
+    pn_ema_range e = {.average = average + cuts[i].at, .param = r.param, .count = r.count};
+    double lr = rates[cuts[i].row];
+    r.grad_scale = factor;
+    e.decay = 0.9;
+    if (balance && cuts[i].row == 0) lr *= pn_optim_trust_ratio(o, pn_optim_sum_squares(o, &r, 1));
+    pn_optim_update(o, T, lr, &r, 1);
+    pn_ema_update(&e, T, 1);
+  }
+}
+
+/* All ranges by one launch, with norms found on the device. */
+static void check_step(const pn_optim_config *config, bool clip) {
   struct optimized a = make_arrays();
-  pn_optim_range host = range_of(a.host, at, n), far = range_of(a.far, at, n);
-  float *got = malloc(LONG * sizeof *got);
+  float *average = calloc(LONG, sizeof *average), *got = malloc(LONG * sizeof *got);
+  float *far_average = operand(dev, LONG * sizeof(float), average);
+  double norm, result[PN_FLAT_RESULTS];
   pn_optim *o = NULL;
-  pn_flat_update u;
+  struct listed x;
+  pn_flat_list l;
 
   assert_int_equal(pn_optim_create(config, &o), PN_OK);
-  u = pn_optim_describe(o, t, 0.01, &far);
-  pn_optim_update(o, t, 0.01, &host, 1);
-  assert_int_equal(dev->ops->far->update(dev, &u), PN_OK);
+  x = make_list(&a, o, far_average, T);
+  l = x.l;
+  host_step(&a, o, average, clip, &norm);
+  if (!clip) l.result = NULL;
+  if (!pn_optim_wants_norms(o)) l.trust = NULL;
+  if (clip) assert_int_equal(dev->ops->far->norms(dev, &l), PN_OK);
+  l.scaled = l.balance = true;
+  if (l.trust) assert_int_equal(dev->ops->far->norms(dev, &l), PN_OK);
+  assert_int_equal(dev->ops->far->update(dev, &l), PN_OK);
+  fetch(dev, result, x.l.result, sizeof result);
+  if (clip) assert_true(fabs(result[PN_FLAT_NORM] / norm - 1) < 1e-12);
   for (int k = 0; k < ARRAYS; k++) {
-    fetch(dev, got, a.far[k], LONG * sizeof *got); /* outside of the range too: untouched */
+    fetch(dev, got, a.far[k], LONG * sizeof *got); /* between the ranges too: untouched */
     close_to(got, a.host[k], LONG, 1e-6);
   }
+  fetch(dev, got, far_average, LONG * sizeof *got);
+  close_to(got, average, LONG, 1e-6);
+  free_list(&x);
+  release(dev, far_average);
   pn_optim_destroy(o);
+  free(average);
   free(got);
   free_arrays(&a);
 }
@@ -129,39 +228,39 @@ static void test_optimizers(void **state) {
       c.weight_decay = 0.1;
       c.momentum = k == 3 || variant ? 0.9 : 0;
       c.nesterov = variant == 3;
-      check_optimizer(&c, variant & 1 ? 3 : 0, variant & 1 ? 1001 : LONG - 3, variant < 2 ? 1 : 5);
+      check_step(&c, variant & 1);
     }
 }
 
-static void test_squares_and_average(void **state) {
+/* A part of the list: other ranges stay as they are. */
+static void test_part_of_a_list(void **state) {
   struct optimized a = make_arrays();
-  pn_optim_range host = range_of(a.host, 5, LONG - 5), far = range_of(a.far, 5, LONG - 5);
-  pn_ema_range h = {.average = a.host[2], .param = a.host[0], .count = LONG, .decay = 0.9};
-  pn_ema_range f = {.average = a.far[2], .param = a.far[0], .count = LONG, .decay = 0.9};
   float *got = malloc(LONG * sizeof *got);
-  pn_optim_squares want;
   pn_optim_config c;
   pn_optim *o = NULL;
-  pn_flat_update u;
-  double sum[2];
+  struct listed x;
+  pn_flat_list l;
 
   (void)state;
   pn_optim_defaults(&c);
-  c.weight_decay = 0.25;
   assert_int_equal(pn_optim_create(&c, &o), PN_OK);
-  want = pn_optim_sum_squares(o, &host, 1);
-  u = (pn_flat_update){.param = far.param, .grad = far.grad, .count = far.count};
-  u.scale = (float)far.grad_scale;
-  u.decay = (float)pn_optim_weight_decay(o, &far);
-  assert_int_equal(dev->ops->far->squares(dev, &u, sum), PN_OK);
-  assert_true(fabs(sum[0] / want.param - 1) < 1e-12 && fabs(sum[1] / want.grad - 1) < 1e-12);
-  for (int64_t t = 1; t <= 2; t++) {
-    u = pn_ema_describe(&f, t);
-    pn_ema_update(&h, t, 1);
-    assert_int_equal(dev->ops->far->update(dev, &u), PN_OK);
-    fetch(dev, got, a.far[2], LONG * sizeof *got);
-    close_to(got, a.host[2], LONG, 1e-6);
+  x = make_list(&a, o, NULL, T);
+  l = x.l;
+  l.range += 2;
+  l.n = 3;
+  l.first = x.range[2].first;
+  l.groups = x.range[5].first - l.first;
+  l.trust = l.result = NULL;
+  for (int i = 2; i < 5; i++) {
+    pn_optim_range r = range_of(a.host, cuts[i].at, cuts[i].count, decays[cuts[i].row]);
+    pn_optim_update(o, T, rates[cuts[i].row], &r, 1);
   }
+  assert_int_equal(dev->ops->far->update(dev, &l), PN_OK);
+  for (int k = 0; k < ARRAYS; k++) {
+    fetch(dev, got, a.far[k], LONG * sizeof *got);
+    close_to(got, a.host[k], LONG, 1e-6);
+  }
+  free_list(&x);
   pn_optim_destroy(o);
   free(got);
   free_arrays(&a);
@@ -266,9 +365,9 @@ static void test_algorithms(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_many_rows),           cmocka_unit_test(test_optimizers),
-      cmocka_unit_test(test_squares_and_average), cmocka_unit_test(test_mixed_targets),
-      cmocka_unit_test(test_bad_label),           cmocka_unit_test(test_algorithms)};
+      cmocka_unit_test(test_many_rows),      cmocka_unit_test(test_optimizers),
+      cmocka_unit_test(test_part_of_a_list), cmocka_unit_test(test_mixed_targets),
+      cmocka_unit_test(test_bad_label),      cmocka_unit_test(test_algorithms)};
   const char *name = argc > 1 ? test_device_name(argc, argv) : "emulated";
   int failed;
 

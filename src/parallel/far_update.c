@@ -1,0 +1,323 @@
+/* far_update.c -- see far_update.h. */
+#include "parallel/far_update.h"
+
+#include "parallel/piece.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PART_GROUPS = 64, MOST_PARTS = 512 }; /* of a range's sum of squares */
+
+struct pn_far_update {
+  pn_flat_list list; /* of all ranges; far pointers */
+  void *far;         /* where they lie; owned */
+  int n_rows;
+  int *first, *param;   /* [pieces + 1]: its first range; [ranges]: its tensor; owned */
+  pn_flat_range *range; /* [ranges], as on the device; owned */
+  pn_group *group;      /* [rows], owned */
+  pn_flat_row *row[2];  /* [rows], the device's way; one may still be on its way; owned */
+  double *host;         /* [ranges][2] and results, the device's way; owned */
+  int turn;
+  int64_t t; /* step of the coefficients on the device; 0: none */
+  double lr;
+};
+
+static const pn_far_ops *far_of(const pn_strategy *s) {
+  return s->spec.device->ops->far;
+}
+
+static bool same_group(const pn_group *a, const pn_group *b) {
+  return a->frozen == b->frozen && a->adapt == b->adapt && !(a->lr < b->lr) && !(a->lr > b->lr) &&
+         !(a->decay < b->decay) && !(a->decay > b->decay);
+}
+
+static int row_of(struct pn_far_update *f, pn_group g) {
+  int k = 0;
+  while (k < f->n_rows && !same_group(&f->group[k], &g)) k++;
+  if (k == f->n_rows) f->group[f->n_rows++] = g;
+  return k;
+}
+
+static bool aligned(const pn_flat_range *r) {
+  const void *p[] = {r->param, r->grad, r->state[0], r->state[1], r->average};
+  for (size_t i = 0; i < sizeof p / sizeof *p; i++)
+    if ((uintptr_t)p[i] % (PN_FLAT_LANES * sizeof(float)) != 0) return false;
+  return true;
+}
+
+static pn_flat_range range_of(const pn_piece *p, pn_span x) {
+  int64_t at = x.first - p->first;
+  pn_flat_range r = {.param = p->param + at, .grad = p->grad + at, .count = x.last - x.first};
+
+  for (int k = 0; k < 2; k++) r.state[k] = p->state[k] ? p->state[k] + at : NULL;
+  r.average = p->ema ? p->ema + at : NULL;
+  r.wide = aligned(&r);
+  return r;
+}
+
+static int parts_of(int64_t groups) {
+  int64_t n = groups / PART_GROUPS;
+  return n < 1 ? 1 : n > MOST_PARTS ? MOST_PARTS : (int)n;
+}
+
+static void add_range(pn_strategy *s, struct pn_far_update *f, const pn_piece *p, int i) {
+  pn_span x = pn_piece_meet(s, i, p, 0, s->spec.map->trainable);
+  pn_flat_list *l = &f->list;
+  pn_flat_range *r = &f->range[l->n];
+  int64_t groups = (x.last - x.first + PN_FLAT_LANES - 1) / PN_FLAT_LANES;
+
+  if (x.last <= x.first) return;
+  *r = range_of(p, x);
+  r->first = l->groups;
+  r->part = l->parts;
+  r->row = row_of(f, pn_piece_group(s, i));
+  f->param[l->n++] = i;
+  l->groups += groups;
+  l->parts += parts_of(groups);
+}
+
+/* A tensor meets as many pieces as it is cut into, and a piece at most all tensors. */
+static pn_status list_ranges(pn_strategy *s, struct pn_far_update *f) {
+  int tensors = s->spec.map->n, most = 0;
+
+  for (int k = 0; k < s->own.n; k++)
+    for (int i = 0; i < tensors; i++) {
+      pn_span x = pn_piece_meet(s, i, &s->own.piece[k], 0, s->spec.map->trainable);
+      most += x.last > x.first;
+    }
+  f->first = calloc((size_t)s->own.n + 1, sizeof *f->first);
+  f->param = calloc((size_t)most + 1, sizeof *f->param);
+  f->range = calloc((size_t)most + 1, sizeof *f->range);
+  f->group = calloc((size_t)tensors + 1, sizeof *f->group);
+  if (!f->first || !f->param || !f->range || !f->group)
+    return PN_FAIL(PN_ERR_NOMEM, "optimizer: out of memory");
+  for (int k = 0; k < s->own.n; k++) {
+    f->first[k] = f->list.n;
+    for (int i = 0; i < tensors; i++) add_range(s, f, &s->own.piece[k], i);
+  }
+  f->first[s->own.n] = f->list.n;
+  return PN_OK;
+}
+
+/* Places in one block of far memory. */
+static size_t take(size_t *at, size_t bytes) {
+  size_t from = *at;
+  *at += (bytes + 63) / 64 * 64;
+  return from;
+}
+
+static pn_status place_tables(pn_strategy *s, struct pn_far_update *f) {
+  pn_flat_list *l = &f->list;
+  size_t n = (size_t)l->n, bytes = 0, range = take(&bytes, n * sizeof *l->range);
+  size_t row = take(&bytes, (size_t)f->n_rows * sizeof *l->row);
+  size_t partial = take(&bytes, (size_t)l->parts * 2 * sizeof(double));
+  size_t sums = take(&bytes, n * 2 * sizeof(double)), trust = take(&bytes, n * sizeof(double));
+  size_t result = take(&bytes, PN_FLAT_RESULTS * sizeof(double));
+  char *far;
+  pn_status st;
+
+  PN_TRY(far_of(s)->alloc(s->spec.device, "optimizer tables", bytes, &f->far));
+  far = f->far;
+  l->range = (void *)(far + range);
+  l->row = (void *)(far + row);
+  l->partial = (void *)(far + partial);
+  l->sums = (void *)(far + sums);
+  l->trust = (void *)(far + trust);
+  l->result = (void *)(far + result);
+  PN_TRY(far_of(s)->upload(s->spec.device, far + range, f->range, n * sizeof *f->range));
+done:
+  return st;
+}
+
+static pn_status alloc_host(pn_strategy *s, struct pn_far_update *f) {
+  size_t rows = (size_t)f->n_rows * sizeof **f->row;
+  void *p = NULL;
+  pn_status st = PN_OK;
+
+  for (int k = 0; k < 2; k++) {
+    PN_TRY(pn_device_alloc(s->spec.device, rows, &p));
+    f->row[k] = p;
+  }
+  PN_TRY(pn_device_alloc(s->spec.device,
+                         ((size_t)f->list.n * 2 + PN_FLAT_RESULTS) * sizeof *f->host, &p));
+  f->host = p;
+done:
+  return st;
+}
+
+pn_status pn_far_update_make(pn_strategy *s) {
+  struct pn_far_update *f = s->far_update = calloc(1, sizeof *f);
+  pn_status st;
+
+  if (!f) return PN_FAIL(PN_ERR_NOMEM, "optimizer: out of memory");
+  f->list.unscale = 1;
+  f->list.clip_norm = s->spec.clip_norm;
+  f->list.eta = pn_optim_trust(s->spec.optim);
+  PN_TRY(list_ranges(s, f));
+  PN_TRY(place_tables(s, f));
+  PN_TRY(alloc_host(s, f));
+done:
+  return st;
+}
+
+void pn_far_update_free(pn_strategy *s) {
+  struct pn_far_update *f = s->far_update;
+  pn_device *d = s->spec.device;
+
+  if (!f) return;
+  far_of(s)->free(d, f->far);
+  for (int k = 0; k < 2; k++) d->ops->free(d, f->row[k]);
+  d->ops->free(d, f->host);
+  free(f->first);
+  free(f->param);
+  free(f->range);
+  free(f->group);
+  free(f);
+  s->far_update = NULL;
+}
+
+static pn_flat_row row_now(const pn_strategy *s, const pn_group *g, int64_t t, double lr) {
+  pn_optim_range like = {.decay = g->decay, .grad_scale = 1};
+  pn_flat_row r = {.number = pn_optim_describe(s->spec.optim, t, lr * g->lr, &like),
+                   .rate = lr * g->lr,
+                   .decay = pn_optim_weight_decay(s->spec.optim, &like),
+                   .frozen = g->frozen,
+                   .adapts = g->adapt};
+
+  if (s->spec.ema > 0) pn_ema_factors(s->spec.ema, t, &r.keep, &r.fresh);
+  return r;
+}
+
+pn_status pn_far_update_stage(pn_strategy *s, int64_t t, double lr) {
+  struct pn_far_update *f = s->far_update;
+  pn_flat_row *row = f->row[f->turn];
+  pn_status st;
+
+  if (t == f->t && !(lr < f->lr) && !(lr > f->lr)) return PN_OK;
+  for (int k = 0; k < f->n_rows; k++) row[k] = row_now(s, &f->group[k], t, lr);
+  f->list.rule = row[0].number.rule;
+  f->turn = !f->turn;
+  st = far_of(s)->send(s->spec.device, (void *)f->list.row, row, (size_t)f->n_rows * sizeof *row);
+  f->t = st == PN_OK ? t : 0;
+  f->lr = lr;
+  return st;
+}
+
+/* Ranges [lo, hi) of the table. */
+static pn_flat_list part_of(const struct pn_far_update *f, int lo, int hi) {
+  pn_flat_list l = f->list;
+  int64_t end = hi < l.n ? f->range[hi].first : l.groups;
+
+  if (lo == hi) return (pn_flat_list){.n = 0};
+  l.n = hi - lo;
+  l.first = f->range[lo].first;
+  l.groups = end - l.first;
+  l.range += lo;
+  l.trust = l.result = NULL;
+  return l;
+}
+
+pn_status pn_far_update_pieces(pn_strategy *s, int64_t lo, int64_t hi, int64_t t, double lr) {
+  struct pn_far_update *f = s->far_update;
+  pn_status st = pn_far_update_stage(s, t, lr);
+
+  for (int k = 0; k < s->own.n && st == PN_OK; k++) {
+    const pn_piece *p = &s->own.piece[k];
+    pn_flat_list l = part_of(f, f->first[k], f->first[k + 1]);
+    if (p->first < lo || p->first + p->count > hi || l.n == 0) continue;
+    st = far_of(s)->update(s->spec.device, &l);
+  }
+  return st;
+}
+
+/* The sums of the ranges on this rank become those of the tensors on all ranks. */
+static pn_status share_sums(pn_strategy *s, struct pn_far_update *f) {
+  size_t bytes = (size_t)f->list.n * 2 * sizeof *f->host;
+  pn_optim_squares *sum = s->own.squares;
+  pn_status st;
+
+  memset(sum, 0, (size_t)s->spec.map->n * sizeof *sum);
+  PN_TRY(far_of(s)->download(s->spec.device, f->host, f->list.sums, bytes));
+  for (int k = 0; k < f->list.n; k++) {
+    sum[f->param[k]].param += f->host[2 * k];
+    sum[f->param[k]].grad += f->host[2 * k + 1];
+  }
+  PN_TRY(
+      pn_allreduce(s->spec.data, "norms of the tensors", sum, 2 * s->spec.map->n, PN_F64, PN_SUM));
+done:
+  return st;
+}
+
+/* What the device cannot find alone where a tensor lies on several ranks. */
+static pn_status clip_by_all(pn_strategy *s, struct pn_far_update *f) {
+  double *result = f->host + 2 * f->list.n;
+  pn_status st;
+
+  PN_TRY(share_sums(s, f));
+  result[PN_FLAT_NORM] = pn_pieces_norm(s);
+  result[PN_FLAT_CLIP] = pn_clip_factor(s, result[PN_FLAT_NORM]) * f->list.unscale;
+  PN_TRY(
+      far_of(s)->upload(s->spec.device, f->list.result, result, PN_FLAT_RESULTS * sizeof *result));
+done:
+  return st;
+}
+
+static pn_status balance_by_all(pn_strategy *s, struct pn_far_update *f) {
+  pn_status st;
+
+  PN_TRY(share_sums(s, f));
+  for (int k = 0; k < f->list.n; k++)
+    f->host[k] = f->group[f->range[k].row].adapt
+                     ? pn_optim_trust_ratio(s->spec.optim, s->own.squares[f->param[k]])
+                     : 1;
+  PN_TRY(far_of(s)->upload(s->spec.device, f->list.trust, f->host,
+                           (size_t)f->list.n * sizeof *f->host));
+done:
+  return st;
+}
+
+/* With the scale of fp16's loss. */
+static pn_status look_for_overflow(pn_strategy *s, const struct pn_far_update *f) {
+  double norm = 0;
+  pn_status st = PN_OK;
+
+  if (s->spec.loss_scaling)
+    st = far_of(s)->download(s->spec.device, &norm, f->list.result + PN_FLAT_NORM, sizeof norm);
+  s->overflow = !isfinite(norm);
+  return st;
+}
+
+/* As pn_pieces_update_all on the host: norm, clipping, trust ratios, update. */
+pn_status pn_far_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  struct pn_far_update *f = s->far_update;
+  const pn_far_ops *far = far_of(s);
+  bool cut = s->own.cut, clips = s->spec.clip_norm > 0 || grad_norm || s->spec.loss_scaling;
+  bool balances = pn_optim_wants_norms(s->spec.optim);
+  pn_flat_list l;
+  pn_status st;
+
+  PN_TRY(pn_far_update_stage(s, t, lr));
+  f->list.unscale = pn_unscale(s);
+  l = f->list;
+  if (!clips) l.result = NULL;
+  if (!balances) l.trust = NULL;
+  if (clips) PN_TRY(far->norms(s->spec.device, &l));
+  if (clips && cut) PN_TRY(clip_by_all(s, f));
+  if (clips) PN_TRY(look_for_overflow(s, f));
+  if (s->overflow) return PN_OK;
+  l.scaled = true;
+  l.balance = balances && !cut;
+  if (balances) PN_TRY(far->norms(s->spec.device, &l));
+  if (balances && cut) PN_TRY(balance_by_all(s, f));
+  PN_TRY(far->update(s->spec.device, &l));
+  if (grad_norm)
+    PN_TRY(far->download(s->spec.device, grad_norm, l.result + PN_FLAT_NORM, sizeof *grad_norm));
+done:
+  return st;
+}
+
+const char *pn_far_update_needs_host(const pn_strategy *s) {
+  if (!s->own.cut || !pn_pieces_need_norms(s)) return NULL;
+  return "norms of tensors that are cut over the ranks are summed by the host";
+}

@@ -1,0 +1,26 @@
+/* far_update.h -- the optimizer on pieces (s->own) that lie in a device's own memory: one launch
+ * for all of them, norms and clipping on the device.  Strategies call pn_pieces_*, which calls
+ * this. */
+#ifndef PN_PARALLEL_FAR_UPDATE_H
+#define PN_PARALLEL_FAR_UPDATE_H
+
+#include "parallel/strategy.h"
+
+/* After the far pieces are placed: the table of ranges, to the device.  Fills s->far_update. */
+pn_status pn_far_update_make(pn_strategy *s);
+void pn_far_update_free(pn_strategy *s);
+
+/* The coefficients of step t to the device; once per step, the functions below see to it where the
+ * caller has not.  Only queued, and never part of a graph. */
+pn_status pn_far_update_stage(pn_strategy *s, int64_t t, double lr);
+
+/* The pieces that lie wholly in [lo, hi) of the arenas; not with clipping or LARS. */
+pn_status pn_far_update_pieces(pn_strategy *s, int64_t lo, int64_t hi, int64_t t, double lr);
+/* All of them.  grad_norm: see pn_pieces_update_all; with it the host waits for the device.
+ * Collective where the pieces are cut. */
+pn_status pn_far_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm);
+
+/* Why pn_far_update_all cannot be part of a graph; NULL: it can. */
+const char *pn_far_update_needs_host(const pn_strategy *s);
+
+#endif

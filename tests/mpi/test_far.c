@@ -1,0 +1,319 @@
+/* test_far.c -- strategies whose arenas are in a device's own memory (the emulated one) train as
+ * they do in host memory: by copies through shared memory and MPI, and in place by fake_nccl.h,
+ * where whole steps, transfers in them, are recorded once and replayed. */
+#include "mpi/ddp_job.h"
+#include "mpi/fake_nccl.h"
+
+enum { RUN = 11, SEGMENTS = 32, TAPES = 4, PLACES = 256 };
+
+/* What a graph is made of: kernels, transfers, kernels, ... */
+typedef struct {
+  void *kernels[SEGMENTS];
+  fake_op op[SEGMENTS][FAKE_OPS];
+  int n_ops[SEGMENTS], n;
+} tape;
+
+static struct {
+  pn_device_ops device;
+  pn_far_ops far;
+  pn_device *recorder;
+  tape *now;
+  int graphs, replays, producer;
+  struct {
+    char *at;
+    size_t bytes;
+  } place[PLACES];
+} emu;
+
+static const pn_far_ops *plain(void) {
+  return pn_device_emulated_ops.far;
+}
+
+static pn_status noted_alloc(pn_device *d, const char *what, size_t bytes, void **out) {
+  pn_status st = plain()->alloc(d, what, bytes, out);
+  int k = 0;
+
+  while (k < PLACES && emu.place[k].at) k++;
+  assert_true(k < PLACES);
+  emu.place[k].at = *out;
+  emu.place[k].bytes = bytes;
+  return st;
+}
+
+static void noted_free(pn_device *d, void *p) {
+  for (int k = 0; k < PLACES; k++)
+    if (p && emu.place[k].at == p) emu.place[k].at = NULL;
+  plain()->free(d, p);
+}
+
+static bool is_far(const void *p) {
+  for (int k = 0; k < PLACES; k++)
+    if (emu.place[k].at && (const char *)p >= emu.place[k].at &&
+        (const char *)p < emu.place[k].at + emu.place[k].bytes)
+      return true;
+  return false;
+}
+
+static pn_status record(pn_device *d) {
+  emu.now = calloc(1, sizeof *emu.now);
+  emu.recorder = d;
+  fake.recording = true;
+  return plain()->capture_begin(d);
+}
+
+/* NCCL's group ends while a graph is recorded. */
+static void keep_group(void) {
+  tape *t = emu.now;
+
+  assert_true(t->n < SEGMENTS - 1);
+  ok(plain()->capture_end(emu.recorder, &t->kernels[t->n]));
+  memcpy(t->op[t->n], fake.op, sizeof fake.op);
+  t->n_ops[t->n++] = fake.n_ops;
+  ok(plain()->capture_begin(emu.recorder));
+}
+
+static pn_status end_record(pn_device *d, void **graph) {
+  *graph = emu.now;
+  fake.recording = false;
+  emu.graphs++;
+  return plain()->capture_end(d, &emu.now->kernels[emu.now->n]);
+}
+
+static pn_status replay(pn_device *d, void *graph) {
+  const tape *t = graph;
+
+  emu.replays++;
+  for (int i = 0; i <= t->n; i++) {
+    ok(plain()->replay(d, t->kernels[i]));
+    for (int k = 0; i < t->n && k < t->n_ops[i]; k++) fake_run(&t->op[i][k]);
+  }
+  return PN_OK;
+}
+
+static void forget(pn_device *d, void *graph) {
+  tape *t = graph;
+  for (int i = 0; i <= t->n; i++) plain()->forget(d, t->kernels[i]);
+  free(t);
+}
+
+static void *queue(pn_device *d) {
+  (void)d;
+  return &emu.producer;
+}
+
+/* Far memory that dies when the host touches it. */
+static pn_status open_closed(pn_device **out) {
+  unsetenv("PN_EMULATED_OPEN");
+  return pn_device_create("emulated", 1, out);
+}
+
+/* The same for transfers in place: memory that the fake can read, and graphs with transfers. */
+static pn_status open_recorder(pn_device **out) {
+  pn_status st;
+
+  setenv("PN_EMULATED_OPEN", "1", 1);
+  st = pn_device_create("emulated", 1, out);
+  emu.device = pn_device_emulated_ops;
+  emu.far = *plain();
+  emu.far.alloc = noted_alloc;
+  emu.far.free = noted_free;
+  emu.far.capture_begin = record;
+  emu.far.capture_end = end_record;
+  emu.far.replay = replay;
+  emu.far.forget = forget;
+  emu.far.queue = queue;
+  emu.device.far = &emu.far;
+  (*out)->ops = &emu.device;
+  return st;
+}
+
+static pn_status open_fake(pn_comm *c, pn_comm **out) {
+  fake.also_device = is_far;
+  fake.producer = &emu.producer;
+  fake.keep = keep_group;
+  return pn_comm_nccl_make(c, &fake_api, true, out);
+}
+
+static double difference(const job *j, const float *a, const float *b) {
+  double worst = 0;
+
+  for (int i = 0; i < j->plans.map.n; i++) {
+    int64_t n = pn_shape_count(j->plans.map.slot[i].layout.shape);
+    double top = 0, diff = 0;
+    for (int64_t k = 0; k < n; k++) {
+      top = fmax(top, fabs((double)a[k]));
+      diff = fmax(diff, fabs((double)a[k] - (double)b[k]));
+    }
+    worst = fmax(worst, top > 0 ? diff / top : diff);
+    a += n;
+    b += n;
+  }
+  return worst;
+}
+
+static void near_to(const job *want, const job *got, const char *when, const float *a,
+                    const float *b) {
+  double d = difference(want, a, b);
+
+  if (!(d < 2e-3))
+    fail_msg("%s, %s, %s: weights %s differ by %g", got->spec.strategy, got->spec.optim,
+             pn_comm_backend(got->bulk), when, d);
+}
+
+/* adam turns the rounding of a gradient near zero into a step: weights are not held closer, and no
+ * bias before a norm, whose gradient is nothing else, takes part (spec_of). */
+static void same_training(job *want, job *got) {
+  for (int t = 0; t < RUN; t++)
+    if (!(fabs(want->loss[t] - got->loss[t]) < 1e-4 * want->loss[t]))
+      fail_msg("%s, %s, %s: loss of step %d: %g, expected %g", got->spec.strategy,
+               got->spec.optim ? got->spec.optim : "sgd", pn_comm_backend(got->bulk), t,
+               got->loss[t], want->loss[t]);
+  assert_true(want->loss[0] > 1e-3);
+  near_to(want, got, "after the first step", want->first_param, got->first_param);
+  near_to(want, got, "at the end", want->param, got->param);
+  assert_true(difference(want, want->first_param, want->param) > 1e-3);
+}
+
+/* Of the average too, where there is one. */
+static void same_average(job *want, job *got) {
+  float *a = malloc((size_t)want->count * sizeof *a), *b = malloc((size_t)want->count * sizeof *b);
+
+  weights(want, true, a);
+  weights(got, true, b);
+  assert_true(difference(want, a, b) < 2e-3);
+  free(a);
+  free(b);
+}
+
+static void check(pn_comm *self, const job_spec *x) {
+  job_spec host = *x;
+  char hash[65];
+  job one, many;
+
+  host.strategy = "single";
+  host.comm = "auto";
+  host.open_device = NULL;
+  host.open_comm = NULL;
+  start(&one, &host, self);
+  start(&many, x, world);
+  assert_non_null(many.strategy->far);
+  run(&one, RUN);
+  run(&many, RUN);
+  same_training(&one, &many);
+  if (x->ema > 0) same_average(&one, &many);
+  ok(pn_strategy_weights_sha256(many.strategy, hash));
+  stop(&one);
+  stop(&many);
+}
+
+static const char *const strategies[] = {"single", "ddp", "zero1", "fsdp"};
+static const struct {
+  const char *optim;
+  double clip, ema;
+} rules[] = {{"sgd", 0, 0.9}, {"adam", 0, 0}, {"lars", 0, 0}, {"adamw", 0.2, 0.9}};
+enum { N_RULES = sizeof rules / sizeof *rules, BATCH = 7 };
+
+static job_spec spec_of(int strategy, int rule) {
+  return (job_spec){.strategy = strategies[strategy],
+                    .batch = BATCH,
+                    .optim = rules[rule].optim,
+                    .clip = rules[rule].clip,
+                    .ema = rules[rule].ema,
+                    .norm = size == 1 && rule % 2 == 0,
+                    .keep_whole = rule % 2 == 1};
+}
+
+/* Through host memory; at one rank nothing travels, and steps are graphs. */
+static void test_staged(void **state) {
+  pn_comm *self = NULL;
+
+  (void)state;
+  ok(pn_comm_self(&self));
+  for (int s = size > 1; s < 4; s++)
+    for (int r = 0; r < N_RULES; r++) {
+      job_spec x = spec_of(s, r);
+      x.comm = size == 1 ? "auto" : r % 2 ? "mpi" : "shm";
+      x.open_device = open_closed;
+      check(self, &x);
+    }
+  pn_comm_destroy(self);
+}
+
+/* A graph is recorded in the second step and replayed from then on, whatever epoch, learning rate
+ * and coefficients of Adam; where ranks sum norms of parts, none is. */
+static void test_in_place(void **state) {
+  pn_comm *self = NULL;
+
+  (void)state;
+  ok(pn_comm_self(&self));
+  for (int s = size > 1; s < 4; s++)
+    for (int r = 0; r < N_RULES; r++) {
+      bool cut = s >= 2, norms = rules[r].clip > 0 || strcmp(rules[r].optim, "lars") == 0;
+      job_spec x = spec_of(s, r);
+      x.comm = "auto";
+      x.open_device = open_recorder;
+      if (size > 1) x.open_comm = open_fake;
+      emu.graphs = emu.replays = 0;
+      check(self, &x);
+      assert_int_equal(emu.graphs, cut && norms ? 0 : 1);
+      assert_int_equal(emu.replays, cut && norms ? 0 : RUN - 1);
+    }
+  pn_comm_destroy(self);
+}
+
+/* What the step loop is told. */
+static void test_reasons(void **state) {
+  job_spec x = spec_of(size > 1, 0);
+  job j;
+
+  (void)state;
+  x.comm = "auto";
+  start(&j, &x, world);
+  assert_string_equal(pn_strategy_no_graph(j.strategy), "gradients are kept in host memory");
+  stop(&j);
+  x.open_device = open_closed;
+  start(&j, &x, world);
+  if (size == 1) assert_null(pn_strategy_no_graph(j.strategy));
+  if (size > 1)
+    assert_string_equal(pn_strategy_no_graph(j.strategy), "gradients travel through host memory");
+  stop(&j);
+  x.parts = 2;
+  start(&j, &x, world);
+  assert_null(j.strategy->far);
+  assert_false(pn_strategy_steps_whole(j.strategy));
+  stop(&j);
+}
+
+/* Sharded units take turns in the device's memory: two of the largest, not all. */
+static void test_windows(void **state) {
+  job_spec x = {.strategy = "fsdp", .batch = 8, .hidden = 200, .comm = "auto"};
+  float *where[16];
+  int found = 0;
+  job j;
+
+  (void)state;
+  x.open_device = open_closed;
+  start(&j, &x, world);
+  for (int i = 0; i < j.plans.map.n; i++) { /* how many units begin at different places */
+    int k = 0;
+    bool first = i == 0 || pn_graph_param(j.graph, i)->unit != pn_graph_param(j.graph, i - 1)->unit;
+    while (k < found && where[k] != j.strategy->far->param[i]) k++;
+    if (first && k == found) where[found++] = j.strategy->far->param[i];
+  }
+  assert_int_equal(found, 2);
+  stop(&j);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_staged), cmocka_unit_test(test_in_place),
+                                     cmocka_unit_test(test_reasons),
+                                     cmocka_unit_test(test_windows)};
+
+  if (pn_test_start(60) != PN_OK) return 3;
+  MPI_Comm_dup(MPI_COMM_WORLD, &fake.comm);
+  if (cmocka_run_group_tests(tests, NULL, NULL) > 0) pn_comm_abort(1);
+  MPI_Comm_free(&fake.comm);
+  pn_comm_destroy(world);
+  MPI_Finalize();
+  return 0;
+}
