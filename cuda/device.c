@@ -76,8 +76,19 @@ void cu_host_free(pn_device *d, void *p) {
   if (p) c->backend->host_free(c->impl, p);
 }
 
+/* What makes a purpose smaller. */
+static const char *option_of(const char *what) {
+  static const char *const rows[][2] = {{"activations", "train.batch"},
+                                        {"batches under way", "train.batch"},
+                                        {"images of the data set", "device.images to stream"}};
+
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+    if (strcmp(what, rows[i][0]) == 0) return rows[i][1];
+  return NULL;
+}
+
 static void note_bytes(cu_device *c, const char *what, int64_t bytes) {
-  pn_ledger_add(&c->ledger, what, strcmp(what, "activations") == 0 ? "train.batch" : NULL, bytes);
+  pn_ledger_add(&c->ledger, what, option_of(what), bytes);
 }
 
 static pn_status note_block(cu_device *c, void *at, const char *what, size_t bytes) {

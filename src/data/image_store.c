@@ -76,7 +76,7 @@ static pn_status decide(pn_image_store *s) {
 }
 
 static pn_status far_alloc(const pn_image_store *s, size_t bytes, void **out) {
-  return s->spec.device->ops->far->alloc(s->spec.device, "images", bytes, out);
+  return s->spec.device->ops->far->alloc(s->spec.device, "batches under way", bytes, out);
 }
 
 static pn_status allocate(pn_image_store *s) {
@@ -126,7 +126,7 @@ static pn_status copy_all(pn_image_store *s) {
 
   if (chunk > n) chunk = n;
   PN_TRY(pn_device_alloc(d, (size_t)chunk * image_bytes(s), &staging));
-  PN_TRY(far_alloc(s, (size_t)s->decided.bytes, &s->pixels));
+  PN_TRY(d->ops->far->alloc(d, "images of the data set", (size_t)s->decided.bytes, &s->pixels));
   for (int64_t at = 0; at < n; at += chunk)
     PN_TRY(copy_chunk(s, at, n - at < chunk ? n - at : chunk, staging));
 done:

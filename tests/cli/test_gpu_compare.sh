@@ -12,18 +12,19 @@ must "$PNEUMA" synth phantom --images 40 --seed 5
 must "$PNEUMA" ingest phantom shards --size 24
 if command -v nvidia-smi > /dev/null; then
   echo 'a GPU is here: its rows are not expected to be absent'
-  rows=9
+  rows=12
 else
   rows=1
 fi
 export LD_LIBRARY_PATH=$FAKE_LIBRARIES${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PN_WATCH_GPU=00000000:3b:00.0
 must "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" study "$SOURCE_DIR/configs/gpu_compare.yaml" data.path=shards model.filters1=3 model.filters2=4 \
   model.hidden=8 train.epochs=2 train.threads=1 train.batch=8 study.repeats=1 study.plots=false out.path=out-study
-[ "$(grep -c '^      "name": "' out-study/study.json)" -eq 9 ] || say "rows: $(grep '"name"' out-study/study.json)"
+[ "$(grep -c '^      "name": "' out-study/study.json)" -eq 12 ] || say "rows: $(grep '"name"' out-study/study.json)"
 [ "$(grep -c '"status": "ok"' out-study/study.json)" -ge $rows ] || say "status: $(grep '"status"' out-study/study.json)"
 if [ $rows -eq 1 ]; then
-  [ "$(grep -cE '"status": "not run: .*(device|GPU|CUDA)' out-study/study.json)" -eq 8 ] || say "status: $(grep '"status"' out-study/study.json)"
+  [ "$(grep -cE '"status": "not run: .*(device|GPU|CUDA)' out-study/study.json)" -eq 11 ] || say "status: $(grep '"status"' out-study/study.json)"
   has out.txt 'gpu-b64: not run: '
+  has out.txt 'gpu-b256-bf16: not run: .*(device|GPU|CUDA)'
 fi
 has out.txt 'cpu-b32: GPU 87 % busy, 20.0 GiB, 250 W, 1755 MHz, [0-9.e+]+ J, [0-9.e+]+ J per 1000 images\.'
 for key in utilization_percent memory_bytes power_w clock_mhz energy_j energy_per_1000_images_j; do has out-study/study.json "\"$key\": [0-9.]+"; done

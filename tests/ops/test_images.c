@@ -241,6 +241,36 @@ static void test_room(void **state) {
   folder_remove(folder);
 }
 
+/* Who fills the memory is told to whoever finds none. */
+static void test_ledger(void **state) {
+  const folder_shape shape = {1, 24, 24, 8, SHARDS, TRAIN / SHARDS + 1};
+  pn_image_store_spec spec = {.capacity = 1, .where = PN_IMAGES_RESIDENT, .sharing = 1};
+  pn_image_store *store = NULL;
+  char folder[64];
+  void *none = NULL;
+  source s;
+
+  (void)state;
+  folder_make(&shape, folder);
+  open_source(folder, NULL, &s);
+  spec.reader = &s.reader;
+  setenv("PN_EMULATED_BYTES", "200000", 1);
+  assert_int_equal(pn_device_create("emulated", 1, &spec.device), PN_OK);
+  assert_int_equal(pn_image_store_create(&spec, &store), PN_OK);
+  assert_int_equal(spec.device->ops->far->alloc(spec.device, "parameters", 3 << 20, &none),
+                   PN_ERR_NOMEM);
+  if (!strstr(pn_last_error(),
+              "no memory for parameters: 3.0 MiB asked, 0.2 MiB free; largest: ") ||
+      !strstr(pn_last_error(), "images of the data set 0.0 MiB") ||
+      !strstr(pn_last_error(), "; lower device.images to stream"))
+    fail_msg("%s", pn_last_error());
+  unsetenv("PN_EMULATED_BYTES");
+  pn_image_store_destroy(store);
+  pn_device_destroy(spec.device);
+  close_source(&s);
+  folder_remove(folder);
+}
+
 /* An image that is damaged is told before the training begins. */
 static void test_damage(void **state) {
   const folder_shape shape = {1, 24, 24, 8, SHARDS, TRAIN / SHARDS + 1};
@@ -264,10 +294,10 @@ static void test_damage(void **state) {
 }
 
 int main(int argc, char **argv) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_channel),
-                                     cmocka_unit_test(test_channels),
-                                     cmocka_unit_test(test_sixteen_bits),
-                                     cmocka_unit_test(test_room), cmocka_unit_test(test_damage)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_one_channel),  cmocka_unit_test(test_channels),
+      cmocka_unit_test(test_sixteen_bits), cmocka_unit_test(test_room),
+      cmocka_unit_test(test_ledger),       cmocka_unit_test(test_damage)};
   pn_device *d = NULL;
 
   device_name = argc > 1 ? test_device_name(argc, argv) : "emulated";

@@ -16,7 +16,7 @@ static void fill(pn_ledger *l) {
   *l = (pn_ledger){.n = 0};
   pn_ledger_add(l, "parameters", NULL, 90 * mib);
   pn_ledger_add(l, "activations", "train.batch", 40000 * mib);
-  pn_ledger_add(l, "images of the data set", "data.on_device", 1700 * mib);
+  pn_ledger_add(l, "images of the data set", "device.images to stream", 1700 * mib);
   pn_ledger_add(l, "optimizer state", NULL, 180 * mib);
   pn_ledger_add(l, "activations", "train.batch", 20000 * mib);
   pn_ledger_add(l, "activations", "train.batch", -30000 * mib);
@@ -45,7 +45,7 @@ static void what_asks_is_what_to_lower(void **state) {
   fill(&l);
   pn_out_of_memory(&l, "cuda", "images of the data set", mib, -1);
   assert_non_null(strstr(pn_last_error(), "1.0 MiB asked, unknown free"));
-  assert_non_null(strstr(pn_last_error(), "; lower data.on_device"));
+  assert_non_null(strstr(pn_last_error(), "; lower device.images to stream"));
 }
 
 static void nothing_known(void **state) {
