@@ -68,14 +68,24 @@ static json_t *scaling_json(const pn_loss_scale *s) {
   return json_pack("{s:f, s:I}", "scale", s->scale, "skipped_steps", (json_int_t)s->skipped);
 }
 
+/* NULL: the host made the batches. */
+static json_t *images_json(const pn_image_decision *d) {
+  if (!d) return NULL;
+  return json_pack("{s:s, s:I, s:I, s:I, s:o}", "where", pn_images_where_name(d->where), "images",
+                   (json_int_t)d->images, "bytes", (json_int_t)d->bytes, "device_bytes",
+                   (json_int_t)d->taken, "room_bytes",
+                   d->room < 0 ? json_null() : json_integer(d->room));
+}
+
 static json_t *how_well(const pn_record *r, const pn_run_facts *f, const pn_train_result *o) {
   json_t *test = o->test.n > 0 ? pn_metrics_json(&o->test, r->data) : json_null();
-  return json_pack("{s:o, s:f, s:o, s:o, s:s, s:o, s:O?, s:O?, s:O?, s:o?, s:o?, s:o?}", "step_ms",
-                   step_json(&o->step_ms), "images_per_s", o->images_per_s, "phases_ms",
+  return json_pack("{s:o, s:f, s:o, s:o, s:s, s:o, s:O?, s:O?, s:O?, s:o?, s:o?, s:o?, s:o?}",
+                   "step_ms", step_json(&o->step_ms), "images_per_s", o->images_per_s, "phases_ms",
                    phases_json(o), "peak_bytes", peak_json(o, f), "weights_sha256",
                    o->weights_sha256, "test", test, "options", f->cfg->options, "versions",
                    f->cfg->versions, "machine", f->cfg->machine, "best", best_json(f), "buckets",
-                   buckets_json(f->buckets), "loss_scaling", scaling_json(&f->scaling));
+                   buckets_json(f->buckets), "loss_scaling", scaling_json(&f->scaling),
+                   "device_images", images_json(f->images));
 }
 
 static pn_status write_run(const pn_record *r, const json_t *record) {

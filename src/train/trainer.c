@@ -238,6 +238,7 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
                         .precision = pn_dtype_name(r->precision),
                         .ranks = pn_comm_size(r->comm),
                         .buckets = &r->strategy->buckets,
+                        .images = pn_feed_decision(r->feed),
                         .steps_per_epoch = r->batches.steps,
                         .best_step = r->best.step,
                         .best_epoch = r->best.epoch,

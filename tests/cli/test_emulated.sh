@@ -45,6 +45,7 @@ done
 has log-resident.txt '^images +resident: [0-9]+ images of 0.0 MiB, [0-9.]+ MiB of the device'
 has log-stream.txt '^images +stream: '
 grep -qE '^images +(resident|stream):' log-host.txt && say 'images on the device with device.images=host'
+for w in resident stream; do has run-data-$w/run.json "\"where\": \"$w\""; done
 [ "$(sha run-data-resident)" = "$(sha run-data-stream)" ] || say 'resident and streamed images give other weights'
 "$PNEUMA" train run.yaml train.device=ref device.images=stream out.path=run-none > out.txt 2> err.txt && say 'device.images on a device without memory'
 has err.txt 'device.images=stream: the device ref works in host memory'
