@@ -6,6 +6,7 @@ failures=0
 say() { echo "FAILED: $*"; failures=$((failures + 1)); }
 has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 1500 "$1")"; }
 
+rm -f calls.txt
 unset PN_TEST_DEVICE
 if command -v nvidia-smi > /dev/null; then
   echo 'a GPU is here: ctest -L gpu tests it'
