@@ -14,10 +14,10 @@ json_t *pn_versions_json(void) {
 
   pn_place_library(hwloc, sizeof hwloc);
   snprintf(yaml, sizeof yaml, "libyaml %s", pn_yaml_library());
-  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "pneuma",
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "pneuma",
                    PN_VERSION, "commit", PN_COMMIT, "compiler", PN_COMPILER, "mpi",
-                   pn_comm_library(), "onednn", pn_device_library(), "hdf5", pn_shard_library(),
-                   "dcmtk", pn_dicom_library(), "jpeg", pn_jpeg_library(), "hwloc", hwloc,
-                   "jansson", "jansson " JANSSON_VERSION, "yaml", yaml, "crypto",
-                   pn_digest_library());
+                   pn_comm_library(), "nccl", pn_nccl_library(), "onednn", pn_device_library(),
+                   "hdf5", pn_shard_library(), "dcmtk", pn_dicom_library(), "jpeg",
+                   pn_jpeg_library(), "hwloc", hwloc, "jansson", "jansson " JANSSON_VERSION, "yaml",
+                   yaml, "crypto", pn_digest_library());
 }

@@ -34,7 +34,7 @@ pn_status pn_comm_split(pn_comm *c, int color, int key, pn_comm **out);
  * GPUs of the ranks' CUDA contexts, one GPU each (docs/gpu.md); "gpu": nccl where it can be used,
  * else as auto.  Collective, agreed.
  * Errors: ARG (unknown kind; shm where the hosts have unequal numbers of ranks; nccl without a GPU
- * for each rank), UNSUPPORTED (nccl: a library is missing). */
+ * for each rank), UNSUPPORTED (nccl: not in this build, or a library is missing). */
 pn_status pn_comm_data(pn_comm *c, const char *kind, pn_comm **out);
 void pn_comm_destroy(pn_comm *c); /* calls no collective; NULL is allowed */
 /* A communicator was destroyed with sums still in flight (a rank failed between start and wait):
@@ -58,6 +58,7 @@ bool pn_comm_moves_far(const pn_comm *c); /* transfers take device memory */
  * take too long?  Then it is aborted, which ends the transfers.  Errors: COMM, TIMEOUT. */
 pn_status pn_comm_watch(pn_comm *c, double waited_s);
 const char *pn_comm_library(void); /* "Open MPI v4.1.4" */
+const char *pn_nccl_library(void); /* "NCCL 2.27.3" once loaded; "none": not in this build */
 
 /* Collective, blocking.  allreduce is in place; its order of summation is fixed for a given size,
  * so repeated calls give the same bits. */

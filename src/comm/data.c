@@ -14,6 +14,7 @@ static pn_status make(pn_comm *c, const char *kind, pn_comm **out) {
   *out = NULL;
   if (!is_auto && !gpu && !nccl && strcmp(kind, "shm") != 0 && strcmp(kind, "mpi") != 0)
     return PN_FAIL(PN_ERR_ARG, "unknown communicator '%s'; there are: auto, mpi, shm, nccl", kind);
+  if (nccl && (st = pn_agree(c, pn_nccl_built())) != PN_OK) return st;
   if (c->size > 1 && (gpu || nccl)) st = pn_comm_nccl_make(c, NULL, nccl, out);
   if (st != PN_OK || *out) return st;
   if (c->size > 1 && strcmp(kind, "mpi") != 0)

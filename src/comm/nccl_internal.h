@@ -80,6 +80,10 @@ struct nccl_comm {
 /* nccl_load.c: the libraries of this machine; the same answer on every call.
  * Errors: UNSUPPORTED (which library or function is missing, and how to get it). */
 pn_status pn_nccl_load(const nccl_api **out);
+int pn_nccl_loaded_version(void); /* 22703 is 2.27.3; 0: not loaded yet */
+
+/* nccl_registry.c.  UNSUPPORTED: the build left NCCL out, and how to have it. */
+pn_status pn_nccl_built(void);
 
 /* nccl.c.  COMM or DEVICE, with the library's text. */
 pn_status pn_nccl_check(const struct nccl_comm *m, int rc, const char *call);

@@ -61,9 +61,14 @@ static pn_status load(const char *library, const char *source, const symbol *sym
   return PN_OK;
 }
 
+static int loaded; /* version; once, by the main thread */
+
+int pn_nccl_loaded_version(void) {
+  return loaded;
+}
+
 pn_status pn_nccl_load(const nccl_api **out) {
   static nccl_api api;
-  static bool loaded;
   int version = 0;
   pn_status st = PN_OK;
 
@@ -75,7 +80,7 @@ pn_status pn_nccl_load(const nccl_api **out) {
   if (api.get_version(&version) != NCCL_SUCCESS || version < NCCL_VERSION_LEAST)
     PN_TRY(PN_FAIL(PN_ERR_UNSUPPORTED, "NCCL %d: expected %d (2.14) or later", version,
                    NCCL_VERSION_LEAST));
-  loaded = true;
+  loaded = version;
 done:
   if (st == PN_OK) *out = &api;
   return st;

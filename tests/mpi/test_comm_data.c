@@ -317,6 +317,21 @@ static void auto_chooses(void **state) {
   unsetenv("PN_COMM_HOSTS");
 }
 
+/* A build without NCCL says so at any number of ranks; test_nccl.c is about those with it. */
+static void build_without_nccl(void **state) {
+  (void)state;
+  pn_comm *c = NULL;
+
+  if (strcmp(pn_nccl_library(), "none") != 0) return;
+  assert_int_equal(pn_comm_data(world, "nccl", &c), PN_ERR_UNSUPPORTED);
+  assert_null(c);
+  assert_true(pn_test_contains(pn_last_error(), "built without NCCL"));
+  assert_true(pn_test_contains(pn_last_error(), "-DPN_NCCL=AUTO"));
+  ok(pn_comm_data(world, "gpu", &c)); /* where it need not be NCCL */
+  assert_string_equal(pn_comm_backend(c), size > 1 ? "shm" : "self");
+  pn_comm_destroy(c);
+}
+
 /* Freed windows hold no memory; reserved ones get it page by page. */
 static void memory_comes_and_goes(void **state) {
   (void)state;
@@ -350,6 +365,7 @@ int main(void) {
       cmocka_unit_test(without_overlap),
       cmocka_unit_test(the_rest),
       cmocka_unit_test(auto_chooses),
+      cmocka_unit_test(build_without_nccl),
       cmocka_unit_test(memory_comes_and_goes),
       cmocka_unit_test(orders_that_differ_are_noticed),
   };
