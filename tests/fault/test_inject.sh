@@ -5,9 +5,9 @@ set -u
 : "${PNEUMA:?}" "${MPIEXEC:?}" "${WORK_DIR:?}"
 cd "$WORK_DIR" || exit 1
 host=$(hostname) run=run out=out.txt
+. "$SOURCE_DIR/tests/lib.sh"
 say() { echo "FAILED: $*" | tee -a failed.txt; sed 's/^/    /' $out | head -n 20; }
-train() { "$SOURCE_DIR/tests/launch.py" 30 "$MPIEXEC" -n 3 --bind-to none "$PNEUMA" train run.yaml --quiet "$@" >$out 2>&1; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
+train() { launch 30 3 "$PNEUMA" train run.yaml --quiet "$@" >$out 2>&1; }
 
 rm -rf phantom shards ref case.* failed.txt
 "$PNEUMA" synth phantom --images 24 --seed 3 >out.txt 2>&1 || { say synth; exit 1; }
@@ -29,15 +29,21 @@ resume() { # resume WHAT
   [ "$(sha $run/run)" = "$want" ] || say "$1: other weights after the resume"
 }
 
-# one FAULT CODE LINE [LINE OF ANOTHER RANK]: CODE any: not 0 and not a timeout of this script's
-one() {
-  local start=$EPOCHREALTIME code took lines who="rank ${1%%:*} on $host: "
+attempt() { # FAULT
+  local start=$EPOCHREALTIME
+  rm -rf $run/run
   PN_FAULT=$1 train out.path=$run/run
   code=$?
   took=$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))
+}
+
+# one FAULT CODE LINE [LINE OF ANOTHER RANK]: CODE any: not 0 and not a timeout of this script's
+one() {
+  local code took lines who="rank ${1%%:*} on $host: "
+  sure attempt "$1"
   echo "$1: exit code $code after $took ms; checkpoints: $(ls $run/run/checkpoints 2>/dev/null | tr '\n' ' ')"
   [ $took -lt 10000 ] || say "$1: took $took ms"
-  if [ "$2" = any ]; then [ $code -ne 0 ] && [ $code -ne 124 ]; else [ $code -eq "$2" ]; fi || say "$1: exit code $code"
+  if [ "$2" = any ]; then [ $code -ne 0 ] && [ $code -ne 124 ] && [ $code -ne 125 ]; else [ $code -eq "$2" ]; fi || say "$1: exit code $code"
   [[ $1 = *collective:NaN* ]] && who="rank [0-2] on $host: " # a gradient is everyone's
   lines=$(grep -c "^pneuma: $who" $out)
   [ "$lines" -eq 1 ] || say "$1: $lines lines of the rank"
@@ -93,7 +99,7 @@ run=. out=out.txt
 # A collective of ingest fails on one rank: no other collective may follow, the job ends.
 for when in 1 4 7; do
   rm -rf never-shards
-  PN_FAULT=1:collective:error:$when "$SOURCE_DIR/tests/launch.py" 30 "$MPIEXEC" -n 3 --bind-to none "$PNEUMA" ingest phantom never-shards --size 32 --quiet >out.txt 2>&1
+  PN_FAULT=1:collective:error:$when launch 30 3 "$PNEUMA" ingest phantom never-shards --size 32 --quiet >out.txt 2>&1
   [ $? -eq 1 ] && grep -qE "^pneuma: rank 1 on $host: .*error at site collective, visit $when;" out.txt || say "ingest, collective $when"
 done
 

@@ -4,9 +4,9 @@
 set -u
 : "${PNEUMA:?}" "${MPIEXEC:?}" "${WORK_DIR:?}"
 cd "$WORK_DIR" || exit 1
+. "$SOURCE_DIR/tests/lib.sh"
 say() { echo "FAILED: $*" | tee -a failed; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json" 2>/dev/null; }
-train() { "$SOURCE_DIR/tests/launch.py" 60 "$MPIEXEC" -n 2 --bind-to none env "${set[@]}" "$PNEUMA" train run.yaml --quiet "$@"; }
+train() { launch 60 2 env "${set[@]}" "$PNEUMA" train run.yaml --quiet "$@"; }
 within() { for _ in $(seq 400); do "$@" && return 0; sleep 0.05; done; return 1; }
 locked() { [ -s "$1/.run.lock" ]; }
 # What counts of a run; log.txt may tell of a former start.

@@ -6,7 +6,7 @@ set -u
 cd "$WORK_DIR" || exit 1
 rm -rf phantom good bad run
 mkdir good
-bad=0
+. "$SOURCE_DIR/tests/lib.sh"
 
 "$PNEUMA" synth phantom synth.images=24 synth.seed=3 >synth.txt 2>&1 || { cat synth.txt; exit 1; }
 "$PNEUMA" ingest phantom good/shards ingest.size=256 ingest.shard_mb=1 >ingest.txt 2>&1 ||
@@ -20,28 +20,21 @@ fresh() { # fresh MODE: a new bad/, and what the expectations are about
   cp -r good bad
 }
 
-train() { # train [key=value...]
+train() { sure attempt "$@"; } # [key=value...]
+
+attempt() {
   local start=$SECONDS
   local args=(train data.path=shards "out.path=$WORK_DIR/run" train.epochs=2 train.batch=6
     train.device=ref model.filters1=2 model.filters2=2 model.hidden=4 train.threads=1 --quiet "$@")
   # a shell per rank picks the folder: two app contexts with --wdir crash Open MPI 5.0.7's mpirun
-  "$SOURCE_DIR/tests/launch.py" 60 "$MPIEXEC" -n 3 --bind-to none bash -c '
+  rm -rf run
+  launch 60 3 bash -c '
     if [ "$OMPI_COMM_WORLD_RANK" = 2 ]; then cd "$1/bad"; else cd "$1/good"; fi
     shift
     exec "$@"' rank "$WORK_DIR" "$PNEUMA" "${args[@]}" >"out.$mode" 2>&1
   code=$?
   took=$((SECONDS - start))
   echo "$mode: exit code $code after $took s"
-}
-
-expect() { # expect WHAT CONDITION...
-  local what=$1
-  shift
-  if ! "$@"; then
-    echo "FAILED: $mode: $what"
-    sed 's/^/    /' "out.$mode"
-    bad=1
-  fi
 }
 
 one_line_says() {
@@ -94,4 +87,4 @@ expect "ends within 10 s" test $took -lt 10
 expect "one line with rank, file and cause" one_line_says "rank 2.*shard-.*damaged"
 expect "the ranks leave together" test "$(grep -ci 'MPI_ABORT' out.ahead)" -eq 0
 
-exit $bad
+finish shard_open

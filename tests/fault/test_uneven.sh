@@ -4,10 +4,10 @@
 set -u
 : "${PNEUMA:?}" "${MPIEXEC:?}" "${WORK_DIR:?}"
 cd "$WORK_DIR" || exit 1
-bad=0
-say() { echo "FAILED: $*"; sed 's/^/    /' err.txt | tail -n 8; bad=1; }
+. "$SOURCE_DIR/tests/lib.sh"
+say() { echo "FAILED: $*"; tail -n 8 err.txt | sed 's/^/    /'; failures=$((failures + 1)); }
 # on RANKS ARGS...: in time, or it is a failure
-on() { "$SOURCE_DIR/tests/launch.py" 30 "$MPIEXEC" -n "$1" --bind-to none "$PNEUMA" "${@:2}" >out.txt 2>err.txt; code=$?; [ $code -lt 124 ] || say "$*: hangs"; }
+on() { launch 30 "$1" "$PNEUMA" "${@:2}" >out.txt 2>err.txt; code=$?; [ $code -lt 124 ] || say "$*: hangs, or mpiexec failed: $code"; }
 refuses() { # refuses CODE TEXT ON_ARGS...
   on "${@:3}"
   [ $code -eq "$1" ] || say "${*:3}: exit code $code, expected $1"
@@ -63,4 +63,4 @@ mkdir noshards 2>/dev/null
 refuses 1 'pneuma ingest' 3 train run.yaml data.path=noshards out.path=run-no
 tr -d '\n' <few/index.json | sed 's/"shards": *\[[^]]*\]/"shards": []/' >noshards/index.json
 refuses 1 'noshards/index.json: .*ingest again' 3 train run.yaml data.path=noshards out.path=run-no
-exit $bad
+finish uneven
