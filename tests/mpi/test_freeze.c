@@ -28,11 +28,7 @@ static pn_train_config config(const char *freeze) {
 
 static void make_data(void **state) {
   (void)state;
-  tiny_folder(root);
-  snprintf(shards, sizeof shards, "%s/shards", root);
-  if (rank == 0) tiny_write(shards, 1);
-  ok(pn_barrier(world, "data written"));
-  ok(pn_agree(world, pn_dataset_open(shards, &data)));
+  tiny_open(root, shards, &data);
 }
 
 static const float *value(const pn_run *r, const char *name) {

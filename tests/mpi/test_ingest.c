@@ -1,20 +1,11 @@
 /* test_ingest.c -- a small RSNA folder with every kind of trouble, ingested by all ranks: the
  * account is right, and the bytes are those of one rank. */
 #include "base/digest.h"
-#include "base/file.h"
-#include "data/dicom.h"
-#include "data/ingest.h"
-#include "mpi_test.h"
-
-#include "unit/dicom_bytes.h"
+#include "mpi/ingest_test.h"
 
 #include <dirent.h>
-#include <limits.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum { SIDE = 16, GOOD = 40 };
-static char root[128], in[160], out[160], alone[160];
+enum { GOOD = 40 };
 
 static void put_file(const char *name, const void *data, size_t n) {
   char path[PATH_MAX];
@@ -23,14 +14,8 @@ static void put_file(const char *name, const void *data, size_t n) {
 }
 
 static void put_image(const char *name, const char *id, const char *uid, int seed) {
-  static dicom_bytes b;
-  uint8_t pixels[SIDE * SIDE];
-  dicom_case c = dicom_default(pixels, sizeof pixels, SIDE, SIDE);
-  for (int i = 0; i < SIDE * SIDE; i++) pixels[i] = (uint8_t)(i * 3 + seed * 17);
-  c.id = id;
-  c.uid = uid;
-  dicom_build(&b, &c);
-  put_file(name, b.data, b.n);
+  const dicom_bytes *b = ingest_dicom(id, uid, seed);
+  put_file(name, b->data, b->n);
 }
 
 static void put_csv(const char *name, const char *text) {
@@ -47,12 +32,10 @@ static void add(char *text, size_t bytes, const char *line) {
 
 static void make_good(char *labels, size_t bytes) {
   for (int i = 0; i < GOOD; i++) {
-    char name[48], id[32], uid[32], line[96];
-    snprintf(id, sizeof id, "good-%02d", i);
-    snprintf(name, sizeof name, "%s.dcm", id);
-    snprintf(uid, sizeof uid, "1.2.3.%d", i + 1);
-    put_image(name, id, uid, i);
-    snprintf(line, sizeof line, i % 2 ? "%s,2,4,8,6,1\n" : "%s,,,,,0\n", id);
+    ingest_name n = ingest_good(i);
+    char line[96];
+    put_image(n.file, n.id, n.uid, i);
+    snprintf(line, sizeof line, i % 2 ? "%s,2,4,8,6,1\n" : "%s,,,,,0\n", n.id);
     add(labels, bytes, line);
   }
 }
@@ -107,6 +90,18 @@ static void check_account(const pn_ingest_result *r) {
   assert_in_range(r->split_count[PN_TEST], 6, 7);
 }
 
+/* A file of the output, which holds these texts; to be freed. */
+static char *read_with(const char *name, const char *const *texts, size_t n) {
+  char path[PATH_MAX], *text = NULL;
+  size_t bytes = 0;
+
+  snprintf(path, sizeof path, "%s/%s", out, name);
+  ok(pn_file_read(path, &text, &bytes));
+  for (size_t i = 0; i < n; i++)
+    if (!strstr(text, texts[i])) fail_msg("no '%s' in\n%s", texts[i], text);
+  return text;
+}
+
 static void check_rejects(void) {
   static const char *const rows[] = {
       "\"stage_2_train_images/zz-uid.dcm\",duplicate_sop_uid,\"(0008,0018)\"",
@@ -120,13 +115,8 @@ static void check_rejects(void) {
       "\"stage_2_train_images/text.dcm\",not_dicom",
       "\"stage_2_train_images/.DS_Store\",junk_file",
       "\"stage_2_train_images/notes.txt\",other_file"};
-  char path[PATH_MAX], *text = NULL;
-  size_t n = 0;
+  char *text = read_with("rejects.csv", rows, sizeof rows / sizeof *rows);
 
-  snprintf(path, sizeof path, "%s/rejects.csv", out);
-  ok(pn_file_read(path, &text, &n));
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    if (!strstr(text, rows[i])) fail_msg("no '%s' in\n%s", rows[i], text);
   assert_null(strstr(text, "Doe")); /* the PatientName of every file */
   free(text);
 }
@@ -148,16 +138,10 @@ static void check_report(void) {
       "| rejected | `empty_file` | 1 |",
       "| duplicate | `duplicate_sop_uid` | 1 |",
       "| `name_mismatch` | 1 |"};
-  char path[PATH_MAX], *text = NULL;
-  size_t n = 0;
+  char *text;
 
-  snprintf(path, sizeof path, "%s/report.md", out);
-  ok(pn_file_read(path, &text, &n));
-  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-    if (!strstr(text, rows[i])) fail_msg("no '%s' in\n%s", rows[i], text);
-  free(text);
-  snprintf(path, sizeof path, "%s/preview.png", out);
-  ok(pn_file_read(path, &text, &n));
+  free(read_with("report.md", rows, sizeof rows / sizeof *rows));
+  text = read_with("preview.png", NULL, 0);
   assert_memory_equal(text + 12, "IHDR\0\0\x04\xB0", 8); /* 1200 wide */
   free(text);
 }
@@ -253,21 +237,9 @@ static void test_limits(void **state) {
 
 static int setup(void **state) {
   (void)state;
-  snprintf(root, sizeof root, "test_ingest.%d.%ld", size, (long)(rank == 0 ? getpid() : 0));
-  if (pn_bcast(world, "folder", root, sizeof root, PN_U8, 0) != PN_OK) return 1;
-  snprintf(in, sizeof in, "%s/in", root);
-  snprintf(out, sizeof out, "%s/out", root);
-  snprintf(alone, sizeof alone, "%s/alone", root);
+  if (!ingest_folders("test_ingest")) return 1;
   if (rank == 0) make_input();
   return pn_barrier(world, "input made") == PN_OK ? 0 : 1;
-}
-
-static int teardown(void **state) {
-  char command[200];
-  (void)state;
-  if (pn_barrier(world, "end") != PN_OK) return 1;
-  snprintf(command, sizeof command, "rm -rf '%s'", root);
-  return rank == 0 ? system(command) : 0;
 }
 
 int main(void) {
@@ -277,9 +249,6 @@ int main(void) {
       cmocka_unit_test(test_limits),
   };
   if (pn_test_start(60) != PN_OK) return 1;
-  if (strcmp(pn_dicom_library(), "none") == 0) {
-    printf("skipped: this build has no DCMTK\n");
-    return pn_test_leave(0);
-  }
-  return pn_test_end(cmocka_run_group_tests(tests, setup, teardown));
+  if (ingest_skips()) return pn_test_leave(0);
+  return pn_test_end(cmocka_run_group_tests(tests, setup, ingest_remove));
 }

@@ -1,17 +1,8 @@
 /* test_ingest_frames.c -- ingest.frames=all: every frame of a DICOM file is an image of the
  * account, at any number of ranks, and after a resume. */
-#include "base/file.h"
-#include "data/dicom.h"
-#include "data/ingest.h"
-#include "mpi_test.h"
-
-#include "unit/dicom_bytes.h"
-
-#include <limits.h>
-#include <unistd.h>
+#include "mpi/ingest_test.h"
 
 enum { SIDE = 16, PIXELS = SIDE * SIDE, FILES = 12, FRAMES = 3 };
-static char root[128], in[160], out[160], alone[160];
 
 static void put_file(const char *name, const void *data, size_t n) {
   char path[PATH_MAX];
@@ -172,21 +163,9 @@ static void test_other_rules(void **state) {
 
 static int setup(void **state) {
   (void)state;
-  snprintf(root, sizeof root, "test_ingest_frames.%d.%ld", size, (long)(rank == 0 ? getpid() : 0));
-  if (pn_bcast(world, "folder", root, sizeof root, PN_U8, 0) != PN_OK) return 1;
-  snprintf(in, sizeof in, "%s/in", root);
-  snprintf(out, sizeof out, "%s/out", root);
-  snprintf(alone, sizeof alone, "%s/alone", root);
+  if (!ingest_folders("test_ingest_frames")) return 1;
   if (rank == 0) make_input();
   return pn_barrier(world, "input made") == PN_OK ? 0 : 1;
-}
-
-static int teardown(void **state) {
-  char command[200];
-  (void)state;
-  if (pn_barrier(world, "end") != PN_OK) return 1;
-  snprintf(command, sizeof command, "rm -rf '%s'", root);
-  return rank == 0 ? system(command) : 0;
 }
 
 int main(void) {
@@ -195,9 +174,6 @@ int main(void) {
       cmocka_unit_test(test_other_rules),
   };
   if (pn_test_start(60) != PN_OK) return 1;
-  if (strcmp(pn_dicom_library(), "none") == 0) {
-    printf("skipped: this build has no DCMTK\n");
-    return pn_test_leave(0);
-  }
-  return pn_test_end(cmocka_run_group_tests(tests, setup, teardown));
+  if (ingest_skips()) return pn_test_leave(0);
+  return pn_test_end(cmocka_run_group_tests(tests, setup, ingest_remove));
 }

@@ -1,21 +1,13 @@
 /* test_ingest_rows.c -- rows 46 to 49, 53, 54, 58 and 60 of the table of bad inputs in a whole
  * ingest: what becomes of the file, and of the account.  docs/bad_inputs.md lists all rows. */
-#include "base/file.h"
-#include "data/dicom.h"
-#include "data/ingest.h"
 #include "data/labels.h"
-#include "mpi_test.h"
+#include "mpi/ingest_test.h"
 
-#include "unit/dicom_bytes.h"
-
-#include <limits.h>
 #include <linux/capability.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-enum { SIDE = 16, GOOD = 12 };
-static char root[128], in[160], images[200], out[160], alone[160], labels[8192];
+enum { GOOD = 12 };
+static char images[200], labels[8192];
 
 static void path_of(char path[PATH_MAX], const char *name) {
   snprintf(path, PATH_MAX, "%s/%s", images, name);
@@ -33,27 +25,17 @@ static void label(const char *line) {
   strcat(labels, "\n");
 }
 
-/* id NULL: the file has no PatientID. */
 static void put_image(const char *name, const char *id, const char *uid, int seed) {
-  static dicom_bytes b;
-  uint8_t pixels[SIDE * SIDE];
-  dicom_case c = dicom_default(pixels, sizeof pixels, SIDE, SIDE);
-
-  for (int i = 0; i < SIDE * SIDE; i++) pixels[i] = (uint8_t)(i * 3 + seed * 17);
-  c.id = id;
-  c.uid = uid;
-  dicom_build(&b, &c);
-  put_file(name, b.data, b.n);
+  const dicom_bytes *b = ingest_dicom(id, uid, seed);
+  put_file(name, b->data, b->n);
 }
 
 static void make_good(void) {
   for (int i = 0; i < GOOD; i++) {
-    char name[48], id[32], uid[32], line[64];
-    snprintf(id, sizeof id, "good-%02d", i);
-    snprintf(name, sizeof name, "%s.dcm", id);
-    snprintf(uid, sizeof uid, "1.2.3.%d", i + 1);
-    put_image(name, id, uid, i);
-    snprintf(line, sizeof line, i % 2 ? "%s,2,4,8,6,1" : "%s,,,,,0", id);
+    ingest_name n = ingest_good(i);
+    char line[64];
+    put_image(n.file, n.id, n.uid, i);
+    snprintf(line, sizeof line, i % 2 ? "%s,2,4,8,6,1" : "%s,,,,,0", n.id);
     label(line);
   }
 }
@@ -265,23 +247,11 @@ static void become_ordinary(void) {
 
 static int setup(void **state) {
   (void)state;
-  snprintf(root, sizeof root, "test_ingest_rows.%d.%ld", size, (long)(rank == 0 ? getpid() : 0));
-  if (pn_bcast(world, "folder", root, sizeof root, PN_U8, 0) != PN_OK) return 1;
-  snprintf(in, sizeof in, "%s/in", root);
+  if (!ingest_folders("test_ingest_rows")) return 1;
   snprintf(images, sizeof images, "%s/stage_2_train_images", in);
-  snprintf(out, sizeof out, "%s/out", root);
-  snprintf(alone, sizeof alone, "%s/alone", root);
   become_ordinary();
   if (rank == 0) make_input();
   return pn_barrier(world, "input made") == PN_OK ? 0 : 1;
-}
-
-static int teardown(void **state) {
-  char command[200];
-  (void)state;
-  if (pn_barrier(world, "end") != PN_OK) return 1;
-  snprintf(command, sizeof command, "rm -rf '%s'", root);
-  return rank == 0 ? system(command) : 0;
 }
 
 int main(void) {
@@ -290,9 +260,6 @@ int main(void) {
       cmocka_unit_test(test_require_labels),
   };
   if (pn_test_start(60) != PN_OK) return 1;
-  if (strcmp(pn_dicom_library(), "none") == 0) {
-    printf("skipped: this build has no DCMTK\n");
-    return pn_test_leave(0);
-  }
-  return pn_test_end(cmocka_run_group_tests(tests, setup, teardown));
+  if (ingest_skips()) return pn_test_leave(0);
+  return pn_test_end(cmocka_run_group_tests(tests, setup, ingest_remove));
 }

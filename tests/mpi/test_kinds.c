@@ -1,19 +1,10 @@
 /* test_kinds.c -- tiny inputs of every kind but rsna (test_ingest.c), made by the test, ingested by
  * all ranks: the account, the splits, the reasons; digest and bytes are those of one rank. */
-#include "base/file.h"
-#include "data/dicom.h"
-#include "data/ingest.h"
-#include "mpi_test.h"
-
-#include "unit/dicom_bytes.h"
 #include "unit/picture_bytes.h"
 
-#include <limits.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "mpi/ingest_test.h"
 
 enum { SIDE = 12 };
-static char root[128], in[160], out[160], alone[160];
 static pn_ingest_config cfg;
 static pn_ingest_result result;
 
@@ -333,15 +324,8 @@ static void test_cifar(void **state) {
 }
 
 static void put_dicom(const char *name, const char *id, const char *uid, int seed) {
-  static dicom_bytes b;
-  uint8_t pixels[SIDE * SIDE];
-  dicom_case c = dicom_default(pixels, sizeof pixels, SIDE, SIDE);
-
-  for (int i = 0; i < SIDE * SIDE; i++) pixels[i] = (uint8_t)(i * 3 + seed * 17);
-  c.id = id;
-  c.uid = uid;
-  dicom_build(&b, &c);
-  add_file(name, b.data, b.n);
+  const dicom_bytes *b = ingest_dicom(id, uid, seed);
+  add_file(name, b->data, b->n);
 }
 
 static void test_dicom(void **state) {
@@ -390,16 +374,7 @@ static void test_names(void **state) {
 
 static int setup(void **state) {
   (void)state;
-  snprintf(root, sizeof root, "test_kinds.%d.%ld", size, (long)(rank == 0 ? getpid() : 0));
-  return pn_bcast(world, "folder", root, sizeof root, PN_U8, 0) == PN_OK ? 0 : 1;
-}
-
-static int teardown(void **state) {
-  char command[200];
-  (void)state;
-  if (pn_barrier(world, "end") != PN_OK) return 1;
-  snprintf(command, sizeof command, "rm -rf '%s'", root);
-  return rank == 0 ? system(command) : 0;
+  return ingest_folders("test_kinds") ? 0 : 1;
 }
 
 int main(void) {
@@ -411,9 +386,6 @@ int main(void) {
       cmocka_unit_test(test_names),
   };
   if (pn_test_start(60) != PN_OK) return 1;
-  if (strcmp(pn_dicom_library(), "none") == 0) {
-    printf("skipped: this build has no DCMTK\n");
-    return pn_test_leave(0);
-  }
-  return pn_test_end(cmocka_run_group_tests(tests, setup, teardown));
+  if (ingest_skips()) return pn_test_leave(0);
+  return pn_test_end(cmocka_run_group_tests(tests, setup, ingest_remove));
 }

@@ -194,23 +194,37 @@ static void late_in_init(void **state) {
   fake.slow = 0;
 }
 
-static void late_in_transfer(void **state) {
-  int before = fake.aborts;
-  float x[32] = {0};
-  pn_request *q;
+static struct {
   pn_comm *c;
+  pn_request *q;
+  float x[32];
+  int aborts; /* before */
+} hung;
+
+/* A sum in flight that does not end. */
+static void hang(const char *what) {
+  hung.aborts = fake.aborts;
+  hung.c = make();
+  fake.hang = true;
+  ok(pn_iallreduce_sum(hung.c, what, hung.x, 32, &hung.q));
+}
+
+/* How the wait for it ends: with the kernels aborted. */
+static void ends(pn_status want, const char *why) {
+  assert_int_equal(pn_request_wait(hung.q), want);
+  if (!pn_test_contains(pn_last_error(), why)) fail_msg("%s", pn_last_error());
+  assert_int_equal(fake.aborts, hung.aborts + 1);
+}
+
+static void late_in_transfer(void **state) {
   (void)state;
   if (size == 1) return;
-  c = make();
-  fake.hang = true;
-  ok(pn_iallreduce_sum(c, "bucket 3", x, 32, &q));
-  assert_int_equal(pn_request_wait(q), PN_ERR_TIMEOUT);
-  assert_true(pn_test_contains(pn_last_error(), "iallreduce \"bucket 3\" (#1, 128 bytes) by NCCL"));
-  assert_int_equal(fake.aborts, before + 1);
-  assert_int_equal(pn_iallreduce_sum(c, "bucket 4", x, 32, &q), PN_ERR_COMM);
+  hang("bucket 3");
+  ends(PN_ERR_TIMEOUT, "iallreduce \"bucket 3\" (#1, 128 bytes) by NCCL");
+  assert_int_equal(pn_iallreduce_sum(hung.c, "bucket 4", hung.x, 32, &hung.q), PN_ERR_COMM);
   fake.hang = false;
-  pn_comm_destroy(c);
-  assert_int_equal(fake.aborts, before + 1); /* once is enough */
+  pn_comm_destroy(hung.c);
+  assert_int_equal(fake.aborts, hung.aborts + 1); /* once is enough */
   assert_true(pn_comm_abandoned());
 }
 
@@ -238,20 +252,12 @@ static void watched(void **state) {
 
 /* Last: a collective that failed is the end of all others. */
 static void asynchronous_error(void **state) {
-  int before = fake.aborts;
-  float x[32] = {0};
-  pn_request *q;
-  pn_comm *c;
   (void)state;
   if (size == 1) return;
-  c = make();
-  fake.hang = true;
-  ok(pn_iallreduce_sum(c, "bucket 5", x, 32, &q));
+  hang("bucket 5");
   fake.async = REMOTE_ERROR;
-  assert_int_equal(pn_request_wait(q), PN_ERR_COMM);
-  assert_true(pn_test_contains(pn_last_error(), "remote process exited"));
-  assert_int_equal(fake.aborts, before + 1);
-  pn_comm_destroy(c);
+  ends(PN_ERR_COMM, "remote process exited");
+  pn_comm_destroy(hung.c);
 }
 
 int main(void) {

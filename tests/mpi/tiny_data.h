@@ -5,6 +5,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "data/dataset.h"
 #include "data/shard.h"
 #include "mpi/mpi_test.h"
 
@@ -100,6 +101,15 @@ static inline void tiny_folder(char out[256]) {
   snprintf(out, 256, "%s/pn_test_XXXXXX", tmp ? tmp : "/tmp");
   if (rank == 0 && !mkdtemp(out)) MPI_Abort(MPI_COMM_WORLD, 1);
   ok(pn_bcast(world, "folder", out, 256, PN_U8, 0));
+}
+
+/* A new folder with shards in it, written and opened.  Collective. */
+static inline void tiny_open(char folder[256], char shards[300], pn_dataset **out) {
+  tiny_folder(folder);
+  snprintf(shards, 300, "%s/shards", folder);
+  if (rank == 0) tiny_write(shards, 1);
+  ok(pn_barrier(world, "data written"));
+  ok(pn_agree(world, pn_dataset_open(shards, out)));
 }
 
 static inline int tiny_remove_one(const char *path, const struct stat *s, int kind,

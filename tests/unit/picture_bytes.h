@@ -3,6 +3,7 @@
 #define PN_TESTS_PICTURE_BYTES_H
 
 #include <setjmp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
