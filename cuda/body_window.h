@@ -31,25 +31,27 @@ CU_HD void cu_maxpool_forward(const cu_window *a, uint32_t i, int lanes, int typ
     a->where[(size_t)i * (size_t)lanes + (size_t)k] = where[k];
 }
 
-/* Windows of one dimension that cover place `at`: [*lo, *hi). */
-CU_HD void cu_covering(int32_t at, int32_t kernel, int32_t stride, int32_t pad, int32_t count,
-                       int32_t *lo, int32_t *hi) {
-  int32_t first = at + pad - kernel + 1;
-  *lo = first <= 0 ? 0 : (first + stride - 1) / stride;
-  *hi = (at + pad) / stride + 1;
-  if (*hi > count) *hi = count;
+typedef struct {
+  int32_t lo, hi; /* [lo, hi) */
+} cu_span;
+
+/* Windows that cover place `at` of dimension dim (0: rows, 1: columns). */
+CU_HD cu_span cu_covering(const cu_window *a, int dim, uint32_t at) {
+  int32_t stride = a->stride[dim], last = (int32_t)at + a->pad[dim];
+  int32_t first = last - a->kernel[dim] + 1, count = (int32_t)(dim == 0 ? a->oh : a->ow);
+  cu_span s = {first <= 0 ? 0 : (first + stride - 1) / stride, last / stride + 1};
+  if (s.hi > count) s.hi = count;
+  return s;
 }
 
 CU_HD void cu_maxpool_backward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at p = cu_locate(i, a->h, a->w, a->c, lanes);
-  int32_t y0, y1, x0, x1;
+  cu_span ys = cu_covering(a, 0, p.y), xs = cu_covering(a, 1, p.x);
   float sum[CU_HALF_LANES], d[CU_HALF_LANES];
 
   cu_fill(0.0f, lanes, sum);
-  cu_covering((int32_t)p.y, a->kernel[0], a->stride[0], a->pad[0], (int32_t)a->oh, &y0, &y1);
-  cu_covering((int32_t)p.x, a->kernel[1], a->stride[1], a->pad[1], (int32_t)a->ow, &x0, &x1);
-  for (int32_t y = y0; y < y1; y++)
-    for (int32_t x = x0; x < x1; x++) {
+  for (int32_t y = ys.lo; y < ys.hi; y++)
+    for (int32_t x = xs.lo; x < xs.hi; x++) {
       size_t at = cu_offset(p.n, (uint32_t)y, (uint32_t)x, a->oh, a->ow, a->c) + p.c;
       int32_t place = ((int32_t)p.y + a->pad[0] - y * a->stride[0]) * a->kernel[1] + (int32_t)p.x +
                       a->pad[1] - x * a->stride[1];
@@ -60,33 +62,28 @@ CU_HD void cu_maxpool_backward(const cu_window *a, uint32_t i, int lanes, int ty
   cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, sum);
 }
 
-/* Part of the window at o that lies inside, in one dimension; returns its length. */
-CU_HD int32_t cu_inside(uint32_t o, int32_t kernel, int32_t stride, int32_t pad, uint32_t count,
-                        int32_t *lo, int32_t *hi) {
-  *lo = (int32_t)o * stride - pad;
-  *hi = *lo + kernel;
-  if (*lo < 0) *lo = 0;
-  if (*hi > (int32_t)count) *hi = (int32_t)count;
-  return *hi - *lo;
+/* Places of window o that lie inside, in dimension dim. */
+CU_HD cu_span cu_inside(const cu_window *a, int dim, uint32_t o) {
+  int32_t count = (int32_t)(dim == 0 ? a->h : a->w);
+  int32_t lo = (int32_t)o * a->stride[dim] - a->pad[dim], hi = lo + a->kernel[dim];
+  cu_span s = {lo < 0 ? 0 : lo, hi > count ? count : hi};
+  return s;
 }
 
 CU_HD float cu_places(const cu_window *a, uint32_t oy, uint32_t ox) {
-  int32_t lo, hi;
+  cu_span y = cu_inside(a, 0, oy), x = cu_inside(a, 1, ox);
   if (a->pad_counts) return (float)(a->kernel[0] * a->kernel[1]);
-  return (float)(cu_inside(oy, a->kernel[0], a->stride[0], a->pad[0], a->h, &lo, &hi) *
-                 cu_inside(ox, a->kernel[1], a->stride[1], a->pad[1], a->w, &lo, &hi));
+  return (float)((y.hi - y.lo) * (x.hi - x.lo));
 }
 
 CU_HD void cu_avgpool_forward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at o = cu_locate(i, a->oh, a->ow, a->c, lanes);
-  int32_t y0, y1, x0, x1;
+  cu_span ys = cu_inside(a, 0, o.y), xs = cu_inside(a, 1, o.x);
   double sum[CU_HALF_LANES] = {0};
   float x[CU_HALF_LANES], places = cu_places(a, o.y, o.x);
 
-  cu_inside(o.y, a->kernel[0], a->stride[0], a->pad[0], a->h, &y0, &y1);
-  cu_inside(o.x, a->kernel[1], a->stride[1], a->pad[1], a->w, &x0, &x1);
-  for (int32_t y = y0; y < y1; y++)
-    for (int32_t z = x0; z < x1; z++) {
+  for (int32_t y = ys.lo; y < ys.hi; y++)
+    for (int32_t z = xs.lo; z < xs.hi; z++) {
       cu_get(type, a->x, cu_offset(o.n, (uint32_t)y, (uint32_t)z, a->h, a->w, a->c) + o.c, lanes,
              x);
       for (int k = 0; k < lanes; k++) sum[k] += (double)x[k];
@@ -97,14 +94,12 @@ CU_HD void cu_avgpool_forward(const cu_window *a, uint32_t i, int lanes, int typ
 
 CU_HD void cu_avgpool_backward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at p = cu_locate(i, a->h, a->w, a->c, lanes);
-  int32_t y0, y1, x0, x1;
+  cu_span ys = cu_covering(a, 0, p.y), xs = cu_covering(a, 1, p.x);
   float sum[CU_HALF_LANES], d[CU_HALF_LANES];
 
   cu_fill(0.0f, lanes, sum);
-  cu_covering((int32_t)p.y, a->kernel[0], a->stride[0], a->pad[0], (int32_t)a->oh, &y0, &y1);
-  cu_covering((int32_t)p.x, a->kernel[1], a->stride[1], a->pad[1], (int32_t)a->ow, &x0, &x1);
-  for (int32_t y = y0; y < y1; y++)
-    for (int32_t x = x0; x < x1; x++) {
+  for (int32_t y = ys.lo; y < ys.hi; y++)
+    for (int32_t x = xs.lo; x < xs.hi; x++) {
       float places = cu_places(a, (uint32_t)y, (uint32_t)x);
       cu_get(type, a->d, cu_offset(p.n, (uint32_t)y, (uint32_t)x, a->oh, a->ow, a->c) + p.c, lanes,
              d);

@@ -129,9 +129,14 @@ static inline void finish(const pn_amx_gather_io *io, const float *sum, int64_t 
   _mm512_storeu_si512(io->y + at + k0, (__m512i)_mm512_cvtne2ps_pbh(v[1], v[0]));
 }
 
-/* 32 channels from k on of one image: x is its copy, `out` its first pixel in y. */
+/* 32 channels from k on of one image. */
+typedef struct {
+  const pn_bf16 *x, *w; /* its copy, the weights of these channels */
+  int64_t k, out;       /* out: its first pixel in y */
+} channels;
+
 static void gather_channels(const pn_amx_pass *p, const pn_amx_group *g, const pn_amx_gather_io *io,
-                            const pn_bf16 *x, const pn_bf16 *w, int64_t k, int64_t out) {
+                            const channels *part) {
   float sum[ROWS][ROWS] __attribute__((aligned(64)));
   int64_t columns = (p->out[1] - g->at[1] + p->step[1] - 1) / p->step[1];
   int64_t cells = (g->rows - 1) * p->grid[1] + columns;
@@ -140,10 +145,10 @@ static void gather_channels(const pn_amx_pass *p, const pn_amx_group *g, const p
   for (int64_t q = 0; q < cells; q += ROWS) {
     int64_t i = q / p->grid[1], j = q % p->grid[1];
     int64_t n = cells - q < ROWS ? cells - q : ROWS;
-    block(p, g, x + q * p->c, w, sum);
+    block(p, g, part->x + q * p->c, part->w, sum);
     for (int64_t r = 0; r < n; r++) {
       int64_t h = i * p->step[0] + g->at[0], c = j * p->step[1] + g->at[1];
-      if (j < columns) finish(io, sum[r], (out + h * p->out[1] + c) * p->k, k);
+      if (j < columns) finish(io, sum[r], (part->out + h * p->out[1] + c) * p->k, part->k);
       if (++j == p->grid[1]) {
         j = 0;
         i++;
@@ -180,8 +185,10 @@ static void gather_images(const pn_amx_pass *p, const pn_amx_gather_io *io, int6
                       own + (n - first) * copy_elements(p) + i * p->grid[1] * p->c);
   for (int i = 0; i < p->n_groups; i++)
     for (int64_t k = 0; k < p->k; k += ROWS, w += p->group[i].taps * p->c * ROWS)
-      for (int64_t n = first; n < end; n++)
-        gather_channels(p, &p->group[i], io, own + (n - first) * copy_elements(p), w, k, n * out);
+      for (int64_t n = first; n < end; n++) {
+        channels part = {own + (n - first) * copy_elements(p), w, k, n * out};
+        gather_channels(p, &p->group[i], io, &part);
+      }
 }
 
 static void gather_block(const pn_amx_pass *p, const pn_amx_gather_io *io, int64_t n,
