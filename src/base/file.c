@@ -124,7 +124,9 @@ pn_status pn_make_dirs(const char *path) {
     part[i] = '\0';
     if (mkdir(part, 0777) != 0 &&
         (errno != EEXIST || stat(part, &info) != 0 || !S_ISDIR(info.st_mode)))
-      return PN_FAIL(PN_ERR_IO, "cannot make folder %s: %s", part, strerror(errno));
+      return PN_FAIL(PN_ERR_IO, "cannot make folder %s: %s; expected %s", part,
+                     errno == EEXIST ? "a file of that name is there" : strerror(errno),
+                     "a path where you may make folders: choose another");
     part[i] = path[i];
   }
   return PN_OK;

@@ -30,7 +30,9 @@ static pn_status data_path(const pn_cli *x, char *out, size_t out_bytes) {
                      "`pneuma train`",
                      run));
     if (!(record = json_load_file(file, 0, &error)))
-      PN_TRY(PN_FAIL(PN_ERR_FORMAT, "%s:%d: %s", file, error.line, error.text));
+      PN_TRY(PN_FAIL(PN_ERR_FORMAT,
+                     "%s:%d: damaged or cut short: %s; restore it, or name the data: data.path=...",
+                     file, error.line, error.text));
     if (json_unpack(record, "{s:{s:{s:s}}}", "options", "data.path", "value", &path) != 0)
       PN_TRY(PN_FAIL(PN_ERR_FORMAT, "%s does not say which data it used: set data.path", file));
   }

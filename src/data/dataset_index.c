@@ -35,7 +35,8 @@ static pn_status load_index(const pn_dataset *d, json_t **out) {
   if (!pn_file_exists(path)) return no_index(d->path);
   PN_TRY(pn_file_read(path, &text, &bytes));
   if (!(*out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error)))
-    st = PN_FAIL(PN_ERR_FORMAT, "%s:%d: not JSON: %s", path, error.line, error.text);
+    st = PN_FAIL(PN_ERR_FORMAT, "%s:%d: not JSON: %s; restore it, or ingest again", path,
+                 error.line, error.text);
 done:
   free(text);
   return st;

@@ -6,6 +6,7 @@
 #include <dcmtk/dcmdata/dcpxitem.h>
 #include <dcmtk/dcmdata/dctk.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -96,8 +97,10 @@ extern "C" pn_status pn_dicom_write_rsna(const char *path, const pn_dicom_rsna *
 
   if (rc.good()) rc = put_numbers(set, image);
   if (rc.good()) rc = put_jpeg(set, image);
+  errno = 0; // DCMTK's text does not tell a full disk
   if (rc.good()) rc = file.saveFile(path, EXS_JPEGProcess1);
-  if (rc.bad()) return PN_FAIL(PN_ERR_IO, "cannot write %s: %s", path, rc.text());
+  if (rc.bad())
+    return PN_FAIL(PN_ERR_IO, "cannot write %s: %s", path, errno ? strerror(errno) : rc.text());
   return PN_OK;
 }
 

@@ -145,8 +145,8 @@ pn_status pn_picture_decode(pn_bytes file, pn_gray *out, pn_gray *scratch, pn_pi
   } else if (unpack) {
     pn_reject_set(why, "archive", NULL, "%s: unpack it with %s", kind, unpack);
   } else {
-    pn_reject_set(why, "not_a_picture", NULL, "%s, expected PNG or JPEG",
-                  kind ? kind : "unknown content");
+    pn_reject_set(why, "not_a_picture", NULL, "%s%s", kind ? kind : "unknown content",
+                  kind ? ", expected PNG or JPEG" : ": neither PNG, JPEG nor DICOM");
   }
   if (st == PN_OK && !why->reason[0]) info->colour = has_colour(out);
   return st;

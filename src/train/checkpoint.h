@@ -47,6 +47,9 @@ typedef struct {
 pn_status pn_saved_run_open(const char *run_path, const char *which, pn_saved_run *out);
 void pn_saved_run_close(pn_saved_run *s);
 
+/* FORMAT, with the way out: `what` is wrong with `file` of a step's folder. */
+pn_status pn_checkpoint_damaged(const char *folder, const char *file, const char *what);
+
 /* Read all parameters into an arena of map->total elements.  Errors: IO, FORMAT (missing tensor,
  * shape, CRC). */
 pn_status pn_saved_run_load(const pn_saved_run *s, const pn_graph *g, const pn_param_map *map,

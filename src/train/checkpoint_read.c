@@ -32,7 +32,9 @@ static pn_status open_part(parts *p, size_t i, json_t *part) {
     return PN_FAIL(PN_ERR_FORMAT, "%s: part %zu has no plain file name", p->folder, i);
   PN_TRY(pn_path_join(path, sizeof path, p->folder, p->name[i]));
   if ((p->file[i] = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT)) < 0)
-    st = PN_FAIL(PN_ERR_IO, "cannot open %s", path);
+    st = pn_checkpoint_damaged(p->folder, path,
+                               pn_file_exists(path) ? "HDF5 cannot open it: damaged or cut short"
+                                                    : "missing");
 done:
   return st;
 }
@@ -74,8 +76,6 @@ static bool shape_is(hid_t set, pn_shape want) {
 
 /* set: open dataset of the parameter; logical: room for its shape. */
 static pn_status read_logical(hid_t set, const char *path, const pn_param *p, float *logical) {
-  size_t bytes = (size_t)pn_shape_count(p->shape) * sizeof *logical;
-  uint32_t crc = 0;
   char text[64];
 
   pn_shape_text(p->shape, text, sizeof text);
@@ -83,9 +83,13 @@ static pn_status read_logical(hid_t set, const char *path, const pn_param *p, fl
     return PN_FAIL(PN_ERR_FORMAT, "%s: %s is not %s as in the model", path, p->name, text);
   if (H5Dread(set, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, logical) < 0)
     return PN_FAIL(PN_ERR_IO, "%s: cannot read %s", path, p->name);
-  if (!read_crc(set, &crc) || crc != pn_crc32c(0, logical, bytes))
-    return PN_FAIL(PN_ERR_FORMAT, "%s: %s is damaged (CRC32C differs)", path, p->name);
   return PN_OK;
+}
+
+static bool is_whole(hid_t set, const pn_param *p, const float *logical) {
+  size_t bytes = (size_t)pn_shape_count(p->shape) * sizeof *logical;
+  uint32_t crc = 0;
+  return read_crc(set, &crc) && crc == pn_crc32c(0, logical, bytes);
 }
 
 /* Each level of the path is looked up: H5Lexists wants that. */
@@ -95,8 +99,7 @@ static pn_status find(const parts *p, const char *what, const char *path, size_t
     if (there > 0) there = H5Lexists(p->file[*out], path, H5P_DEFAULT);
     if (there > 0) return PN_OK;
     if (there < 0)
-      return PN_FAIL(PN_ERR_FORMAT, "%s/%s is damaged: HDF5 cannot look up %s", p->folder,
-                     p->name[*out], path);
+      return pn_checkpoint_damaged(p->folder, p->name[*out], "damaged: HDF5 cannot read its list");
   }
   return PN_FAIL(PN_ERR_FORMAT, "%s has no %s: it is of another model or optimizer", p->folder,
                  path);
@@ -122,7 +125,7 @@ done:
 /* A whole tensor by its name. */
 static pn_status read_named(const parts *p, const char *what, const pn_param *param,
                             float *logical) {
-  char path[2 * PN_NAME_BYTES], file[PN_RUN_PATH_BYTES];
+  char path[2 * PN_NAME_BYTES], file[PN_RUN_PATH_BYTES], what_is_wrong[3 * PN_NAME_BYTES];
   hid_t set = -1;
   size_t i;
   pn_status st = PN_OK;
@@ -133,6 +136,10 @@ static pn_status read_named(const parts *p, const char *what, const pn_param *pa
   if ((set = H5Dopen2(p->file[i], path, H5P_DEFAULT)) < 0)
     PN_TRY(PN_FAIL(PN_ERR_FORMAT, "%s: cannot open %s", file, path));
   PN_TRY(read_logical(set, file, param, logical));
+  if (!is_whole(set, param, logical)) {
+    snprintf(what_is_wrong, sizeof what_is_wrong, "%s is damaged (CRC32C differs)", path);
+    st = pn_checkpoint_damaged(p->folder, file, what_is_wrong);
+  }
 done:
   if (set >= 0) H5Dclose(set);
   return st;

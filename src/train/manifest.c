@@ -132,14 +132,24 @@ done:
   return st;
 }
 
+pn_status pn_checkpoint_damaged(const char *folder, const char *file, const char *what) {
+  return PN_FAIL(PN_ERR_FORMAT,
+                 "%s: %s; restore the file, or remove the folder %s: then the checkpoint before "
+                 "it counts",
+                 file, what, folder);
+}
+
 static pn_status parse_manifest(const char *path, const char *text, pn_saved_run *s) {
   json_error_t where;
   const char *format = NULL, *model = NULL, *precision = "f32"; /* older ones do not say */
   json_t *config = NULL;
+  char what[320];
   int version = 0;
 
-  if (!(s->manifest = json_loads(text, 0, &where)))
-    return PN_FAIL(PN_ERR_FORMAT, "%s:%d: %s", path, where.line, where.text);
+  if (!(s->manifest = json_loads(text, 0, &where))) {
+    snprintf(what, sizeof what, "damaged or cut short, line %d: %s", where.line, where.text);
+    return pn_checkpoint_damaged(s->folder, path, what);
+  }
   if (json_unpack(s->manifest, "{s:s, s:i, s:{s:s, s:o}, s?s}", "format", &format, "version",
                   &version, "model", "name", &model, "config", &config, "precision",
                   &precision) != 0 ||
@@ -177,8 +187,10 @@ static pn_status choose_step(const char *run, const char *which, int64_t *step) 
 
   *step = newest;
   if (newest < 0)
-    return PN_FAIL(PN_ERR_IO, "%s holds no checkpoint; `pneuma train out.path=%s` makes one", run,
-                   run);
+    return PN_FAIL(PN_ERR_IO,
+                   "%s holds no checkpoint: expected the out.path of a `pneuma train` that wrote "
+                   "%s/checkpoints/step_N",
+                   run, run);
   if (strcmp(which, "last") == 0) return PN_OK;
   if (!best && !automatic) {
     *step = strtoll(which, &end, 10);

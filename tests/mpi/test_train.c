@@ -306,6 +306,11 @@ static void test_damaged_checkpoint(void **state) {
   assert_int_not_equal(evaluate(run, shards, PN_VAL, world, &m), PN_OK);
   assert_true(pn_error_agreed());
   if (!pn_test_contains(pn_last_error(), "part_0000.h5")) fail_msg("%s", pn_last_error());
+  if (rank == 0) assert_int_equal(truncate(path, 100), 0);
+  ok(pn_barrier(world, "cut short"));
+  assert_int_not_equal(evaluate(run, shards, PN_VAL, world, &m), PN_OK);
+  if (!pn_test_contains(pn_last_error(), "cut short; restore the file, or remove the folder "))
+    fail_msg("%s", pn_last_error());
 }
 
 /* The last rank's shard is not there: every rank leaves with that message. */
