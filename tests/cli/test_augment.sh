@@ -1,11 +1,7 @@
 #!/bin/bash
 # test_augment.sh -- augment.*, data.* and preview through the command line: the sheet, the same training at any way of reading and any number of ranks.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
-mpi() { "$MPIEXEC" -n "$1" --bind-to none "${@:2}"; }
+. "$SOURCE_DIR/tests/lib.sh"
 refused() { # refused MESSAGE COMMAND...
   "${@:2}" > out.txt 2> err.txt
   local rc=$?
@@ -39,7 +35,6 @@ must "$PNEUMA" preview data.path=shards
 has out.txt 'no augment.\* option is set'
 
 # one way of reading or another: the same weights; no augmentation: others
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
 must "$PNEUMA" train run.yaml out.path=run-0 --quiet
 n=0
 for reading in data.prefetch=1 'data.prefetch=3 data.threads=3' data.check=always 'data.check=never train.threads=2'; do
@@ -60,4 +55,4 @@ refused 'needs images of three channels' "$PNEUMA" train run.yaml out.path=run-x
 refused 'augment.hflip' "$PNEUMA" train run.yaml out.path=run-x augment.hflip=1.5
 refused 'no effect with data.prefetch=0' "$PNEUMA" train run.yaml out.path=run-x data.threads=2
 refused 'augment.fill has no effect' "$PNEUMA" train data.path=shards out.path=run-x augment.fill=black
-exit $((failures > 0))
+finish augment

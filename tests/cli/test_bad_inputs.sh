@@ -2,8 +2,7 @@
 # test_bad_inputs.sh -- docs/bad_inputs.md has a line for each of the 60 rows, the test it names is
 # there, and its codes are those that docs/shards.md explains.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+. "$SOURCE_DIR/tests/lib.sh"
 page=$SOURCE_DIR/docs/bad_inputs.md
 for row in $(seq 60); do
   line=$(grep -E "^\| $row \|" "$page") || say "row $row is missing"
@@ -19,4 +18,4 @@ for row in $(seq 60); do
     grep -q "\`$code\`" "$SOURCE_DIR/docs/shards.md" || say "row $row: docs/shards.md does not know $code"
   done
 done
-exit $((failures > 0))
+finish bad_inputs

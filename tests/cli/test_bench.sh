@@ -1,9 +1,7 @@
 #!/bin/bash
 # test_bench.sh -- `pneuma bench comm`: rows of every operation, correct, as text and as JSON; refusals.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 600 "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 small="bench.from_kb=4 bench.to_mb=1 bench.row_s=0.001"
 
 for ranks in 2 3; do
@@ -28,4 +26,4 @@ has err.txt 'mpirun -n 2'
 "$PNEUMA" bench tea > out.txt 2> err.txt
 [ $? = 2 ] || say 'bench tea: exit code is not 2'
 has err.txt 'expected comm'
-[ $failures = 0 ]
+finish bench

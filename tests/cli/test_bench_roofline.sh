@@ -1,9 +1,7 @@
 #!/bin/bash
 # test_bench_roofline.sh -- `pneuma bench roofline`: every step of the plan with its time, slowest first; refusals.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 600 "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 small="model.size=32 train.batch=4 train.threads=1 bench.steps=3"
 
 "$PNEUMA" bench roofline $small --json > out.json 2> err.txt || say "exit code $?: $(cat err.txt)"
@@ -37,4 +35,4 @@ has out.txt '^all parameters +update'
 has err.txt 'train.epochs has no effect on bench roofline'
 "$PNEUMA" bench roofline model.name=tea > out.txt 2> err.txt
 [ $? = 2 ] || say 'model tea: exit code is not 2'
-[ $failures = 0 ]
+finish bench_roofline

@@ -1,9 +1,7 @@
 #!/bin/bash
 # test_bench_scaling.sh -- tools/bench_scaling: every job runs, beside each other; the figures are complete.  No speed is asked for.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 [ "$(nproc)" -ge 2 ] || { echo 'skipped: needs two cores'; exit 77; }
 small="--no-peer --mpiexec $MPIEXEC --model custom_cnn --batch 2 --reps 1 --steps 1"
 
@@ -29,4 +27,4 @@ if [ -x $python ] && $python -c 'import torch' 2> /dev/null; then
 else
   echo 'PyTorch is not here: not tried beside it'
 fi
-[ $failures = 0 ]
+finish bench_scaling

@@ -1,9 +1,7 @@
 #!/bin/bash
 # test_bench_train.sh -- `pneuma bench train`: speed, phases, memory and start-up, at 1 and 2 ranks.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 600 "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 small="model.size=32 train.batch=8 train.threads=1 bench.steps=7"
 
 check() { # RANKS STRATEGY
@@ -65,4 +63,4 @@ if "$PNEUMA" bench train $small train.precision=bf16 > out.txt 2> err.txt; then
 else
   has err.txt 'no bf16 instructions|has no fast bf16'
 fi
-[ $failures = 0 ]
+finish bench_train

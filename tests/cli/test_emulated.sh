@@ -6,12 +6,7 @@ set -u
 D=${DEVICE:-emulated}
 [ "$D" = emulated ] && most=2e-4 || most=2e-3
 "$PNEUMA" info custom_cnn model.size=32 train.device=$D > out.txt 2> err.txt || { echo "SKIPPED: $(cat err.txt)"; exit 77; }
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
-ranks() { n=$1; shift; must "$MPIEXEC" -n "$n" --oversubscribe --bind-to none "$PNEUMA" "$@"; }
+. "$SOURCE_DIR/tests/lib.sh"
 
 rm -rf phantom shards run-*
 must "$PNEUMA" synth phantom --images 24 --seed 5
@@ -87,4 +82,4 @@ for d in ref $D; do
 done
 awk -F, 'NR == 1 {next} FNR == 1 {file++; next} {loss[file + 0, $1] = $4} END {for (t = 1; t <= 2; t++) {d = loss[0, t] - loss[1, t]; if (d < 0) d = -d
   if (d > 1e-3 || !loss[0, t]) {print "resnet18, step " t ": " loss[0, t] ", " loss[1, t]; exit 1}}}' run-resnet-ref/steps.csv run-resnet-$D/steps.csv || say "resnet18 trains otherwise on $D"
-[ $failures = 0 ]
+finish emulated

@@ -3,18 +3,14 @@
 # epochs; with augmentation, dropout, batch norm, norms, averages, and a last batch of another size; after a kill, on other ranks too.
 # PN_EXACT_ALL=1: every strategy on 1, 2, 3, 4 and 8 ranks with every model; half an hour instead of minutes.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
+. "$SOURCE_DIR/tests/lib.sh"
 # what does not depend on the clock: losses and metrics
 facts() { cut -d, -f1-4 "$1/steps.csv"; cut -d, -f1-9 "$1/epochs.csv"; }
 same() { # RUN REFERENCE
   [ -n "$(sha "$1")" ] && [ "$(sha "$1")" = "$(sha "$2")" ] || say "$1: other weights than $2"
   [ "$(facts "$1")" = "$(facts "$2")" ] || say "$1: $(diff <(facts "$1") <(facts "$2") | head -n 5)"
 }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
-ranks() { local n=$1; shift; must "$MPIEXEC" -n "$n" --oversubscribe --bind-to none "$PNEUMA" train "$@"; }
+train() { ranks "$1" train "${@:2}"; } # RANKS OPTIONS...
 
 rm -rf phantom shards run-*
 must "$PNEUMA" synth phantom --images 40 --seed 5
@@ -33,10 +29,10 @@ check() {
   while [ "$1" != -- ]; do options+=("$1"); shift; done
   shift
   [ -z "${PN_EXACT_ALL:-}" ] || set -- {1,2,3,4,8}:{ddp,zero1,fsdp}
-  ranks 1 run.yaml "${options[@]}" out.path="run-$name"
+  train 1 run.yaml "${options[@]}" out.path="run-$name"
   [ "$(cut -d, -f3 "run-$name/steps.csv" | sed 1d | sort -u | wc -l)" = 2 ] || say "$name: the last batch is full: the test is too easy"
   for run in "$@"; do
-    ranks "${run%:*}" run.yaml "${options[@]}" train.strategy="${run#*:}" out.path="run-$name-$run"
+    train "${run%:*}" run.yaml "${options[@]}" train.strategy="${run#*:}" out.path="run-$name-$run"
     same "run-$name-$run" "run-$name"
     echo "$name $run: $(sha "run-$name-$run")"
   done
@@ -52,8 +48,8 @@ check cifar model.name=cifar_cnn -- 2:ddp 3:zero1 4:ddp 8:fsdp
 check resnet model.name=resnet18 train.batch=16 -- 2:ddp 3:zero1 4:fsdp 8:ddp
 
 # the reference can tell: an ordinary run has other bits on other ranks, and exact sums are a choice
-ranks 1 run.yaml "${small[@]}" train.exact=false train.threads=1 out.path=run-plain-1
-ranks 3 run.yaml "${small[@]}" train.exact=false train.threads=1 out.path=run-plain-3
+train 1 run.yaml "${small[@]}" train.exact=false train.threads=1 out.path=run-plain-1
+train 3 run.yaml "${small[@]}" train.exact=false train.threads=1 out.path=run-plain-3
 [ "$(sha run-plain-1)" != "$(sha run-plain-3)" ] || say 'ordinary runs on 1 and 3 ranks have the same bits: the test cannot fail'
 
 # killed on some ranks, resumed on others
@@ -76,7 +72,7 @@ again() { # RANKS:STRATEGY RANKS:STRATEGY REFERENCE OPTIONS...
   local from=$1 to=$2 ref=$3
   shift 3
   interrupt "${from%:*}" "run-$ref-$from-$to" "$@" train.strategy="${from#*:}"
-  ranks "${to%:*}" --resume out.path="run-$ref-$from-$to" train.strategy="${to#*:}"
+  train "${to%:*}" --resume out.path="run-$ref-$from-$to" train.strategy="${to#*:}"
   has err.txt '^resume +step [0-9]+ of '
   same "run-$ref-$from-$to" "run-$ref"
 }
@@ -91,4 +87,4 @@ has err.txt 'give train.threads=1'
 has err.txt 'train.batch_rule=global'
 "$PNEUMA" train run.yaml train.exact=false train.leaves=4 out.path=run-no > out.txt 2> err.txt && say 'leaves without exact sums were accepted'
 has err.txt 'no effect without train.exact=true'
-[ $failures = 0 ]
+finish exact

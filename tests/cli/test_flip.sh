@@ -3,11 +3,7 @@
 # the metrics are those of the mean; sigmoid and softmax heads, eval and predict, 1 and 2 ranks.
 set -u
 command -v python3 > /dev/null || { echo 'no python3: skipped'; exit 77; }
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
-mpi() { "$MPIEXEC" -n "$1" --bind-to none "${@:2}"; }
+. "$SOURCE_DIR/tests/lib.sh"
 
 rm -rf images mirrored shards* run-*
 # 144 colour images of 3 classes: a blob left, centred or right, so that a mirror image is often another class; of odd width.
@@ -86,4 +82,4 @@ must "$PNEUMA" eval run-2 --json
 has out.txt '"flip": false'
 
 [ $failures = 0 ] && echo 'flip: all as expected'
-exit $((failures > 0))
+finish flip

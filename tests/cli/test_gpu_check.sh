@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # tools/gpu_check.sh, dry on the CPU: one table, and a piece that fails is told without losing the others.
 set -uo pipefail
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(cat "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 check=$SOURCE_DIR/tools/gpu_check.sh
 export PN_BUILD=$BUILD_DIR
 
@@ -69,5 +67,4 @@ if [ -x $python ] && $python -c 'import torch' 2> /dev/null; then
 else
   echo 'PyTorch is not here: the row beside it is not checked'
 fi
-[ $failures -eq 0 ] && echo 'gpu_check: a table in every case'
-[ $failures -eq 0 ]
+finish gpu_check

@@ -2,10 +2,7 @@
 # test_gpu_columns.sh -- figures of the GPU in steps.csv and epochs.csv, with a library that plays one GPU (PN_WATCH_GPU names
 # it); without a GPU there are no such columns, and one that cannot be watched is a warning.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
+. "$SOURCE_DIR/tests/lib.sh"
 columns='gpu_utilization_percent,gpu_memory_bytes,gpu_power_w,gpu_clock_mhz,gpu_energy_j'
 
 rm -rf phantom shards run-*
@@ -36,4 +33,4 @@ awk -F, 'NF != 18 || (NR > 1 && !($14 == 87 && $16 == "" && $18 == "")) { exit 1
 PN_WATCH_GPU=00000000:ff:00.0 must "$PNEUMA" train run.yaml out.path=run-lost train.epochs=1
 has err.txt 'warning: .*without figures of the GPU: .*Not Found'
 head -n 1 run-lost/steps.csv | grep -q gpu && say 'columns of a GPU that cannot be watched'
-exit $((failures > 0))
+finish gpu_columns

@@ -2,10 +2,7 @@
 # test_gpu_compare.sh -- configs/gpu_compare.yaml: rows without their GPU say so, the others run; figures of a GPU (played by
 # a library) per row; and the GPU job scripts name what there is.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 1500 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
+. "$SOURCE_DIR/tests/lib.sh"
 
 rm -rf phantom shards out-*
 must "$PNEUMA" synth phantom --images 40 --seed 5
@@ -59,4 +56,4 @@ if command -v sbatch > /dev/null && sinfo > /dev/null 2>&1; then
 else
   echo 'no Slurm here: sbatch --test-only is not tried'
 fi
-exit $((failures > 0))
+finish gpu_compare

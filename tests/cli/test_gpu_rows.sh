@@ -2,9 +2,7 @@
 # test_gpu_rows.sh -- the rows of `ctest -L gpu` on a machine without a GPU: all of them skip and say why; on the device emulated
 # (PN_TEST_DEVICE) they run; what compute-sanitizer finds is a failure.  The trainings on it are cli.test_emulated.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 1500 "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 
 rm -f calls.txt
 unset PN_TEST_DEVICE
@@ -42,4 +40,4 @@ PN_SANITIZER=$PWD/slow PN_SANITIZER_S=1 bash "$script" > slow.txt 2>&1
 PN_SANITIZER=$PWD/none bash "$script" > none.txt 2>&1
 [ $? -eq 77 ] || say 'no tool, but not skipped'
 has none.txt '^SKIPPED: no compute-sanitizer on this machine'
-exit $((failures > 0))
+finish gpu_rows

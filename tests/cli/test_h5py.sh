@@ -2,8 +2,7 @@
 # test_h5py.sh -- another program reads the shards by docs/shards.md alone: h5py, with Python's own
 # SHA-256 and a CRC-32C of its own; 1 and 3 channels, 8 and 16 bits.  And it notices a changed byte.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+. "$SOURCE_DIR/tests/lib.sh"
 python=
 for p in "${PN_PEER_PYTHON:-/opt/peer/bin/python}" python3; do
   command -v "$p" > /dev/null && "$p" -c 'import h5py, numpy' 2> /dev/null && python=$p && break
@@ -33,4 +32,4 @@ for at in $offset; do
   "$PNEUMA" verify set.8.1 > verify.txt 2>&1 && say "verify did not notice a changed byte at $at"
   cp good.h5 set.8.1/shard-00000.h5
 done
-exit $((failures > 0))
+finish h5py

@@ -5,12 +5,8 @@
 set -u
 D=${DEVICE:-emulated}
 "$PNEUMA" info custom_cnn model.size=32 train.device=$D > out.txt 2> err.txt || { echo "SKIPPED: $(cat err.txt)"; exit 77; }
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
+. "$SOURCE_DIR/tests/lib.sh"
 refuse() { "$@" > out.txt 2> err.txt && say "$*: was taken"; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
 column() { awk -F, -v name="$2" 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == name) c = i; if (!c) exit 1; next} {print $c}' "$1/steps.csv"; }
 near() { # run run most [steps]: the losses of the first steps, or all
   paste -d, <(column "$1" loss) <(column "$2" loss) | head -n "${4:-1000}" | awk -F, -v most="$3" '{d = $1 - $2; if (d < 0) d = -d; if (!(d <= most)) bad = 1; n++} END {exit bad || n < 1}' \
@@ -74,4 +70,4 @@ for d in ref cpu; do
   refuse "$PNEUMA" train run.yaml train.device=$d train.precision=fp16 out.path=run-$d
   has err.txt 'train.precision=fp16: device [a-z]* has no fast fp16 here: (it computes in f32 only|fp16 is for GPUs).*train.precision=f32'
 done
-[ $failures = 0 ]
+finish half

@@ -2,9 +2,7 @@
 # test_ingest.sh -- `pneuma ingest` as a user calls it: messages and exit codes; phantoms; and the
 # 339 files of rsna_mini and the real file, where ../shared/data is there.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 600 "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 same() { diff -rq "$1" "$2" > diff.txt || say "$1 and $2 differ: $(head -3 diff.txt)"; }
 
 "$PNEUMA" ingest nowhere out.none > out.txt 2> err.txt
@@ -56,4 +54,4 @@ else
   "$PNEUMA" ingest "$data/rsna_real" real ingest.labels=real.csv --json > real.json 2> err.txt || say "rsna_real: $(cat err.txt)"
   has real.json '"written": 1'
 fi
-exit $((failures > 0))
+finish ingest

@@ -2,12 +2,8 @@
 # test_ingest_formats.sh -- what ingest stores with 3 channels, 16 bits or another shape can be verified,
 # trained on by two ranks.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-if ! "$PNEUMA" info 2> /dev/null | grep -qE 'dcmtk +DCMTK'; then
-  echo 'skipped: this build has no DCMTK'
-  exit 77
-fi
+. "$SOURCE_DIR/tests/lib.sh"
+need_dcmtk
 rm -rf phantom set.* run.*
 "$PNEUMA" synth phantom --images 32 --seed 3 > log.txt 2>&1 || say "synth: $(cat log.txt)"
 for format in '8 3 stretch 64' '16 1 crop 64x48' '16 3 letterbox 48x64'; do
@@ -21,4 +17,4 @@ for format in '8 3 stretch 64' '16 1 crop 64x48' '16 3 letterbox 48x64'; do
   grep -qE "model +[a-z_]+, ${size%x*} x ${size#*x} x $channels" log.txt || say "train $format: $(head -3 log.txt)"
   grep -qE 'epoch 1: loss [0-9]+\.[0-9]+' log.txt || say "train $format: $(tail -30 log.txt)"
 done
-exit $((failures > 0))
+finish ingest_formats

@@ -2,9 +2,7 @@
 # test_inputs.sh -- `pneuma ingest` on real sets of every kind (../shared/data): what auto finds, the
 # account, the same bytes at 1, 2 and 3 ranks; 1024 x 1024 PNGs pixel by pixel against Pillow.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 900 "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 # ingest NAME RANKS IN ARGUMENTS...: shards to NAME.RANKS, JSON to NAME.json, the log to err.txt
 ingest() {
   local name=$1 ranks=$2 in=$3
@@ -77,4 +75,4 @@ if "$PNEUMA" info 2> /dev/null | grep -qE 'dcmtk +DCMTK'; then
 else
   echo 'skipped: the DICOM part; this build has no DCMTK'
 fi
-exit $((failures > 0))
+finish inputs

@@ -2,12 +2,8 @@
 # test_precision.sh -- train.precision=bf16: refused with the ways out where the processor lacks it, f32 only when told to; where
 # it is there: trains by every strategy, is what run.json and info say, goes on bit by bit, and eval and predict take it from the run.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
+. "$SOURCE_DIR/tests/lib.sh"
 refuse() { "$@" > out.txt 2> err.txt && say "$*: was taken"; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
 narrow() { env ONEDNN_MAX_CPU_ISA=AVX2 DNNL_MAX_CPU_ISA=AVX2 "$@"; }
 
 rm -rf phantom shards run-*
@@ -65,4 +61,4 @@ refuse narrow "$PNEUMA" eval run-whole
 has err.txt 'no bf16 instructions'
 must narrow "$PNEUMA" eval run-whole train.precision=f32
 must "$PNEUMA" predict run-whole phantom/*/*.dcm
-exit $((failures > 0))
+finish precision

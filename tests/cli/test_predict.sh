@@ -2,11 +2,7 @@
 # test_predict.sh -- predict reads files as ingest did: the probabilities are those that eval gives the same images, for DICOM (one
 # channel, sigmoid) and for PNG (three channels, three classes, softmax, letterbox); on 1 and 2 ranks; rejected files; JSON.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
-mpi() { "$MPIEXEC" -n "$1" --bind-to none "${@:2}"; }
+. "$SOURCE_DIR/tests/lib.sh"
 
 # The images of the data set are the files in the order of their names: image number i is file i (nothing was rejected).
 # compare SCORES.csv ANSWERS.csv: every scored image has the same probabilities in the line of its file.
@@ -89,5 +85,4 @@ else
   echo 'no python3: the part on PNG is not tested'
 fi
 
-[ $failures = 0 ] && echo "predict: all as expected"
-exit $((failures > 0))
+finish predict

@@ -2,8 +2,7 @@
 # test_privacy.sh -- nothing that names a patient leaves the source: names, dates, UIDs, free text and
 # private tags are planted in DICOM headers, then looked for in all that ingest writes and prints.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+. "$SOURCE_DIR/tests/lib.sh"
 if ! command -v dcmodify > /dev/null || ! command -v h5dump > /dev/null || ! "$PNEUMA" info 2> /dev/null | grep -qE 'dcmtk +DCMTK'; then
   echo 'skipped: needs dcmodify (package dcmtk), h5dump (hdf5-tools) and a build with DCMTK'
   exit 77
@@ -41,4 +40,4 @@ done
 h5dump -d /meta out/shard-00000.h5 > meta.txt || say 'h5dump'
 [ "$(grep -cE '^ +90,$' meta.txt)" = "$(grep -cE '^ +"(PA|AP)"$' meta.txt)" ] && grep -qE '^ +90,$' meta.txt || say "an age of 101 is not stored as 90: $(cat meta.txt)"
 grep -qw 101 meta.txt && say 'an age above 90 was stored'
-exit $((failures > 0))
+finish privacy

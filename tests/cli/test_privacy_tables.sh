@@ -2,8 +2,7 @@
 # test_privacy_tables.sh -- the same for pictures: names, dates and free text are planted in CSV
 # columns, folder and file names and JPEG comments; rejects.csv alone may show them, and only in paths.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+. "$SOURCE_DIR/tests/lib.sh"
 if ! command -v h5dump > /dev/null || ! "$PNEUMA" info 2> /dev/null | grep -qE 'dcmtk +DCMTK'; then
   echo 'skipped: needs h5dump (hdf5-tools) and a build with DCMTK'
   exit 77
@@ -63,4 +62,4 @@ grep -qaF FREETEXTcomment in.csv/Zaphodson_Quentin/*_1.jpg || say 'nothing was p
 for shard in out.csv/shard-*.h5; do h5dump -d /meta "$shard" || say h5dump; done > meta.txt
 [ "$(grep -cE '^ +90,$' meta.txt)" = 10 ] || say "ages over 90 are not stored as 90: $(cat meta.txt)"
 grep -qE '^ +(9[1-9]|100),$' meta.txt && say 'an age over 90 was stored'
-exit $((failures > 0))
+finish privacy_tables

@@ -2,10 +2,7 @@
 # test_record.sh -- what a run leaves in its folder: CSV columns, run.json, log, plots, TensorBoard events; a run that explodes.
 set -u
 # shellcheck disable=SC2086
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
+. "$SOURCE_DIR/tests/lib.sh"
 
 rm -rf phantom shards run-*
 must "$PNEUMA" synth phantom --images 40 --seed 5
@@ -93,5 +90,4 @@ must "$PNEUMA" train run.yaml out.path=run-3 optim.name=sgd train.epochs=1
 has err.txt 'is not finite, first seen in .*; the last good checkpoint is run-3/checkpoints/step_[0-9]+;'
 must "$PNEUMA" eval run-3
 
-[ $failures = 0 ] && echo "record: all as expected"
-exit $((failures > 0))
+finish record

@@ -2,11 +2,7 @@
 # test_resume.sh -- a run that is killed (SIGKILL, anywhere, in the middle of a save too) and resumed ends with the same bits as one
 # that was left alone: weights, losses of all steps, metrics of all epochs; on 1 and 2 ranks.  Other options are refused or told.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
+. "$SOURCE_DIR/tests/lib.sh"
 # what does not depend on the clock: losses and metrics
 steps() { cut -d, -f1-4 "$1/steps.csv"; }
 epochs() { cut -d, -f1-9 "$1/epochs.csv"; }
@@ -108,5 +104,4 @@ has err.txt 'is in use .*train.resume=true'
 [ "$(find run-1-2/checkpoints -name 'step_*' | wc -l)" -le 3 ] || say "train.keep=2 and the best, but: $(ls run-1-2/checkpoints)"
 must "$PNEUMA" eval run-1-2 --checkpoint best --split val
 
-[ $failures = 0 ] && echo "resume: all as expected"
-exit $((failures > 0))
+finish resume

@@ -2,12 +2,7 @@
 # test_strategies.sh -- ddp, zero1 and fsdp on one host sum in the same order: the same weights, bit for bit, with evaluation and
 # checkpoints; a sharded run is resumed from its checkpoint; what cannot be done is refused.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
-ranks() { n=$1; shift; must "$MPIEXEC" -n "$n" --oversubscribe --bind-to none "$PNEUMA" "$@"; }
+. "$SOURCE_DIR/tests/lib.sh"
 
 rm -rf phantom shards run-*
 must "$PNEUMA" synth phantom --images 40 --seed 5
@@ -50,4 +45,4 @@ done
 losses() { awk -F, 'NR == 1 {for (i = 1; i <= NF; i++) if ($i == "loss") c = i} NR > 1 {print $c}' "$1/steps.csv"; }
 paste <(losses run-parts-ddp) <(losses run-parts-fsdp) | awk '{d = $1 - $2; if (d < 0) d = -d; if (!($1 > 0) || d > 1e-6 * $1) bad = 1} END {exit bad || NR < 3}' ||
   say "fsdp in parts: $(paste <(losses run-parts-ddp) <(losses run-parts-fsdp) | head -n 4)"
-[ $failures = 0 ]
+finish strategies

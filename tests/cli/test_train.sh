@@ -1,11 +1,7 @@
 #!/bin/bash
 # test_train.sh -- the main path through the command line on a small set: synth, ingest, train, eval; files, JSON, origins.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
-mpi() { "$MPIEXEC" -n "$1" --bind-to none "${@:2}"; }
+. "$SOURCE_DIR/tests/lib.sh"
 
 rm -rf phantom shards run-*
 must "$PNEUMA" synth phantom --images 30 --seed 5
@@ -34,8 +30,8 @@ must "$PNEUMA" train run.yaml train.epochs=2 out.path=run-2 --json --quiet
 for field in model parameters strategy ranks threads device precision global_batch epochs step_ms phases_ms peak_bytes weights_sha256 test options versions; do
   has out.txt "^  \"$field\":"
 done
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1"; }
-[ "$(sha out.txt)" = "$(sha run-1/run.json)" ] || say 'two runs of one configuration end with different weights'
+sha_in() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1"; }
+[ "$(sha_in out.txt)" = "$(sha_in run-1/run.json)" ] || say 'two runs of one configuration end with different weights'
 
 # a folder in use is refused and left as it was
 before=$(cksum run-1/run.json)
@@ -69,5 +65,4 @@ for pair in 'optim.momentum=0.9' 'optim.nesterov=true' 'train.strategy=single:ra
   [ "$(grep -c '^pneuma: ' err.txt)" = 1 ] || say "$option: expected one line: $(cat err.txt)"
 done
 
-[ $failures = 0 ] && echo "train: all as expected"
-exit $((failures > 0))
+finish train

@@ -2,10 +2,7 @@
 # test_transfer.sh -- a run starts from the weights of another run: all of them, all but the head, a frozen part; what does not
 # fit is told and refused.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 1200 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
+. "$SOURCE_DIR/tests/lib.sh"
 refused() { # PATTERN OPTIONS...
   "$PNEUMA" train run.yaml out.path=bad "${@:2}" > out.txt 2> err.txt
   local rc=$?
@@ -13,7 +10,6 @@ refused() { # PATTERN OPTIONS...
   has err.txt "$1"
   rm -rf bad
 }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
 
 rm -rf phantom shards first same head frozen ema from-ema bad
 must "$PNEUMA" synth phantom --images 40 --seed 5
@@ -48,5 +44,4 @@ refused 'neither a run nor a weight file' train.weights=run.yaml
 refused "train.weights_skip: 'fc9.\*' matches no parameter" train.weights=first 'train.weights_skip=fc9.*'
 refused 'conv1.weight: shape .* train.weights_missing=any' train.weights=first model.filters1=6
 
-[ $failures = 0 ] && echo "transfer: all as expected"
-exit $((failures > 0))
+finish transfer

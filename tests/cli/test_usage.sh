@@ -1,8 +1,7 @@
 #!/bin/bash
 # test_usage.sh -- every mistake on the command line gets one line that says what to do, and exit code 2.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
+. "$SOURCE_DIR/tests/lib.sh"
 
 # wrong CODE 'WORDS' ARGS...: exit code, nothing on stdout, one line `pneuma: ...` with the words on stderr.
 wrong() {
@@ -107,5 +106,4 @@ if [ -e /dev/full ]; then
   [ $rc = 1 ] && grep -q 'cannot write to standard output' err.txt || say "/dev/full: exit code $rc: $(cat err.txt)"
 fi
 
-[ $failures = 0 ] && echo "usage: all as expected"
-exit $((failures > 0))
+finish usage

@@ -2,14 +2,9 @@
 # test_verify.sh -- `pneuma verify`: whole shards pass at any number of ranks; one flipped byte of
 # pixels, labels, boxes, ids, metadata or index.json is found and named; HDF5's own tools read a shard.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
+. "$SOURCE_DIR/tests/lib.sh"
 
-if ! "$PNEUMA" info 2> /dev/null | grep -qE 'dcmtk +DCMTK'; then
-  echo 'skipped: this build has no DCMTK'
-  exit 77
-fi
+need_dcmtk
 rm -rf phantom good good16 bad
 "$PNEUMA" synth phantom --images 40 --seed 3 > out.txt 2> err.txt || say "synth: $(cat err.txt)"
 "$PNEUMA" ingest phantom good --size 32 > out.txt 2> err.txt || say "ingest: $(cat err.txt)"
@@ -35,8 +30,8 @@ flip() {
   byte=$(od -An -tu1 -j "$2" -N1 "$1" | tr -d ' ')
   printf "\\x$(printf %02x $((byte ^ 4)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
-# expect WHAT FILE OFFSET PATTERN: a copy with one byte changed fails with that message
-expect() {
+# finds WHAT FILE OFFSET PATTERN: a copy with one byte changed fails with that message
+finds() {
   rm -rf bad && cp -r good bad
   flip "bad/$2" "$3"
   "$PNEUMA" verify bad --json > out.json 2> err.txt
@@ -51,16 +46,16 @@ if ! command -v h5dump > /dev/null; then
 else
   # where a dataset's bytes are in the file, as HDF5 says
   offset() { h5dump -p -H -d "/$1" "good/$shard" | sed -n 's/.*OFFSET \([0-9]*\).*/\1/p' | head -1; }
-  expect pixels $shard $(($(offset images) + 32 * 32 * 2 + 77)) '"image": 2,'
+  finds pixels $shard $(($(offset images) + 32 * 32 * 2 + 77)) '"image": 2,'
   has out.json 'pixels: CRC-32C is'
   has out.json "$shard"
-  expect label $shard "$(offset label)" '/label: CRC-32C'
-  expect crc $shard $(($(offset crc32c) + 4)) '/crc32c: stored'
-  expect sha256 $shard $(($(offset sha256) + 32)) '/sha256: differs, while'
-  expect boxes $shard $(($(offset boxes) + 2)) '/boxes: CRC-32C'
-  expect box_start $shard $(($(offset box_start) + 4)) '/box_start'
-  expect id $shard $(($(offset id) + 5)) '/id: CRC-32C'
-  expect meta $shard $(($(offset meta) + 3)) '/meta: CRC-32C'
+  finds label $shard "$(offset label)" '/label: CRC-32C'
+  finds crc $shard $(($(offset crc32c) + 4)) '/crc32c: stored'
+  finds sha256 $shard $(($(offset sha256) + 32)) '/sha256: differs, while'
+  finds boxes $shard $(($(offset boxes) + 2)) '/boxes: CRC-32C'
+  finds box_start $shard $(($(offset box_start) + 4)) '/box_start'
+  finds id $shard $(($(offset id) + 5)) '/id: CRC-32C'
+  finds meta $shard $(($(offset meta) + 3)) '/meta: CRC-32C'
   h5dump -d /label good/$shard | grep -q 'DATASPACE  SIMPLE' || say 'h5dump does not read /label'
   h5dump -d /meta good/$shard | grep -q '"view"' || say 'h5dump does not read /meta'
   h5dump -a /format good/$shard | grep -q 'pneuma-shard' || say 'h5dump does not read the attribute format'
@@ -83,4 +78,4 @@ has out.json "$shard"
 rm -rf bad && cp -r good bad && cp good/shard-00000.h5 bad/$shard
 "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" verify bad --json > out.json 2> err.txt && say 'a swapped shard passed'
 has out.json 'not the SHA-256 of the index'
-exit $((failures > 0))
+finish verify

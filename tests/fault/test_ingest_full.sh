@@ -5,12 +5,8 @@
 set -u
 : "${PNEUMA:?}" "${MPIEXEC:?}" "${WORK_DIR:?}"
 cd "$WORK_DIR" || exit 1
-bad=0
-say() { echo "FAILED: $*"; bad=1; }
-if ! "$PNEUMA" info 2>/dev/null | grep -qE 'dcmtk +DCMTK'; then
-  echo 'skipped: this build has no DCMTK'
-  exit 77
-fi
+. "$SOURCE_DIR/tests/lib.sh"
+need_dcmtk
 rm -rf phantom whole limited ./*.txt
 "$PNEUMA" synth phantom synth.images=120 synth.seed=8 >synth.txt 2>&1 || { cat synth.txt; exit 1; }
 "$PNEUMA" ingest phantom whole --size 96 >whole.txt 2>&1 || { cat whole.txt; exit 1; }
@@ -63,7 +59,7 @@ fails 'no memory' memory 'out of memory' "$MPIEXEC" -n 3 --bind-to none bash -c 
 
 if [ "$(id -u)" != 0 ] || ! mkdir -p small || ! mount -t tmpfs -o size=1m none small 2>mount.txt; then
   echo 'not run: a tmpfs of 1 MB needs root and the right to mount'
-  exit $((bad ? 1 : 77))
+  exit $((failures ? 1 : 77))
 fi
 trap 'umount "$WORK_DIR/small"' EXIT
 fails 'full tmpfs' small/out 'No space left on device: make room' \
@@ -78,4 +74,4 @@ grep -q "\"resumed_pieces\": $kept" again.json || say "full tmpfs: $kept pieces 
 umount small
 mount -t tmpfs -o size=8k none small || say 'mount'
 fails 'no room at all' small/out 'No space left' "$PNEUMA" ingest phantom small/out --size 96 --quiet
-exit $bad
+finish ingest_full

@@ -5,12 +5,8 @@
 set -u
 : "${PNEUMA:?}" "${MPIEXEC:?}" "${WORK_DIR:?}"
 cd "$WORK_DIR" || exit 1
-bad=0
-say() { echo "FAILED: $*"; bad=1; }
-if ! "$PNEUMA" info 2>/dev/null | grep -qE 'dcmtk +DCMTK'; then
-  echo 'skipped: this build has no DCMTK'
-  exit 77
-fi
+. "$SOURCE_DIR/tests/lib.sh"
+need_dcmtk
 RANDOM=${SEED:-$$} # SEED=N repeats a run
 echo "seed ${SEED:-$$}"
 
@@ -153,4 +149,4 @@ wait $job || say "vanished files: $(cat gone.txt)"
 for f in $vanish; do grep -q "$f.*file_vanished" out/rejects.csv || say "$f vanished, rejects.csv does not say so"; done
 grep -q '"listed": 161' gone.json || say "vanished files: $(cat gone.json)"
 grep -q '"rejected": 4' gone.json || say "vanished files: $(cat gone.json)"
-exit $bad
+finish ingest_kill

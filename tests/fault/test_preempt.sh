@@ -2,10 +2,8 @@
 # test_preempt.sh -- a signal (as Slurm sends before the time limit) to one rank stops all ranks after the same step with a checkpoint
 # and exit code 75; a second one does not spoil it; resumed, the run ends with the same bits as one that was left alone.  So do ingest and study.
 set -u
-bad=0
-say() { echo "FAILED: $*"; sed 's/^/    /' err.txt; bad=1; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?"; exit 1; }; }
-sha() { grep -o '"weights_sha256": "[0-9a-f]*"' "$1/run.json"; }
+. "$SOURCE_DIR/tests/lib.sh"
+say() { echo "FAILED: $*"; tail -n 8 err.txt | sed 's/^/    /'; failures=$((failures + 1)); }
 
 rm -rf phantom shards ref again study run-* ./*pids
 must "$PNEUMA" synth phantom --images 40 --seed 6
@@ -83,4 +81,4 @@ grep -q '"runs": \[' study/study.json && [ "$(grep -o '"repeats_agree": true' st
 sed 's/"host": "[^"]*"/"host": "elsewhere"/' study/rows/progress.json > moved.json && cp moved.json study/rows/progress.json
 study train.resume=true || say "study: on another host: exit code $?"
 grep -q '4 finished runs are of other hosts or cores: the study begins anew' err.txt || say 'study: runs of another host were kept'
-exit $bad
+finish preempt

@@ -2,10 +2,7 @@
 # test_shm_death.sh -- gradients in shared memory: a rank that dies, or hangs, in the middle of training ends the job with a
 # message and a code; nothing is left in /dev/shm.
 set -u
-failures=0
-say() { echo "FAILED: $*"; failures=$((failures + 1)); }
-has() { grep -qE -- "$2" "$1" || say "no '$2' in $1: $(head -c 800 "$1")"; }
-must() { "$@" > out.txt 2> err.txt || { say "$*: exit code $?: $(tail -n 3 err.txt)"; exit 1; }; }
+. "$SOURCE_DIR/tests/lib.sh"
 gone() { # PID SECONDS: wait for the end, no longer than that
   for _ in $(seq "$(($2 * 10))"); do kill -0 "$1" 2> /dev/null || return 0; sleep 0.1; done
   return 1
@@ -45,4 +42,4 @@ gone $job 10 || { say 'a rank stood still, the job goes on'; kill $job; }
 wait $job && say 'a rank stood still, exit code 0'
 has err.txt 'rank 0 .*stuck 2 s in collective #[0-9]+ .*run.watchdog_s'
 [ "$(segments)" = "$before" ] || say "/dev/shm: $(segments)"
-[ $failures = 0 ]
+finish shm_death
