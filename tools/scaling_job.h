@@ -124,7 +124,7 @@ static inline pn_status job_step(struct job *j) {
   PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
   j->strategy->fed++;
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
-  PN_TRY(pn_strategy_update(j->strategy, ++j->step, 1e-4));
+  PN_TRY(pn_strategy_update(j->strategy, ++j->step, 1e-4, NULL));
 done:
   return st;
 }

@@ -2,7 +2,6 @@
 #include "parallel/resident.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct shares {
   int64_t *fed; /* [ranks] */
@@ -23,7 +22,8 @@ static void mean(const struct shares *s, int ranks, int64_t n, int64_t fed, floa
   }
 }
 
-static pn_status average(pn_strategy *s, float *mine, int64_t n) {
+/* Each of the arrays becomes its mean over the ranks. */
+static pn_status average(pn_strategy *s, float *const *array, int arrays, int64_t n) {
   int ranks = pn_comm_size(s->spec.data);
   struct shares shares = {NULL};
   int64_t fed = 0;
@@ -31,9 +31,11 @@ static pn_status average(pn_strategy *s, float *mine, int64_t n) {
 
   PN_TRY(pn_agree(s->spec.data, shares_alloc(&shares, ranks, n)));
   PN_TRY(pn_allgather(s->spec.data, "steps of running statistics", &s->fed, shares.fed, 1, PN_I64));
-  PN_TRY(pn_allgather(s->spec.data, "running statistics", mine, shares.all, n, PN_F32));
   for (int r = 0; r < ranks; r++) fed += shares.fed[r];
-  if (fed > 0) mean(&shares, ranks, n, fed, mine);
+  for (int i = 0; i < arrays; i++) {
+    PN_TRY(pn_allgather(s->spec.data, "running statistics", array[i], shares.all, n, PN_F32));
+    if (fed > 0) mean(&shares, ranks, n, fed, array[i]);
+  }
   s->fed = 0;
 done:
   free(shares.fed);
@@ -43,19 +45,18 @@ done:
 
 pn_status pn_strategy_sync_buffers(pn_strategy *s) {
   const pn_param_map *map = s->spec.map;
-  float *mine = s->params + map->trainable;
+  float *mine[] = {s->params + map->trainable, s->ema_rest};
+  int arrays = s->ema ? 2 : 1;
   int64_t n = map->total - map->trainable;
   pn_status st = PN_OK;
 
   if (n == 0) return PN_OK;
-  PN_TRY(pn_agree(s->spec.data, pn_resident_fetch_part(s, mine, n)));
+  for (int i = 0; i < arrays && st == PN_OK; i++) st = pn_resident_fetch_part(s, mine[i], n);
+  PN_TRY(pn_agree(s->spec.data, st));
   if (pn_comm_size(s->spec.data) > 1 && !s->exact) {
-    PN_TRY(average(s, mine, n));
-    PN_TRY(pn_resident_push_part(s, mine, n));
+    PN_TRY(average(s, mine, arrays, n));
+    for (int i = 0; i < arrays; i++) PN_TRY(pn_resident_push_part(s, mine[i], n));
   }
-  /* where the average is cut, pn_strategy_gather adds them */
-  if (st == PN_OK && s->ema && !s->own.cut)
-    memcpy(s->ema + map->trainable, mine, (size_t)n * sizeof *mine);
 done:
   return st;
 }

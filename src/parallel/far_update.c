@@ -2,6 +2,7 @@
 #include "parallel/far_update.h"
 
 #include "parallel/piece.h"
+#include "parallel/resident.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -10,7 +11,8 @@
 enum { PART_GROUPS = 64, MOST_PARTS = 512 }; /* of a range's sum of squares */
 
 struct pn_far_update {
-  pn_flat_list list; /* of all ranges; far pointers */
+  pn_flat_list list; /* of all ranges but the last, which is `rest`; far pointers */
+  pn_flat_list rest; /* running statistics, of which there is only an average; n = 0: no */
   void *far;         /* where they lie; owned */
   int n_rows;
   int *first, *param;   /* [pieces + 1]: its first range; [ranges]: its tensor; owned */
@@ -77,6 +79,21 @@ static void add_range(pn_strategy *s, struct pn_far_update *f, const pn_piece *p
   l->parts += parts_of(groups);
 }
 
+/* As a frozen tensor: nothing but its average follows it. */
+static void add_rest(pn_strategy *s, struct pn_far_update *f) {
+  const pn_param_map *map = s->spec.map;
+  pn_flat_range *r = &f->range[f->list.n];
+  int64_t count = map->total - map->trainable;
+
+  if (!s->ema || count == 0) return;
+  *r = (pn_flat_range){.param = pn_resident_far(s, s->params + map->trainable),
+                       .average = pn_resident_far(s, s->ema_rest),
+                       .count = count,
+                       .row = row_of(f, (pn_group){.frozen = true})};
+  r->wide = aligned(r);
+  f->rest = (pn_flat_list){.n = 1, .groups = (count + PN_FLAT_LANES - 1) / PN_FLAT_LANES};
+}
+
 /* A tensor meets as many pieces as it is cut into, and a piece at most all tensors. */
 static pn_status list_ranges(pn_strategy *s, struct pn_far_update *f) {
   int tensors = s->spec.map->n, most = 0;
@@ -97,6 +114,7 @@ static pn_status list_ranges(pn_strategy *s, struct pn_far_update *f) {
     for (int i = 0; i < tensors; i++) add_range(s, f, &s->own.piece[k], i);
   }
   f->first[s->own.n] = f->list.n;
+  add_rest(s, f);
   return PN_OK;
 }
 
@@ -109,7 +127,7 @@ static size_t take(size_t *at, size_t bytes) {
 
 static pn_status place_tables(pn_strategy *s, struct pn_far_update *f) {
   pn_flat_list *l = &f->list;
-  size_t n = (size_t)l->n, bytes = 0, range = take(&bytes, n * sizeof *l->range);
+  size_t n = (size_t)(l->n + f->rest.n), bytes = 0, range = take(&bytes, n * sizeof *l->range);
   size_t row = take(&bytes, (size_t)f->n_rows * sizeof *l->row);
   size_t partial = take(&bytes, (size_t)l->parts * 2 * sizeof(double));
   size_t sums = take(&bytes, n * 2 * sizeof(double)), trust = take(&bytes, n * sizeof(double));
@@ -125,6 +143,8 @@ static pn_status place_tables(pn_strategy *s, struct pn_far_update *f) {
   l->sums = (void *)(far + sums);
   l->trust = (void *)(far + trust);
   l->result = (void *)(far + result);
+  f->rest.range = l->range + l->n;
+  f->rest.row = l->row;
   PN_TRY(far_of(s)->upload(s->spec.device, far + range, f->range, n * sizeof *f->range));
 done:
   return st;
@@ -315,6 +335,14 @@ pn_status pn_far_update_all(pn_strategy *s, int64_t t, double lr, double *grad_n
     PN_TRY(far->download(s->spec.device, grad_norm, l.result + PN_FLAT_NORM, sizeof *grad_norm));
 done:
   return st;
+}
+
+pn_status pn_far_update_rest(pn_strategy *s) {
+  struct pn_far_update *f = s->far_update;
+
+  if (f->rest.n == 0 || s->overflow) return PN_OK;
+  f->rest.rule = f->list.rule;
+  return far_of(s)->update(s->spec.device, &f->rest);
 }
 
 const char *pn_far_update_needs_host(const pn_strategy *s) {

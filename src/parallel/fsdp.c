@@ -303,7 +303,8 @@ static pn_status fsdp_visit_owned(pn_strategy *s, pn_visit_fn fn, void *ctx) {
 static pn_status fsdp_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   pn_status st = pn_resident_look(s), back;
 
-  if (st == PN_OK) st = pn_rest_visit(s, "param", s->params, fn, ctx);
+  if (st == PN_OK) st = pn_rest_visit(s, "param", s->params + s->spec.map->trainable, fn, ctx);
+  if (st == PN_OK && s->ema) st = pn_rest_visit(s, "ema", s->ema_rest, fn, ctx);
   outdate_params(s->impl);
   for (int kind = 0; kind < pn_n_kinds(s) && st == PN_OK; kind++)
     st = pn_pieces_visit(s, kind, fn, ctx);

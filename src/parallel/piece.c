@@ -293,7 +293,7 @@ pn_status pn_pieces_visit(pn_strategy *s, int kind, pn_visit_fn fn, void *ctx) {
   return st;
 }
 
-pn_status pn_rest_visit(pn_strategy *s, const char *what, float *arena, pn_visit_fn fn, void *ctx) {
+pn_status pn_rest_visit(pn_strategy *s, const char *what, float *rest, pn_visit_fn fn, void *ctx) {
   const pn_param_map *map = s->spec.map;
   pn_status st = PN_OK;
 
@@ -302,7 +302,7 @@ pn_status pn_rest_visit(pn_strategy *s, const char *what, float *arena, pn_visit
     pn_owned range = {.param = i,
                       .what = what,
                       .layout = &slot->layout,
-                      .data = arena + slot->offset,
+                      .data = rest + (slot->offset - map->trainable),
                       .count = slot->count};
     if (!slot->trainable) st = fn(ctx, &range);
   }

@@ -45,7 +45,7 @@ pn_status pn_pieces_update_all(pn_strategy *s, int64_t t, double lr, double *gra
 
 /* Every trainable tensor's part in the pieces, of one kind. */
 pn_status pn_pieces_visit(pn_strategy *s, int kind, pn_visit_fn fn, void *ctx);
-/* The tensors of an arena that are not trainable. */
-pn_status pn_rest_visit(pn_strategy *s, const char *what, float *arena, pn_visit_fn fn, void *ctx);
+/* The tensors that are not trainable: running statistics.  rest: of the first of them. */
+pn_status pn_rest_visit(pn_strategy *s, const char *what, float *rest, pn_visit_fn fn, void *ctx);
 
 #endif

@@ -29,6 +29,7 @@ static pn_status alloc_own(pn_strategy *s) {
   if (s->spec.ema > 0) {
     PN_TRY(pn_device_alloc(d, s->bytes_params, &p));
     s->ema = p;
+    s->ema_rest = s->ema + s->spec.map->trainable;
   }
 done:
   return st;
@@ -73,8 +74,8 @@ static pn_status visit(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   for (int kind = 0; kind < pn_n_kinds(s) && st == PN_OK; kind++)
     st = pn_pieces_visit(s, kind, fn, ctx);
   PN_TRY(st);
-  PN_TRY(pn_rest_visit(s, "param", s->params, fn, ctx));
-  if (s->ema) PN_TRY(pn_rest_visit(s, "ema", s->ema, fn, ctx));
+  PN_TRY(pn_rest_visit(s, "param", s->params + s->spec.map->trainable, fn, ctx));
+  if (s->ema) PN_TRY(pn_rest_visit(s, "ema", s->ema_rest, fn, ctx));
 done:
   return st;
 }

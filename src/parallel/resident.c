@@ -96,11 +96,13 @@ pn_status pn_resident_alias(pn_strategy *s, float *host, int64_t count, float *f
 }
 
 pn_status pn_resident_add_state(pn_strategy *s, int64_t count) {
+  int64_t rest = s->spec.map->total - s->spec.map->trainable;
   pn_status st;
 
   PN_TRY(pn_resident_add(s, "optimizer state", s->state[0], count, true));
   PN_TRY(pn_resident_add(s, "optimizer state", s->state[1], count, true));
   PN_TRY(pn_resident_add(s, "average of the weights", s->ema, count, true));
+  PN_TRY(pn_resident_add(s, "average of the running statistics", s->ema_rest, rest, true));
 done:
   return st;
 }

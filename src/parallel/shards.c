@@ -23,7 +23,8 @@ void pn_shards_add(const pn_strategy *s, int64_t first, int64_t count, pn_shards
 
 pn_status pn_shards_alloc(pn_strategy *s, pn_shards *h) {
   pn_device *d = s->spec.device;
-  size_t bytes = (size_t)(h->own + 16) * sizeof(float);
+  int64_t slices = h->own + 16, rest = s->spec.map->total - s->spec.map->trainable;
+  size_t bytes = (size_t)slices * sizeof(float);
   void *p = NULL;
   pn_status st = PN_OK;
 
@@ -32,8 +33,9 @@ pn_status pn_shards_alloc(pn_strategy *s, pn_shards *h) {
     s->state[i] = p;
   }
   if (s->spec.ema > 0) {
-    PN_TRY(pn_device_alloc(d, bytes, &p));
+    PN_TRY(pn_device_alloc(d, bytes + (size_t)rest * sizeof(float), &p));
     s->ema = p;
+    s->ema_rest = s->ema + slices;
   }
   h->whole_bytes = (size_t)s->spec.map->total * sizeof(float);
   h->drop_bytes = (size_t)s->spec.map->trainable * sizeof(float);
@@ -67,8 +69,8 @@ pn_status pn_shards_gather(pn_strategy *s, pn_shards *h, const float *own) {
                                 h->whole + b->first, b->count, &q));
     PN_TRY(pn_request_wait(q));
   }
-  if (s->params != h->whole) /* what is not trainable has one value, not an average */
-    memcpy(h->whole + map->trainable, s->params + map->trainable,
+  if (own == s->ema || s->params != h->whole)
+    memcpy(h->whole + map->trainable, own == s->ema ? s->ema_rest : s->params + map->trainable,
            (size_t)(map->total - map->trainable) * sizeof *h->whole);
 done:
   return st;

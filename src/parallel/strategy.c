@@ -188,12 +188,26 @@ pn_status pn_strategy_keep_grads(pn_strategy *s) {
   return PN_OK;
 }
 
-pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr) {
+/* An averaged network has averaged running statistics: the newest ones are of other weights. */
+static pn_status average_rest(pn_strategy *s, int64_t t) {
+  const pn_param_map *map = s->spec.map;
+  pn_ema_range r = {.param = s->params + map->trainable,
+                    .average = s->ema_rest,
+                    .count = map->total - map->trainable,
+                    .decay = s->spec.ema};
+
+  if (!s->ema) return PN_OK;
+  if (s->far_update) return pn_far_update_rest(s);
+  if (!s->overflow) pn_ema_update(&r, t, s->spec.device->threads);
+  return PN_OK;
+}
+
+pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
   pn_status st = PN_OK;
 
-  if (!s->exact) return s->ops->step(s, t, lr, NULL);
-  PN_TRY(pn_exact_sum_step(s));
-  PN_TRY(s->ops->apply(s, t, lr, NULL));
+  if (s->exact) PN_TRY(pn_exact_sum_step(s));
+  PN_TRY((s->exact ? s->ops->apply : s->ops->step)(s, t, lr, grad_norm));
+  st = average_rest(s, t);
 done:
   return st;
 }
@@ -216,7 +230,7 @@ const char *pn_strategy_no_graph(const pn_strategy *s) {
 
 static pn_status queue_update(void *ctx) {
   pn_strategy *s = ctx;
-  return s->ops->step(s, s->staged.t, s->staged.lr, NULL);
+  return pn_strategy_update(s, s->staged.t, s->staged.lr, NULL);
 }
 
 static pn_status look_at_peers(void *ctx, double waited_s) {

@@ -102,8 +102,9 @@ struct pn_strategy {
   float *carry; /* gradients of the step's backward passes so far; owned */
   bool carrying;
   struct pn_exact *exact; /* NULL: ordinary sums; owned */
-  float *ema; /* average of params: map->total elements, or slices of the trainable ones; NULL:
-               * none; owned */
+  float *ema; /* average of the trainable params, or of this rank's slices; NULL: none; owned */
+  float *ema_rest; /* in the same memory: average of the running statistics, this rank's until
+                    * pn_strategy_sync_buffers; not cut: it follows the others */
   /* With spec.loss_scaling: what undoes the scale, set by the caller before an update; after it:
    * the gradients were not finite and nothing was updated, the same on all ranks. */
   double grad_scale;
@@ -141,8 +142,9 @@ pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last);
 pn_status pn_strategy_keep_grads(pn_strategy *s);
 pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gradients, all ready */
 
-/* Wait for gradients, or sum them exactly; update parameters.  Collective. */
-pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr);
+/* Wait for gradients, or sum them exactly; update parameters and averages.  *grad_norm (may be
+ * NULL): see pn_pieces_update_all.  Collective. */
+pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr, double *grad_norm);
 
 /* Steps are those of pn_plan_step, not of pn_plan_forward and its neighbours: all that they need is
  * on the device, or reached from there.  The same on all ranks, like: */
@@ -163,7 +165,7 @@ void pn_strategy_keep_leaf(pn_strategy *s, int leaf, double share);
 /* Running statistics (all that is not trainable) become the mean over the ranks, weighted by the
  * steps in which a rank had images since the last call (`fed`, counted by the caller), summed in
  * double in rank order: the same bits on every rank.  The trainer calls it before an evaluation, a
- * checkpoint and the hash; the average of the weights (ema) gets a copy.  Averaging early or late
+ * checkpoint and the hash; so does their average over the steps (ema).  Averaging early or late
  * gives the same statistics up to rounding, since their update is linear.  Nothing to do without
  * such tensors, and with exact sums, which keep them the same.  Collective. */
 pn_status pn_strategy_sync_buffers(pn_strategy *s);

@@ -226,8 +226,10 @@ static pn_status zero1_visit_held(pn_strategy *s, pn_visit_fn fn, void *ctx) {
   pn_status st = pn_resident_look(s), back;
 
   if (st == PN_OK)
-    st = pn_comm_sharer(s->spec.data) == 0 ? pn_shards_visit_all(s, 0, s->params, fn, ctx)
-                                           : pn_rest_visit(s, "param", s->params, fn, ctx);
+    st = pn_comm_sharer(s->spec.data) == 0
+             ? pn_shards_visit_all(s, 0, s->params, fn, ctx)
+             : pn_rest_visit(s, "param", s->params + s->spec.map->trainable, fn, ctx);
+  if (st == PN_OK && s->ema) st = pn_rest_visit(s, "ema", s->ema_rest, fn, ctx);
   for (int kind = 1; kind < pn_n_kinds(s) && st == PN_OK; kind++)
     st = pn_pieces_visit(s, kind, fn, ctx);
   back = pn_resident_return(s, true);

@@ -92,7 +92,7 @@ static pn_status step_by_passes(pn_train_bench *b, const pn_step_ctx *ctx,
   PN_TRY(pn_plan_backward(b->spec.plan, ctx, hooks));
   settle(b, PN_PHASE_BACKWARD, &before);
   pn_phases_enter(b->phases, PN_PHASE_UPDATE);
-  PN_TRY(pn_strategy_update(b->strategy, ++b->done, b->spec.lr));
+  PN_TRY(pn_strategy_update(b->strategy, ++b->done, b->spec.lr, NULL));
   settle(b, PN_PHASE_UPDATE, &before);
 done:
   return st;

@@ -214,7 +214,7 @@ static pn_status update(pn_run *r) {
   pn_phases_enter(r->phases, PN_PHASE_UPDATE);
   r->lr = r->rate[r->pending] = pn_run_step_lr(r);
   s->grad_scale = r->scaling.scale > 0 ? 1 / r->scaling.scale : 1;
-  st = pn_strategy_update(s, r->done - r->scaling.skipped + 1, r->lr);
+  st = pn_strategy_update(s, r->done - r->scaling.skipped + 1, r->lr, NULL);
   s->carrying = false;
   move_comm(r, PN_PHASE_UPDATE, before);
   return st == PN_OK ? follow_scale(r) : st;

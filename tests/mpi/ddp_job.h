@@ -238,7 +238,7 @@ static inline void whole_step(job *j, int t) {
 
   if (!plan) {
     ok(pn_strategy_skip(j->strategy));
-    ok(j->strategy->ops->step(j->strategy, t + 1, 0.05, NULL));
+    ok(pn_strategy_update(j->strategy, t + 1, 0.05, NULL));
     return;
   }
   fill(plan, t, j->first, j->mine, id);
@@ -267,7 +267,7 @@ static inline void step(job *j, int t) {
     pass(j, t, j->first + first, count, m == most - 1);
   }
   /* the norm once: both ways through step() are taken */
-  ok(j->strategy->ops->step(j->strategy, t + 1, 0.05, t == 0 ? &j->norm : NULL));
+  ok(pn_strategy_update(j->strategy, t + 1, 0.05, t == 0 ? &j->norm : NULL));
   j->strategy->carrying = false;
 }
 

@@ -173,6 +173,45 @@ static void equal_to_ddp(const job_spec *x) {
   stop(&b);
 }
 
+/* Of the average: the tensors that are not trainable. */
+static void statistics(job *j, bool average, float *out) {
+  const pn_param_map *map = &j->plans.map;
+  float *arena = NULL;
+
+  ok(pn_strategy_sync_buffers(j->strategy));
+  ok(pn_strategy_gather(j->strategy, average, &arena));
+  memcpy(out, arena + map->trainable, (size_t)(map->total - map->trainable) * sizeof *out);
+  pn_strategy_release(j->strategy);
+}
+
+/* An averaged network is evaluated with the average of its running statistics, not the newest. */
+static void test_average_of_statistics(void **state) {
+  enum { MOST = 64 };
+  (void)state;
+  for (int k = 0; k < N_STRATEGIES; k++) {
+    job j;
+    float now[MOST], want[MOST] = {0}, got[MOST];
+    int64_t n;
+    double far = 0;
+    start(&j, &(job_spec){.strategy = strategies[k], .batch = 7, .norm = true, .ema = 0.8}, world);
+    n = j.plans.map.total - j.plans.map.trainable;
+    assert_in_range(n, 10, MOST);
+    for (int t = 0; t < 6; t++) {
+      pass(&j, t, j.first, j.mine, true);
+      ok(pn_strategy_update(j.strategy, t + 1, 0.05, NULL));
+      statistics(&j, false, now);
+      for (int64_t i = 0; i < n; i++) want[i] = t == 0 ? now[i] : 0.8f * want[i] + 0.2f * now[i];
+    }
+    statistics(&j, true, got);
+    for (int64_t i = 0; i < n; i++) {
+      assert_true(fabsf(got[i] - want[i]) <= 1e-5f * fmaxf(1, fabsf(want[i])));
+      far = fmax(far, fabs((double)got[i] - (double)now[i]));
+    }
+    assert_true(far > 1e-3);
+    stop(&j);
+  }
+}
+
 static void test_like_ddp(void **state) {
   (void)state;
   for (int k = 1; k < N_STRATEGIES; k++)
@@ -301,11 +340,17 @@ static void test_memory(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_equal),           cmocka_unit_test(test_like_ddp),
-      cmocka_unit_test(test_divergence),      cmocka_unit_test(test_visit),
-      cmocka_unit_test(test_visit_fails),     cmocka_unit_test(test_memory),
-      cmocka_unit_test(test_refusals),        cmocka_unit_test(test_parts),
-      cmocka_unit_test(test_memory_of_parts), cmocka_unit_test(test_one_copy),
+      cmocka_unit_test(test_equal),
+      cmocka_unit_test(test_like_ddp),
+      cmocka_unit_test(test_average_of_statistics),
+      cmocka_unit_test(test_divergence),
+      cmocka_unit_test(test_visit),
+      cmocka_unit_test(test_visit_fails),
+      cmocka_unit_test(test_memory),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_parts),
+      cmocka_unit_test(test_memory_of_parts),
+      cmocka_unit_test(test_one_copy),
   };
   if (pn_test_start(60) != PN_OK) return 3;
   return pn_test_end(cmocka_run_group_tests(tests, NULL, NULL));
