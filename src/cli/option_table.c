@@ -96,6 +96,11 @@ static const pn_option table[] = {
     {"train.threads", PN_T_INT, 1, 4096, "auto", NULL, "threads",
      "per rank; auto: the cores the rank may use", I | T | E | X},
     {"train.seed", PN_T_INT, SEED, "1", NULL, "", "initial weights, order of images, dropout", T},
+    {"train.last_batch", PN_T_CHOICE, WORD, "short", "short|even|drop", "",
+     "images of an epoch that do not fill a step: one short step; all steps a little smaller; or "
+     "they "
+     "are left out of this epoch",
+     T},
     {"train.accumulate", PN_T_INT, 1, 65536, "1", NULL, "parts",
      "a rank's images of a step go through the network in so many parts: less memory, same step",
      T},

@@ -37,6 +37,12 @@ static void schedule_setup(const pn_options *o, pn_schedule_config *c) {
   c->cooldown = pn_options_int(o, "schedule.cooldown");
 }
 
+static pn_last_batch last_batch(const char *word) {
+  return strcmp(word, "even") == 0   ? PN_LAST_EVEN
+         : strcmp(word, "drop") == 0 ? PN_LAST_DROP
+                                     : PN_LAST_SHORT;
+}
+
 void pn_recipe_setup(const pn_options *o, pn_train_config *cfg) {
   int64_t base = pn_options_int(o, "optim.scale_batch");
 
@@ -50,6 +56,7 @@ void pn_recipe_setup(const pn_options *o, pn_train_config *cfg) {
   cfg->clip_norm = pn_options_float(o, "optim.clip_norm");
   cfg->ema = pn_options_float(o, "optim.ema");
   cfg->label_smoothing = pn_options_float(o, "train.label_smoothing");
+  cfg->last_batch = last_batch(pn_options_text(o, "train.last_batch"));
   cfg->accumulate = pn_options_int(o, "train.accumulate");
   if (pn_options_bool(o, "train.exact")) cfg->leaves = (int)pn_options_int(o, "train.leaves");
   copy(cfg->balance, sizeof cfg->balance, pn_options_text(o, "train.balance"));

@@ -70,6 +70,6 @@ pn_status pn_sampler_balanced(const pn_label_list *l, uint64_t seed, uint32_t ep
                               int64_t *order);
 /* The part of `count` items that belongs to `rank` of `size`: contiguous, sizes differ by at
  * most 1. */
-void pn_partition(int64_t count, int rank, int size, int64_t *first, int64_t *n);
+void pn_partition(int64_t count, int64_t rank, int64_t size, int64_t *first, int64_t *n);
 
 #endif

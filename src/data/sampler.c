@@ -17,7 +17,7 @@ void pn_sampler_permute(uint64_t seed, uint32_t epoch, int64_t n, int64_t *order
   }
 }
 
-void pn_partition(int64_t count, int rank, int size, int64_t *first, int64_t *n) {
+void pn_partition(int64_t count, int64_t rank, int64_t size, int64_t *first, int64_t *n) {
   int64_t base = count / size, extra = count % size;
   *n = base + (rank < extra);
   *first = base * rank + (rank < extra ? rank : extra);

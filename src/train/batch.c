@@ -8,22 +8,36 @@
 #include <stdlib.h>
 #include <string.h>
 
-pn_batches pn_batches_make(int64_t n, int64_t global, int rank, int size) {
+pn_batches pn_batches_make(int64_t n, int64_t global, pn_last_batch last, int rank, int size) {
+  bool drop = last == PN_LAST_DROP && n >= global;
+
   return (pn_batches){.n = n,
                       .global = global,
-                      .steps = (n + global - 1) / global,
+                      .last = last,
+                      .steps = drop ? n / global : (n + global - 1) / global,
                       .parts = 1,
                       .rank = rank,
                       .size = size};
 }
 
-static int64_t images_of(const pn_batches *b, int64_t step) {
-  int64_t left = b->n - step * b->global;
-  return left < b->global ? left : b->global;
+static pn_share range_of(const pn_batches *b, int64_t step) {
+  int64_t first = step * b->global, left = b->n - first;
+  pn_share s = {.first = first, .count = left < b->global ? left : b->global};
+
+  if (b->last == PN_LAST_EVEN) pn_partition(b->n, step, b->steps, &s.first, &s.count);
+  return s;
+}
+
+int64_t pn_batches_start(const pn_batches *b, int64_t step) {
+  return range_of(b, step).first;
+}
+
+int64_t pn_batches_images(const pn_batches *b, int64_t step) {
+  return range_of(b, step).count;
 }
 
 int pn_batches_leaves(const pn_batches *b, int64_t step) {
-  int64_t n = images_of(b, step);
+  int64_t n = pn_batches_images(b, step);
   return n < b->leaves ? (int)n : b->leaves;
 }
 
@@ -36,7 +50,7 @@ int pn_batches_first_leaf(const pn_batches *b, int64_t step) {
 }
 
 int64_t pn_batches_rounds(const pn_batches *b, int64_t step) {
-  int64_t share = (images_of(b, step) + b->size - 1) / b->size;
+  int64_t share = (pn_batches_images(b, step) + b->size - 1) / b->size;
 
   if (b->leaves > 0) return (pn_batches_leaves(b, step) + b->size - 1) / b->size;
   return b->parts < share ? b->parts : share;
@@ -44,10 +58,10 @@ int64_t pn_batches_rounds(const pn_batches *b, int64_t step) {
 
 /* Leaf i of a step; its place depends on nothing else. */
 static pn_share leaf_of(const pn_batches *b, int64_t step, int i) {
-  pn_share s = {.global = images_of(b, step)};
+  pn_share s = {.global = pn_batches_images(b, step)};
 
   pn_partition(s.global, i, pn_batches_leaves(b, step), &s.first, &s.count);
-  s.first += step * b->global;
+  s.first += pn_batches_start(b, step);
   return s;
 }
 
@@ -66,7 +80,7 @@ void pn_batches_sizes(const pn_batches *b, int64_t step, int64_t sizes[2]) {
 /* The leaves of a rank follow each other. */
 static pn_share leaves_share(const pn_batches *b, int64_t step) {
   pn_subtree own = own_leaves(b, step);
-  pn_share s = {.first = step * b->global, .global = images_of(b, step)};
+  pn_share s = {.first = pn_batches_start(b, step), .global = pn_batches_images(b, step)};
 
   if (own.hi > own.lo) s.first = leaf_of(b, step, own.lo).first;
   for (int i = own.lo; i < own.hi; i++) s.count += leaf_of(b, step, i).count;
@@ -74,8 +88,8 @@ static pn_share leaves_share(const pn_batches *b, int64_t step) {
 }
 
 pn_share pn_batches_share(const pn_batches *b, int64_t step) {
-  int64_t start = step * b->global;
-  pn_share s = {.global = images_of(b, step)};
+  int64_t start = pn_batches_start(b, step);
+  pn_share s = {.global = pn_batches_images(b, step)};
 
   if (b->leaves > 0) return leaves_share(b, step);
   pn_partition(s.global, b->rank, b->size, &s.first, &s.count);
@@ -96,13 +110,13 @@ pn_share pn_batches_part(const pn_batches *b, int64_t step, int64_t part) {
   int64_t start = s.first;
 
   if (b->leaves > 0) return leaf_of(b, step, own_leaves(b, step).lo + (int)part);
-  pn_partition(s.count, (int)part, (int)pn_batches_parts(b, step), &s.first, &s.count);
+  pn_partition(s.count, part, pn_batches_parts(b, step), &s.first, &s.count);
   s.first += start;
   return s;
 }
 
 int64_t pn_batches_largest(const pn_batches *b) {
-  int64_t global = b->n < b->global ? b->n : b->global, share = (global + b->size - 1) / b->size;
+  int64_t share = (pn_batches_images(b, 0) + b->size - 1) / b->size;
 
   if (b->leaves > 0) return leaf_of(b, 0, 0).count;
   return (share + b->parts - 1) / b->parts;

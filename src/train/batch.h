@@ -5,14 +5,22 @@
 #include "data/reader.h"
 #include "nn/plan.h"
 
-/* How an epoch is cut: every image once, the same number of steps on all ranks. */
+/* What becomes of an epoch's images that do not fill a step. */
+typedef enum {
+  PN_LAST_SHORT, /* the last step has only them */
+  PN_LAST_EVEN,  /* all steps are a little smaller: their sizes differ by one image at most */
+  PN_LAST_DROP   /* they have no part in this epoch; with less than a step's images: as SHORT */
+} pn_last_batch;
+
+/* How an epoch is cut: every image once (DROP: at most), the same number of steps on all ranks. */
 typedef struct {
   int64_t n;      /* images of the split */
-  int64_t global; /* images of a step over all ranks; the last step of an epoch may have fewer */
-  int64_t steps;  /* per epoch */
-  int64_t parts;  /* that a rank's share of a step is computed in, one after another */
-  int leaves;     /* exact sums: a step is cut into so many parts, or as many as it has images, and
-                     a rank has those of pn_tree_range; 0: ordinary */
+  int64_t global; /* images of a step over all ranks; some steps may have fewer: last */
+  pn_last_batch last;
+  int64_t steps; /* per epoch */
+  int64_t parts; /* that a rank's share of a step is computed in, one after another */
+  int leaves;    /* exact sums: a step is cut into so many parts, or as many as it has images, and
+                    a rank has those of pn_tree_range; 0: ordinary */
   int rank, size;
 } pn_batches;
 
@@ -23,7 +31,9 @@ typedef struct {
 } pn_share;
 
 /* n, global >= 1; parts: 1 */
-pn_batches pn_batches_make(int64_t n, int64_t global, int rank, int size);
+pn_batches pn_batches_make(int64_t n, int64_t global, pn_last_batch last, int rank, int size);
+int64_t pn_batches_start(const pn_batches *b, int64_t step);  /* position of its first image */
+int64_t pn_batches_images(const pn_batches *b, int64_t step); /* over all ranks, >= 1 */
 pn_share pn_batches_share(const pn_batches *b, int64_t step);
 int pn_batches_leaves(const pn_batches *b, int64_t step);     /* over all ranks; 0: ordinary */
 int pn_batches_first_leaf(const pn_batches *b, int64_t step); /* of this rank */

@@ -179,7 +179,7 @@ done:
 
 /* Over all ranks. */
 static float sum_of_weights(const pn_feed *f, int64_t step) {
-  int64_t first = step * f->batches->global, n = pn_batches_share(f->batches, step).global;
+  int64_t first = pn_batches_start(f->batches, step), n = pn_batches_images(f->batches, step);
   double sum = 0;
 
   if (!f->weight) return (float)n;

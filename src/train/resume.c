@@ -21,9 +21,9 @@ static const struct {
     {"optim.name", FATAL},     {"train.balance", FATAL},
     {"train.monitor", FATAL},  {"train.freeze", FATAL},
     {"optim.ema", FATAL},      {"train.exact", FATAL},
-    {"train.leaves", FATAL},   {"out.", SILENT},
-    {"run.", SILENT},          {"train.resume", SILENT},
-    {"train.batch", SILENT}, /* the global batch is compared */
+    {"train.leaves", FATAL},   {"train.last_batch", FATAL},
+    {"out.", SILENT},          {"run.", SILENT},
+    {"train.resume", SILENT},  {"train.batch", SILENT}, /* the global batch is compared */
     {"train.threads", SILENT}, {"train.strategy", SILENT},
     {"data.path", SILENT},     {"train.checkpoint_", SILENT},
     {"train.keep", SILENT},

@@ -43,9 +43,9 @@ static void count_steps(pn_run *r) {
   int size = pn_comm_size(r->comm);
   int64_t epoch_steps;
 
-  r->batches =
-      pn_batches_make(pn_dataset_count(r->data, PN_TRAIN),
-                      c->batch_global ? c->batch : c->batch * size, pn_comm_rank(r->comm), size);
+  r->batches = pn_batches_make(pn_dataset_count(r->data, PN_TRAIN),
+                               c->batch_global ? c->batch : c->batch * size, c->last_batch,
+                               pn_comm_rank(r->comm), size);
   if (c->accumulate > 1) r->batches.parts = c->accumulate;
   r->batches.leaves = c->leaves;
   epoch_steps = c->epochs * r->batches.steps;
@@ -60,6 +60,28 @@ static pn_status make_model(pn_run *r) {
   pn_dataset_shape(r->data, &m->channels, &m->size[0], &m->size[1]);
   m->classes = pn_dataset_n_classes(r->data);
   return pn_model_build(r->cfg->model, m, &r->graph);
+}
+
+static bool has_norm(const pn_graph *g) {
+  for (int i = 0; i < pn_graph_n_nodes(g); i++)
+    if (pn_graph_node(g, i)->op.kind == PN_OP_NORM) return true;
+  return false;
+}
+
+/* Running statistics take the same share of every step: also of one with hardly any images. */
+static void tell_last_batch(const pn_run *r) {
+  const pn_batches *b = &r->batches;
+  int64_t used = b->steps * b->global, rest = b->n % b->global;
+
+  if (b->last == PN_LAST_DROP && used < b->n)
+    pn_info("%-12s %lld of %lld images have no part in an epoch (train.last_batch=drop), others in "
+            "each",
+            "last batch", (long long)(b->n - used), (long long)b->n);
+  if (b->last == PN_LAST_SHORT && rest > 0 && 4 * rest < b->global && b->steps > 1 &&
+      has_norm(r->graph))
+    pn_warn("the last step of each epoch has %lld of %lld images, and the running statistics of "
+            "batch norm follow it like any other step: train.last_batch=even (or drop) avoids that",
+            (long long)rest, (long long)b->global);
 }
 
 static pn_status make_plans(pn_run *r) {
@@ -84,6 +106,7 @@ static pn_status setup_engine(pn_run *r) {
   PN_TRY(check_config(r->cfg, r->data));
   count_steps(r);
   PN_TRY(make_model(r));
+  tell_last_batch(r);
   if (r->cfg->weights) PN_TRY(r->cfg->weights->open(r->cfg->weights->ctx, r->graph));
   PN_TRY(pn_optim_create(&r->cfg->optim, &r->optim));
   PN_TRY(pn_run_groups(r));

@@ -12,6 +12,7 @@
 #include "optim/groups.h"
 #include "optim/optim.h"
 #include "optim/schedule.h"
+#include "train/batch.h"
 #include "train/metrics.h"
 
 #include <jansson.h>
@@ -41,7 +42,8 @@ typedef struct {
   double clip_norm, ema, label_smoothing; /* 0: none */
   int64_t epochs, steps;                  /* stop after either; 0 = no limit by this one */
   int64_t batch;
-  bool batch_global;  /* batch is split over the ranks, else per rank */
+  bool batch_global; /* batch is split over the ranks, else per rank */
+  pn_last_batch last_batch;
   int64_t accumulate; /* parts that a rank's share of a step is computed in; 0: 1 */
   int leaves;         /* exact sums over so many parts of a step; 0: ordinary ones */
   char balance[8];    /* "none", "weights", "sampler" */
