@@ -68,3 +68,9 @@ cifar() {
   fi
   ingest cifar32 "$out/cifar-jpeg" --size 32 ingest.val=0.05
 }
+# What the chest networks start from: the same network, taught on CIFAR-10 in grey.
+pretrain() {
+  cifar
+  ingest cifar64 "$out/cifar-jpeg" --size 64 ingest.channels=1
+  train chest3-pretrain chest3_pretrain.yaml data.path="$out/cifar64"
+}

@@ -3,10 +3,11 @@
 # (PN_STUDY_FOLDS="0 1 2 3 4": on more).  They must not be told by their source: no warning.
 . "$SOURCE_DIR/tests/study/common.sh"
 need chest3
+pretrain
 rm -f "$out"/chest2.{accuracies,aucs}
 for fold in ${PN_STUDY_FOLDS:-0}; do
-  ingest chest2-$fold "$data/chest3" --size 128 ingest.only=normal,pneumonia ingest.test_fold=$fold ingest.val=0
-  train chest2-run-$fold chest3_resnet18.yaml data.path="$out/chest2-$fold" model.head=sigmoid
+  ingest chest2-$fold "$data/chest3" --size 192 ingest.only=normal,pneumonia ingest.test_fold=$fold ingest.val=0
+  train chest2-run-$fold chest3_resnet18.yaml train.weights="$out/chest3-pretrain" data.path="$out/chest2-$fold" model.head=sigmoid
   evaluate chest2-run-$fold
   number chest2-run-$fold accuracy >> "$out/chest2.accuracies"
   number chest2-run-$fold auc >> "$out/chest2.aucs"
