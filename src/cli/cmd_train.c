@@ -76,19 +76,23 @@ static void print_step_time(const pn_train_result *r) {
          pn_text_ms(t->ci95[1]).s, pn_text_ms(t->p95).s, (long long)t->n, r->images_per_s);
 }
 
-static pn_status plots(const pn_cli *x, const pn_train_config *c, const pn_train_result *r) {
-  bool drawn;
+/* *names: of the files drawn, for the list that ends the report. */
+static pn_status plots(const pn_cli *x, const pn_train_config *c, const pn_train_result *r,
+                       const char **names) {
+  bool drawn = false;
   pn_status st;
 
+  *names = "";
   if (pn_comm_rank(x->comm) != 0 || !pn_options_bool(x->opt, "out.plots")) return PN_OK;
   st = pn_run_plots_write(c->out_path, r->record, &drawn);
   if (st == PN_OK && !drawn)
     pn_info("no gnuplot: plots are scripts only; gnuplot %s/curves.gp", c->out_path);
+  *names = drawn ? "curves.svg, confusion.svg, " : "";
   return st;
 }
 
 static pn_status print_result(const pn_train_config *c, const pn_train_result *r,
-                              const pn_dataset *d) {
+                              const pn_dataset *d, const char *drawn) {
   pn_status st = PN_OK;
 
   printf("%s, %s parameters: %s steps of %s images in %s\n", c->model,
@@ -105,9 +109,9 @@ static pn_status print_result(const pn_train_config *c, const pn_train_result *r
   print_phases(r);
   print_memory(r);
   printf("\nweights SHA-256 %s\n", r->weights_sha256);
-  printf("Files: %s/run.json, epochs.csv, steps.csv, log.txt, curves.svg, confusion.svg, "
-         "events.out.tfevents.*, checkpoints/\n",
-         c->out_path);
+  printf(
+      "Files: %s/run.json, epochs.csv, steps.csv, log.txt, %sevents.out.tfevents.*, checkpoints/\n",
+      c->out_path, drawn);
   printf("Next: pneuma eval %s\n", c->out_path);
 done:
   return st;
@@ -115,12 +119,13 @@ done:
 
 static pn_status train(pn_cli *x, pn_dataset *d, pn_train_config *cfg) {
   pn_train_result r = {0};
+  const char *drawn;
   pn_status st = PN_OK;
 
   if (pn_comm_rank(x->comm) == 0) print_header(x, cfg, d);
   PN_TRY(pn_train(cfg, x->comm, d, &r));
-  st = plots(x, cfg, &r);
-  if (st == PN_OK && pn_cli_speaks(x)) st = print_result(cfg, &r, d);
+  st = plots(x, cfg, &r, &drawn);
+  if (st == PN_OK && pn_cli_speaks(x)) st = print_result(cfg, &r, d, drawn);
   PN_TRY(pn_agree(x->comm, st));
   x->result = json_incref(r.record);
 done:

@@ -8,7 +8,7 @@ rm -f "$out/chest3.accuracies"
 for fold in 0 1 2 3 4; do
   ingest chest3-$fold "$data/chest3" --size 192 ingest.test_fold=$fold ingest.val=0
   train chest3-run-$fold chest3_resnet18.yaml train.weights="$out/chest3-pretrain" data.path="$out/chest3-$fold"
-  evaluate chest3-run-$fold
+  evaluate chest3-run-$fold eval.flip=true
   number chest3-run-$fold accuracy >> "$out/chest3.accuracies"
   echo "fold $fold: accuracy $(number chest3-run-$fold accuracy), $(seconds chest3-run-$fold) s"
   cat "$out/chest3-run-$fold.eval.txt"
