@@ -115,6 +115,12 @@ done:
   return st;
 }
 
+/* Rank 0 knows why its part could not be written where another start has removed the folder. */
+static pn_status still_ours(const pn_checkpoint *k, pn_status st) {
+  pn_status lock = pn_comm_rank(k->comm) == 0 ? pn_lock_check(k->cfg->lock) : PN_OK;
+  return lock != PN_OK ? lock : st;
+}
+
 pn_status pn_checkpoint_save(const pn_checkpoint *k) {
   bool root = pn_comm_rank(k->comm) == 0;
   pn_step_folder f = {.parent = ""};
@@ -124,7 +130,7 @@ pn_status pn_checkpoint_save(const pn_checkpoint *k) {
   PN_TRY(pn_agree(k->comm, st));
   st = write_own_part(k, &f, &mine);
   if (st == PN_OK) st = pn_fault_at(PN_FAULT_CHECKPOINT, NULL);
-  PN_TRY(pn_agree(k->comm, st));
+  PN_TRY(pn_agree(k->comm, still_ours(k, st)));
   PN_TRY(pn_allgather(k->comm, "parts of the checkpoint", &mine, counts, 1, PN_I64));
   PN_TRY(pn_agree(k->comm, root ? write_manifest(k, &f, counts) : PN_OK));
 done:

@@ -9,8 +9,8 @@ say() { echo "FAILED: $*" | tee -a failed; }
 train() { launch 60 2 env "${set[@]}" "$PNEUMA" train run.yaml --quiet "$@"; }
 within() { for _ in $(seq 400); do "$@" && return 0; sleep 0.05; done; return 1; }
 locked() { [ -s "$1/.run.lock" ]; }
-# What counts of a run; log.txt may tell of a former start.
-content() { (cd "$1" && find . -type f ! -name log.txt | sort | xargs sha256sum); }
+# What counts of a run; log.txt may tell of a former start, and a checkpoint that it was writing is in a folder of its own.
+content() { (cd "$1" && find . -type f ! -name log.txt ! -path './checkpoints/*.tmp/*' | sort | xargs sha256sum); }
 
 rm -rf phantom shards ref run-* failed ./*.txt
 "$PNEUMA" synth phantom --images 24 --seed 3 >synth.txt 2>&1 || { cat synth.txt; exit 1; }
