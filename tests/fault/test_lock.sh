@@ -65,7 +65,7 @@ requeued() { # requeued MOMENT: of the former start's sleep
   content $run >$run.after.txt
   cmp -s $run.before.txt $run.after.txt || say "$moment: the former start wrote: $(diff $run.before.txt $run.after.txt)"
 }
-for moment in 0:read:sleep=9:5 0:checkpoint:sleep=9:26 1:checkpoint:sleep=9:2; do requeued $moment & done
+for moment in 0:read:sleep=20:5 0:checkpoint:sleep=20:26 1:checkpoint:sleep=20:2; do requeued $moment & done
 wait
 
 # The same while the new one is still at work: the lock file is there, with its token.
