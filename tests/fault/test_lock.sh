@@ -9,8 +9,8 @@ say() { echo "FAILED: $*" | tee -a failed; }
 train() { launch 60 2 env "${set[@]}" "$PNEUMA" train run.yaml --quiet "$@"; }
 within() { for _ in $(seq 400); do "$@" && return 0; sleep 0.05; done; return 1; }
 locked() { [ -s "$1/.run.lock" ]; }
-# What counts of a run; log.txt may tell of a former start, and a checkpoint that it was writing is in a folder of its own.
-content() { (cd "$1" && find . -type f ! -name log.txt ! -path './checkpoints/*.tmp/*' | sort | xargs sha256sum); }
+# What counts of a run; log.txt may tell of a former start.  FIND'S OPTIONS: what else does not count.
+content() { (cd "$1" && find . -type f ! -name log.txt "${@:2}" | sort | xargs sha256sum); }
 
 rm -rf phantom shards ref run-* failed ./*.txt
 "$PNEUMA" synth phantom --images 24 --seed 3 >synth.txt 2>&1 || { cat synth.txt; exit 1; }
@@ -42,30 +42,35 @@ wait $first || say "the first: exit code $?: $(cat first.txt)"
 [ -e run-two/.run.lock ] && say 'the first left its lock'
 
 # The same Slurm job, started again: it takes over; the former start wakes up afterwards and stops.
-requeued() { # requeued MOMENT: of the former start's sleep
-  local moment=$1 run=run-job-${1%%:sleep*}
+requeued() { # requeued MOMENT COMM [FIND'S OPTIONS]: of the former start's sleep
+  local moment=$1 run=run-job-${1%%:sleep*}-$2 comm=train.comm=$2
+  shift 2
   run=${run//:/-}
   local old_txt=$run.old.txt new_txt=$run.new.txt
   set=(PN_FAULT=$moment SLURM_JOB_ID=4711)
-  train out.path=$run >$old_txt 2>&1 &
+  train out.path=$run $comm >$old_txt 2>&1 &
   old=$!
   within grep -qs 'the process sleeps' $old_txt || say "$moment: it does not sleep: $(cat $old_txt)"
   set=(SLURM_JOB_ID=4712 SLURM_RESTART_COUNT=1)
-  train out.path=$run train.resume=true >$run.other.txt 2>&1
+  train out.path=$run $comm train.resume=true >$run.other.txt 2>&1
   [ $? = 2 ] && grep -q 'another training' $run.other.txt || say "$moment: another job got in: $(cat $run.other.txt)"
   set=(SLURM_JOB_ID=4711 SLURM_RESTART_COUNT=1)
-  train out.path=$run train.resume=true >$new_txt 2>&1 || say "$moment: the requeued job: $(cat $new_txt)"
+  train out.path=$run $comm train.resume=true >$new_txt 2>&1 || say "$moment: the requeued job: $(cat $new_txt)"
   kill -0 $old 2>/dev/null || say "$moment: the former start ended before the test did its work"
   [ "$(sha $run)" = "$(sha ref)" ] || say "$moment: other weights"
   grep -q 'start 1) has taken over\|was removed' $old_txt && say "$moment: it stopped too early"
-  content $run >$run.before.txt
+  content $run "$@" >$run.before.txt
   wait $old
   [ $? = 1 ] || say "$moment: the former start: exit code is not 1: $(cat $old_txt)"
   grep -qE '^pneuma: rank 0 on .*(was removed|has taken over).*this training stops' $old_txt || say "$moment: the former start says: $(cat $old_txt)"
-  content $run >$run.after.txt
+  content $run "$@" >$run.after.txt
   cmp -s $run.before.txt $run.after.txt || say "$moment: the former start wrote: $(diff $run.before.txt $run.after.txt)"
 }
-for moment in 0:read:sleep=20:5 0:checkpoint:sleep=20:26 1:checkpoint:sleep=20:2; do requeued $moment & done
+# Rank 0 writes the whole checkpoint with mpi; with shm each rank its part, in a folder of this start that only it knows.
+for moment in 0:read:sleep=20:5 0:checkpoint:sleep=20:26 1:checkpoint:sleep=20:2; do
+  requeued $moment mpi &
+  requeued $moment shm ! -path './checkpoints/*.tmp/*' &
+done
 wait
 
 # The same while the new one is still at work: the lock file is there, with its token.

@@ -294,4 +294,22 @@ static inline void run(job *j, int steps) {
   ok(pn_allreduce(j->comm, "losses", j->loss, steps, PN_F64, PN_SUM));
 }
 
+/* Largest difference of each tensor, relative to its largest value. */
+static inline double difference(const job *j, const float *a, const float *b) {
+  double worst = 0;
+
+  for (int i = 0; i < j->plans.map.n; i++) {
+    int64_t n = pn_shape_count(j->plans.map.slot[i].layout.shape);
+    double top = 0, diff = 0;
+    for (int64_t k = 0; k < n; k++) {
+      top = fmax(top, fabs((double)a[k]));
+      diff = fmax(diff, fabs((double)a[k] - (double)b[k]));
+    }
+    worst = fmax(worst, top > 0 ? diff / top : diff);
+    a += n;
+    b += n;
+  }
+  return worst;
+}
+
 #endif

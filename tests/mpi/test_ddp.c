@@ -4,24 +4,6 @@
 
 #include "base/pages.h"
 
-/* Largest difference of each tensor, relative to its largest value. */
-static double difference(const job *j, const float *a, const float *b) {
-  double worst = 0;
-
-  for (int i = 0; i < j->plans.map.n; i++) {
-    int64_t n = pn_shape_count(j->plans.map.slot[i].layout.shape);
-    double top = 0, diff = 0;
-    for (int64_t k = 0; k < n; k++) {
-      top = fmax(top, fabs((double)a[k]));
-      diff = fmax(diff, fabs((double)a[k] - (double)b[k]));
-    }
-    worst = fmax(worst, top > 0 ? diff / top : diff);
-    a += n;
-    b += n;
-  }
-  return worst;
-}
-
 enum { SHORT = 3 };
 
 /* batch: also smaller than the number of ranks, and not divisible by it. */

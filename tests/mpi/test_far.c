@@ -134,23 +134,6 @@ static pn_status open_fake(pn_comm *c, pn_comm **out) {
   return pn_comm_nccl_make(c, &fake_api, true, out);
 }
 
-static double difference(const job *j, const float *a, const float *b) {
-  double worst = 0;
-
-  for (int i = 0; i < j->plans.map.n; i++) {
-    int64_t n = pn_shape_count(j->plans.map.slot[i].layout.shape);
-    double top = 0, diff = 0;
-    for (int64_t k = 0; k < n; k++) {
-      top = fmax(top, fabs((double)a[k]));
-      diff = fmax(diff, fabs((double)a[k] - (double)b[k]));
-    }
-    worst = fmax(worst, top > 0 ? diff / top : diff);
-    a += n;
-    b += n;
-  }
-  return worst;
-}
-
 static void near_to(const job *want, const job *got, const char *when, const float *a,
                     const float *b) {
   double d = difference(want, a, b);
