@@ -34,6 +34,7 @@ static pn_status report(pn_cli *x, pn_study *s, const char *out) {
   pn_status st;
 
   PN_TRY(pn_study_compare(s));
+  PN_TRY(pn_lock_check(s->lock));
   PN_TRY(pn_study_write(s, out, pn_options_bool(x->opt, "study.plots")));
   if (pn_cli_speaks(x)) {
     PN_TRY(pn_study_text(s, &text));
@@ -81,6 +82,7 @@ pn_status pn_cmd_study(pn_cli *x) {
   s->repeat_steps = pn_options_int(x->opt, "study.steps");
   s->seed = (uint64_t)pn_options_int(x->opt, "train.seed");
   PN_TRY(pn_out_setup(x->opt, "study", "study", x->comm, &out));
+  s->lock = &out.lock;
   PN_TRY(make_rows_folder(x, out.path, rows));
   PN_TRY(set_machine(x, s));
   announce(x, s, out.path);

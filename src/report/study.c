@@ -166,6 +166,7 @@ static void keep(const task *t, const pn_train_result *r) {
 static pn_status remember(const task *t, const pn_train_result *r) {
   pn_status st = PN_OK;
 
+  if ((st = pn_lock_check(t->study->lock)) != PN_OK) return st;
   if (t->pass == 0) st = write_record(t->rows_path, &t->study->rows[t->row]);
   if (st != PN_OK || !t->progress || t->pass >= t->study->repeats) return st;
   return pn_study_progress_add(t->progress, t->rows_path, t->row, t->pass, r);

@@ -3,6 +3,7 @@
 #ifndef PN_REPORT_STUDY_H
 #define PN_REPORT_STUDY_H
 
+#include "base/lock.h"
 #include "comm/comm.h"
 #include "data/dataset.h"
 #include "report/scaling.h"
@@ -64,6 +65,7 @@ typedef struct {
   int64_t repeat_steps; /* steps of runs after the first; 0 = as many as the first */
   uint64_t seed;        /* order of the rows in later passes; bootstrap */
   json_t *machine;      /* where it ran; owned; may be NULL */
+  const pn_lock *lock;  /* rank 0: of the folder of the results; borrowed, NULL: none */
   bool plotted;         /* speedup.svg and efficiency.svg were drawn: study.md shows them */
 
   int base;     /* best single-rank row; -1: none was run */

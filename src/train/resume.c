@@ -164,6 +164,7 @@ pn_status pn_run_resume(pn_run *r) {
   if (step < 0) {
     pn_info("%-12s %s holds no checkpoint yet: it starts at the beginning", "resume",
             r->cfg->out_path);
+    PN_TRY(pn_agree(r->comm, root ? pn_step_folder_sweep(r->cfg->out_path) : PN_OK));
     goto done;
   }
   snprintf(which, sizeof which, "%lld", (long long)step);

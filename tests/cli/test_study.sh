@@ -112,4 +112,17 @@ rc=$?
 { [ $rc != 0 ] && [ $rc != 124 ]; } || say "a failing row ended with $rc"
 holds fail.txt "row 'wrong' of the study"
 
+# 5. Where another start has taken the folder over, this one stops before it writes again.
+pneuma_on 2 study study.yaml out.path=out5 study.repeats=30 >/dev/null 2>over.txt &
+for ((i = 0; i < 300; i++)); do
+  [ -s out5/rows/serial.json ] && break
+  sleep 0.1
+done
+awk '{ $1 = 1; $5 = "0123456789abcdef"; print }' out5/.run.lock >lock.txt && cat lock.txt >out5/.run.lock
+wait $!
+rc=$?
+[ $rc = 1 ] || say "a study whose folder was taken over ended with $rc"
+holds over.txt "has taken over: this study stops"
+[ ! -e out5/study.json ] || say "a study whose folder was taken over wrote its tables"
+
 finish study
