@@ -7,6 +7,7 @@
 #include "optim/optim.h"
 #include "pn_version.h"
 #include "prof/memory.h"
+#include "report/bench_batch.h"
 #include "train_peer.h"
 
 #include <jansson.h>
@@ -82,7 +83,8 @@ static pn_status job_create(const struct options *o, struct job *j) {
   pn_optim_config optim;
   bool bf16 = strcmp(o->precision, "bf16") == 0;
   pn_plan_spec plan = {.batch = o->batch, .training = true, .precision = bf16 ? PN_BF16 : PN_F32};
-  pn_train_bench_spec spec = {.strategy = "single", .batch = o->batch, .steps = 1, .lr = 1e-3};
+  pn_train_bench_spec spec = {
+      .strategy = "single", .batch = o->batch, .steps = 1, .lr = PN_BENCH_LR};
   pn_status st;
 
   pn_model_defaults(&cfg);

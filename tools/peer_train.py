@@ -56,11 +56,11 @@ class FastNorm(nn.modules.batchnorm._BatchNorm):
 
 def make_optimizer(model, job, capturable):
     """Fused where this PyTorch has it: its fastest.  capturable: can be part of a CUDA graph."""
-    make, options = torch.optim.Adam, {"lr": 1e-3}
+    make, options = torch.optim.Adam, {"lr": 1e-5}
     if capturable:
         options["capturable"] = True
     if job.get("sgd"):
-        make, options = torch.optim.SGD, {"lr": 1e-3, "momentum": 0.9}
+        make, options = torch.optim.SGD, {"lr": 1e-5, "momentum": 0.9}
     try:
         return make(model.parameters(), fused=True, **options)
     except (RuntimeError, TypeError):

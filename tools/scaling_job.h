@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "models/models.h"
 #include "parallel/strategy.h"
+#include "report/bench_batch.h"
 #include "train/plan_set.h"
 
 #include <mpi.h>
@@ -22,9 +23,11 @@ enum { MAX_JOBS = 8, WARM_UP = 2, N_CORES = 2, LINE = 256 };
 static const struct network {
   const char *name;
   int64_t size, channels, classes;
-  int batch, steps, reps; /* defaults: images per rank and step, steps of a repetition */
+  int batch;       /* default: images per rank and step */
+  int steps, reps; /* defaults: of a repetition, 2 s or so, as the first steps find the other jobs'
+                    * data in the caches; repetitions */
   const char *optim;
-} networks[] = {{"custom_cnn", 128, 1, 2, 32, 4, 9, "adam"},
+} networks[] = {{"custom_cnn", 128, 1, 2, 32, 24, 7, "adam"},
                 {"resnet18", 224, 3, 1000, 8, 1, 7, "sgd"}};
 enum { N_NETWORKS = sizeof networks / sizeof *networks };
 
@@ -124,7 +127,7 @@ static inline pn_status job_step(struct job *j) {
   PN_TRY(pn_plan_forward(plan, &ctx, &hooks));
   j->strategy->fed++;
   PN_TRY(pn_plan_backward(plan, &ctx, &hooks));
-  PN_TRY(pn_strategy_update(j->strategy, ++j->step, 1e-4, NULL));
+  PN_TRY(pn_strategy_update(j->strategy, ++j->step, PN_BENCH_LR, NULL));
 done:
   return st;
 }

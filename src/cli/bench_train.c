@@ -8,6 +8,7 @@
 #include "cli/units.h"
 #include "pn_version.h"
 #include "prof/memory.h"
+#include "report/bench_batch.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,7 @@ static pn_status measure(pn_cli *x, pn_info_model *m, struct figures *f) {
                            .plan = pn_info_model_plan(m),
                            .batch = pn_info_model_batch(m),
                            .steps = pn_options_int(x->opt, "bench.steps"),
+                           .lr = PN_BENCH_LR,
                            .keep_whole = !pn_options_bool(x->opt, "train.reshard")};
   pn_train_bench *b = NULL;
   pn_status st = PN_OK;
@@ -61,7 +63,7 @@ static pn_status measure(pn_cli *x, pn_info_model *m, struct figures *f) {
   if (strcmp(strategy, "auto") == 0) strategy = pn_comm_size(x->comm) > 1 ? "ddp" : "single";
   pn_recipe_setup(x->opt, &cfg);
   s.strategy = strategy;
-  s.lr = cfg.optim.lr;
+  if (strcmp(pn_options_origin(x->opt, "optim.lr"), "default") != 0) s.lr = cfg.optim.lr;
   if (strcmp(pn_options_text(x->opt, "train.precision"), "fp16") == 0)
     s.loss_scale = pn_options_float(x->opt, "train.loss_scale");
   s.bucket_bytes = (int64_t)(pn_options_float(x->opt, "train.bucket_mb") * (1 << 20));

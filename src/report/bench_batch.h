@@ -4,6 +4,10 @@
 
 #include "nn/plan.h"
 
+/* A learning rate that leaves the network as it begins: one that has died on random images is full
+ * of zeros, which some kernels leave out. */
+#define PN_BENCH_LR 1e-5
+
 typedef struct {
   int64_t images, pixels, classes; /* pixels: of all images */
   float *image;                    /* [pixels], owned */

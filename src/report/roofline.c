@@ -63,7 +63,7 @@ static void update(struct job *j) {
                           .state = {j->arena[2], j->arena[3]},
                           .count = pn_plan_param_map(j->spec->plan)->trainable,
                           .grad_scale = 1};
-  pn_optim_update(j->spec->optim, ++j->step, 1e-4, &range, j->spec->device->threads);
+  pn_optim_update(j->spec->optim, ++j->step, PN_BENCH_LR, &range, j->spec->device->threads);
 }
 
 static void keep_fastest(double *best, double seconds) {
