@@ -21,6 +21,8 @@ pn_status pn_mpi_barrier(pn_comm *c, bool idle);
 pn_status pn_mpi_split(pn_comm *c, int color, int key, pn_comm **out);
 
 /* mpi_transfer.c */
+/* Room for `count` elements at *x, of which *room are there; what it held may be lost. */
+pn_status pn_mpi_reserve(float **x, int64_t *room, int64_t count);
 pn_status pn_mpi_start(pn_request *r, const pn_transfer *t);
 pn_status pn_mpi_test(pn_request *r, bool *done);
 pn_status pn_mpi_wait(pn_request *r);

@@ -68,13 +68,13 @@ static pn_status cut(pn_request *r, int64_t count) {
   return PN_OK;
 }
 
-static pn_status reserve_sum(struct mpi_request *q, int64_t count) {
-  if (count <= q->sum_room) return PN_OK;
-  free(q->sum);
-  q->sum_room = 0;
-  if (!(q->sum = malloc((size_t)count * sizeof *q->sum)))
+pn_status pn_mpi_reserve(float **x, int64_t *room, int64_t count) {
+  if (count <= *room) return PN_OK;
+  free(*x);
+  *room = 0;
+  if (!(*x = malloc((size_t)count * sizeof **x)))
     return PN_FAIL(PN_ERR_NOMEM, "sum of %lld elements", (long long)count);
-  q->sum_room = count;
+  *room = count;
   return PN_OK;
 }
 
@@ -87,7 +87,7 @@ static pn_status start_reduce_scatter(pn_request *r, const pn_transfer *t) {
 
   if (st != PN_OK) return st;
   q->copy_count = q->slices[c->rank];
-  if ((st = reserve_sum(q, q->copy_count)) != PN_OK) return st;
+  if ((st = pn_mpi_reserve(&q->sum, &q->sum_room, q->copy_count)) != PN_OK) return st;
   q->copy_to = t->out;
   st = pn_mpi_check(MPI_Ireduce_scatter(t->in, q->sum, q->slices, MPI_FLOAT, MPI_SUM,
                                         pn_mpi_handle(c), &q->pieces[0]),

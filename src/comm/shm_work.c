@@ -33,16 +33,6 @@ static void sum_slice(const struct shm_comm *m, const struct shm_request *q, pn_
     pn_shm_sum(src, m->local_size, src, m->local_size, s.count);
 }
 
-static pn_status reserve_sum(struct shm_request *q, int64_t count) {
-  if (count <= q->sum_room) return PN_OK;
-  free(q->sum);
-  q->sum_room = 0;
-  if (!(q->sum = malloc((size_t)count * sizeof *q->sum)))
-    return PN_FAIL(PN_ERR_NOMEM, "sum of %lld elements", (long long)count);
-  q->sum_room = count;
-  return PN_OK;
-}
-
 static pn_status reserve_slices(const struct shm_comm *m, struct shm_request *q) {
   if (!q->slices && !(q->slices = malloc(4 * (size_t)m->hosts * sizeof *q->slices)))
     return PN_FAIL(PN_ERR_NOMEM, "transfer between %d hosts", m->hosts);
@@ -52,7 +42,7 @@ static pn_status reserve_slices(const struct shm_comm *m, struct shm_request *q)
 /* Whole slices to each other: as many bytes as a ring moves, in one step. */
 static pn_status swap_sums(struct shm_comm *m, struct shm_request *q, float *own, int n) {
   int *to = q->slices, other = 1 - m->host;
-  pn_status st = reserve_sum(q, n);
+  pn_status st = pn_mpi_reserve(&q->sum, &q->sum_room, n);
 
   if (st != PN_OK) return st;
   memset(to, 0, 4 * 2 * sizeof *to); /* counts and places, out and in */
@@ -119,7 +109,8 @@ static pn_status reduce_scatter(struct shm_comm *m, struct shm_request *q) {
     n_in[m->hosts + h] = h * own;
     all += n_out[h];
   }
-  if ((st = reserve_sum(q, all + (int64_t)m->hosts * own)) != PN_OK) return st;
+  if ((st = pn_mpi_reserve(&q->sum, &q->sum_room, all + (int64_t)m->hosts * own)) != PN_OK)
+    return st;
   for (int h = 0; h < m->hosts; at += n_out[h++])
     sum_slice(m, q, slice_of(m, count, h, m->local_rank), q->sum + at);
   return pn_mpi_check(MPI_Ialltoallv(q->sum, n_out, n_out + m->hosts, MPI_FLOAT, q->sum + all, n_in,
