@@ -13,9 +13,11 @@ static double constant(const pn_schedule *s, int64_t i) {
   return 1;
 }
 
+/* The first step at or after n x every epochs is the first with gamma^n; rounded quotients may lie
+ * just under n. */
 static double steps(const pn_schedule *s, int64_t i) {
-  double epoch = (double)(i / s->steps_per_epoch);
-  return pow(s->config.gamma, floor(epoch / s->config.every));
+  double lowered = (double)i / (s->config.every * (double)s->steps_per_epoch);
+  return pow(s->config.gamma, floor(lowered + 1e-9));
 }
 
 static int64_t warmup_steps(const pn_schedule *s) {
@@ -37,7 +39,7 @@ static double onecycle(const pn_schedule *s, int64_t i) {
   double top = s->config.rise * (double)s->steps - 1, end = (double)s->steps - 1;
   double first = 1 / s->config.div, last = first / s->config.final_div, at = (double)i;
 
-  if (at <= top) return between(first, 1, at / top);
+  if (at <= top) return top > 0 ? between(first, 1, at / top) : 1;
   return between(1, last, end > top ? (at - top) / (end - top) : 1);
 }
 

@@ -10,8 +10,8 @@
 typedef struct {
   char name[16];               /* "constant", "step", "cosine", "onecycle", "plateau" */
   double warmup, warmup_start; /* epochs; factor at its first step (LinearLR) */
-  double every, gamma;         /* step: epochs, counted from the beginning (StepLR) */
-  double floor;                /* cosine, plateau: least factor */
+  double every, gamma; /* step: epochs, also parts of one, counted from the beginning (StepLR) */
+  double floor;        /* cosine, plateau: least factor */
   double rise, div,
       final_div;              /* onecycle: share of the steps that rise, lr / first, first / last */
   double factor, threshold;   /* plateau: relative improvement that counts */
