@@ -169,7 +169,7 @@ pn_status pn_cmd_train(pn_cli *x) {
   pn_signals_watch();
   cfg.versions = versions;
   cfg.machine = machine;
-  cfg.weights = pn_weights_prepare(x->opt, &weights);
+  cfg.weights = pn_weights_prepare(x->opt, d, &weights);
   PN_TRY(train(x, d, &cfg));
 done:
   if (st != PN_OK) pn_log_note("failed: %s", pn_last_error());

@@ -41,6 +41,16 @@ done:
   return st;
 }
 
+static void print_absent(const pn_metrics *m) {
+  int absent = 0;
+
+  for (int i = 0; i < m->n_classes; i++) absent += m->per_class[i].support == 0;
+  if (m->n > 0 && m->n_classes > 2 && absent)
+    printf(
+        "%d of %d classes have no images here; those never answered either are not in the means\n",
+        absent, m->n_classes);
+}
+
 static pn_status add_truth(pn_table *t, const pn_metrics *m, const pn_dataset *d, int truth) {
   const char *cells[PN_MAX_CLASSES + 1];
   pn_text count[PN_MAX_CLASSES];
@@ -76,6 +86,7 @@ pn_status pn_metrics_print(const char *title, const pn_metrics *m, const pn_data
          pn_text_share(m->precision).s, pn_text_share(m->recall).s, pn_text_share(m->f1).s,
          pn_text_share(m->auc).s);
   PN_TRY(print_classes(m, d));
+  print_absent(m);
   putchar('\n');
   PN_TRY(print_confusion(m, d));
   for (int i = 0; i < pn_dataset_n_warnings(d); i++)

@@ -1,14 +1,30 @@
 /* weights_setup.c -- see weights_setup.h. */
 #include "cli/weights_setup.h"
 
+#include "base/log.h"
+#include "train/class_names.h"
+
 #include <string.h>
+
+/* A last layer that learned another order of classes starts from answers that are all wrong. */
+static void warn_of_classes(const pn_weights_setup *w) {
+  const json_t *names = pn_initial_classes(w->initial);
+  pn_class_lists lists;
+
+  if (!names || pn_class_names_agree(names, w->data, &lists)) return;
+  pn_warn("%s learned the classes %s, the data has %s, and its last layer is kept: name that layer "
+          "in train.weights_skip to start it afresh",
+          w->path, lists.trained, lists.data);
+}
 
 static pn_status open_weights(void *ctx, const pn_graph *g) {
   pn_weights_setup *w = ctx;
   pn_status st = pn_initial_open(w->path, g, w->rules, &w->initial);
 
-  if (st == PN_OK) pn_initial_print(w->initial);
-  return st;
+  if (st != PN_OK) return st;
+  pn_initial_print(w->initial);
+  warn_of_classes(w);
+  return PN_OK;
 }
 
 static pn_status value(void *ctx, int param, float *logical, bool *found) {
@@ -21,10 +37,11 @@ static json_t *describe(void *ctx) {
   return pn_initial_json(w->initial);
 }
 
-const pn_train_weights *pn_weights_prepare(const pn_options *o, pn_weights_setup *w) {
+const pn_train_weights *pn_weights_prepare(const pn_options *o, const pn_dataset *d,
+                                           pn_weights_setup *w) {
   const char *missing = pn_options_text(o, "train.weights_missing");
 
-  *w = (pn_weights_setup){.path = pn_options_text(o, "train.weights")};
+  *w = (pn_weights_setup){.path = pn_options_text(o, "train.weights"), .data = d};
   w->rules.skip = pn_options_text(o, "train.weights_skip");
   w->rules.may_miss = strcmp(missing, "none") == 0  ? PN_MAY_MISS_NONE
                       : strcmp(missing, "any") == 0 ? PN_MAY_MISS_ANY

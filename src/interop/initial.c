@@ -174,6 +174,15 @@ pn_status pn_initial_value(pn_initial *x, int param, float *logical, bool *found
   return st;
 }
 
+const json_t *pn_initial_classes(const pn_initial *x) {
+  for (int i = pn_graph_n_nodes(x->graph) - 1; i >= 0; i--) {
+    const pn_node *n = pn_graph_node(x->graph, i);
+    if (n->op.kind != PN_OP_DENSE) continue;
+    return x->match[n->weight].tensor >= 0 ? pn_tensor_file_classes(x->file) : NULL;
+  }
+  return NULL;
+}
+
 json_t *pn_initial_json(const pn_initial *x) {
   json_t *kept = json_array(), *unused = json_array();
 

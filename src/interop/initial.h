@@ -33,6 +33,10 @@ void pn_initial_close(pn_initial *x);
 /* Logical value of parameter `param`; *found false: it keeps its random values. */
 pn_status pn_initial_value(pn_initial *x, int param, float *logical, bool *found);
 
+/* Names of the classes that the last dense layer learned, where its values were taken; borrowed.
+ * NULL: they were not, or the file does not say. */
+const json_t *pn_initial_classes(const pn_initial *x);
+
 /* {"file", "format", "matched": N, "initialised": [{"name", "why"}], "unused": [names]}; new
  * reference, NULL: out of memory. */
 json_t *pn_initial_json(const pn_initial *x);

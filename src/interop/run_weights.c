@@ -38,6 +38,10 @@ static pn_status read_tensor(pn_tensor_file *f, int i, float *out) {
   return pn_saved_run_read(f->impl, i, out);
 }
 
+static const json_t *classes(const pn_tensor_file *f) {
+  return pn_saved_run_classes(f->impl);
+}
+
 static void close_run(pn_tensor_file *f) {
   if (f->impl) pn_saved_run_close(f->impl);
   free(f->impl);
@@ -50,4 +54,5 @@ const pn_tensor_format pn_run_format = {
     .open = open_run,
     .read = read_tensor,
     .close = close_run,
+    .classes = classes,
 };

@@ -96,6 +96,10 @@ bool pn_tensor_file_keras(const pn_tensor_file *f) {
   return f->format->keras;
 }
 
+const json_t *pn_tensor_file_classes(const pn_tensor_file *f) {
+  return f->format->classes ? f->format->classes(f) : NULL;
+}
+
 int pn_tensor_file_count(const pn_tensor_file *f) {
   return f->n;
 }

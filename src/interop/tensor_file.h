@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "tensor/shape.h"
 
+#include <jansson.h>
 #include <stdint.h>
 
 enum { PN_TENSOR_NAME_BYTES = 256 };
@@ -34,6 +35,8 @@ void pn_tensor_file_close(pn_tensor_file *f);
 const char *pn_tensor_file_path(const pn_tensor_file *f);
 const char *pn_tensor_file_format(const pn_tensor_file *f); /* "safetensors", ... */
 bool pn_tensor_file_keras(const pn_tensor_file *f); /* images were N H W C when it was made */
+/* Names of the classes its last layer tells apart; borrowed, NULL: it does not say. */
+const json_t *pn_tensor_file_classes(const pn_tensor_file *f);
 int pn_tensor_file_count(const pn_tensor_file *f);
 const pn_tensor_info *pn_tensor_file_info(const pn_tensor_file *f, int i);
 

@@ -11,7 +11,8 @@ typedef struct {
   bool (*detect)(const char *path, const unsigned char *head, size_t bytes);
   pn_status (*open)(pn_tensor_file *f);
   pn_status (*read)(pn_tensor_file *f, int i, float *out);
-  void (*close)(pn_tensor_file *f); /* frees f->impl */
+  void (*close)(pn_tensor_file *f);                  /* frees f->impl */
+  const json_t *(*classes)(const pn_tensor_file *f); /* NULL: it does not say */
 } pn_tensor_format;
 
 struct pn_tensor_file {

@@ -46,6 +46,8 @@ typedef struct {
  * Errors: IO (no run, no such checkpoint: says what to do), FORMAT. */
 pn_status pn_saved_run_open(const char *run_path, const char *which, pn_saved_run *out);
 void pn_saved_run_close(pn_saved_run *s);
+/* Names of the classes in the order of the outputs; borrowed, NULL: the manifest is damaged. */
+const json_t *pn_saved_run_classes(const pn_saved_run *s);
 
 /* FORMAT, with the way out: `what` is wrong with `file` of a step's folder. */
 pn_status pn_checkpoint_damaged(const char *folder, const char *file, const char *what);

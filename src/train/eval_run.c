@@ -1,5 +1,6 @@
 /* eval_run.c -- evaluate what a training run left behind. */
 #include "train/checkpoint.h"
+#include "train/class_names.h"
 #include "train/evaluate.h"
 #include "train/precision.h"
 #include "train/rank_device.h"
@@ -41,6 +42,17 @@ static pn_status check_data(const eval_run *r, const char *run_path, const char 
                  classes);
 }
 
+/* And the same classes in its order: an answer means the class of its place in the list. */
+static pn_status check_classes(const eval_run *r, const char *run_path, const char *data_path) {
+  pn_class_lists lists;
+
+  if (pn_class_names_agree(pn_saved_run_classes(&r->saved), r->data, &lists)) return PN_OK;
+  return PN_FAIL(PN_ERR_ARG,
+                 "%s was trained on the classes %s, %s has %s: ingest the data with the same names "
+                 "in the same order (folders or labels of these names, ingest.only=%s)",
+                 run_path, lists.trained, data_path, lists.data, lists.trained);
+}
+
 static pn_status check_split(const eval_run *r, const pn_eval_job *job) {
   if (pn_dataset_count(r->data, job->split) > 0) return PN_OK;
   return PN_FAIL(
@@ -71,6 +83,7 @@ static pn_status open_run(eval_run *r, const pn_eval_job *job, pn_comm *c) {
   PN_TRY(pn_saved_run_open(job->run_path, job->checkpoint ? job->checkpoint : "auto", &r->saved));
   PN_TRY(pn_dataset_open(job->data_path, &r->data));
   PN_TRY(check_data(r, job->run_path, job->data_path));
+  PN_TRY(check_classes(r, job->run_path, job->data_path));
   PN_TRY(check_split(r, job));
   PN_TRY(pn_model_build(r->saved.model, &r->saved.config, &r->graph));
   PN_TRY(pn_precision_of(r->device, job->precision ? job->precision : r->saved.precision,

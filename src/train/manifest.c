@@ -236,3 +236,7 @@ void pn_saved_run_close(pn_saved_run *s) {
   json_decref(s->manifest);
   s->manifest = NULL;
 }
+
+const json_t *pn_saved_run_classes(const pn_saved_run *s) {
+  return json_object_get(json_object_get(s->manifest, "data"), "classes");
+}

@@ -96,21 +96,35 @@ done:
   return st;
 }
 
-/* Two classes: those of class 1.  More: plain means over the classes (AUC: where it is defined). */
+/* Does any image have the class, or was any answered with it? */
+static bool occurs(const pn_metrics *m, int c) {
+  int64_t said = 0;
+
+  for (int j = 0; j < m->n_classes; j++) said += m->confusion[j * m->n_classes + c];
+  return said > 0 || m->per_class[c].support > 0;
+}
+
+/* Two classes: those of class 1.  More: plain means over the classes that occur, as scikit-learn's
+ * (AUC: where it is defined). */
 static void summarize(pn_metrics *m) {
   int from = m->n_classes == 2 ? 1 : 0, defined = 0;
-  double n = m->n_classes - from, auc = 0;
+  double n = 0, auc = 0;
 
-  m->precision = m->recall = m->f1 = 0;
   for (int c = from; c < m->n_classes; c++) {
     const struct pn_class_metrics *p = &m->per_class[c];
-    m->precision += p->precision / n;
-    m->recall += p->recall / n;
-    m->f1 += p->f1 / n;
-    if (isnan(p->auc)) continue;
-    auc += p->auc;
-    defined++;
+    if (!isnan(p->auc)) {
+      auc += p->auc;
+      defined++;
+    }
+    if (!occurs(m, c)) continue;
+    m->precision += p->precision;
+    m->recall += p->recall;
+    m->f1 += p->f1;
+    n++;
   }
+  m->precision = ratio(m->precision, n);
+  m->recall = ratio(m->recall, n);
+  m->f1 = ratio(m->f1, n);
   m->auc = defined > 0 ? auc / defined : NAN;
 }
 

@@ -11,8 +11,9 @@ enum { PN_MAX_CLASSES = 128 };
 typedef struct {
   int64_t n;
   int n_classes;
-  double loss, accuracy, precision, recall, f1,
-      auc;            /* binary: positive class; else macro averages */
+  /* binary: of class 1; else means over the classes that an image or an answer has (auc: over those
+   * where it is defined) */
+  double loss, accuracy, precision, recall, f1, auc;
   int64_t *confusion; /* [n_classes * n_classes], row = truth, owned */
   struct pn_class_metrics {
     double precision, recall, f1, auc; /* 0 when the denominator is 0; auc NaN when undefined */

@@ -168,7 +168,7 @@ done:
 }
 
 static pn_status take_classes(const predictor *p, pn_predictions *out) {
-  json_t *names = json_object_get(json_object_get(p->saved.manifest, "data"), "classes"), *name;
+  const json_t *names = pn_saved_run_classes(&p->saved), *name;
   size_t i;
 
   out->n_classes = (int)json_array_size(names);

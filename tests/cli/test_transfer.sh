@@ -11,7 +11,7 @@ refused() { # PATTERN OPTIONS...
   rm -rf bad
 }
 
-rm -rf phantom shards first same head frozen ema from-ema bad
+rm -rf phantom shards first same head frozen ema from-ema folders turned kept fresh bad
 must "$PNEUMA" synth phantom --images 40 --seed 5
 must "$PNEUMA" ingest phantom shards --size 48
 printf 'model: {filters1: 8, filters2: 12, hidden: 8}\ntrain: {batch: 8, epochs: 2, threads: 1}\ndata: {path: shards}\nout: {plots: false}\n' > run.yaml
@@ -37,6 +37,20 @@ must "$PNEUMA" train run.yaml optim.ema=0.9 out.path=ema
 must "$PNEUMA" train run.yaml train.weights=ema optim.lr=0 out.path=from-ema
 a=$(tail -n 1 ema/epochs.csv | cut -d, -f3) b=$(tail -n 1 from-ema/epochs.csv | cut -d, -f3)
 [ -n "$a" ] && awk -v a="$a" -v b="$b" 'BEGIN { d = a - b; exit !(d < 1e-5 && d > -1e-5) }' || say "validation loss $a of the averages, $b after loading them"
+
+# the same images under another order of classes: eval refuses, a kept head is warned of, a new one is not
+mkdir -p folders/normal folders/opacity
+i=0
+while read -r file; do
+  [ $((i++ % 2)) = 0 ] && ln "$file" folders/normal || ln "$file" folders/opacity
+done < <(find phantom -name '*.dcm')
+must "$PNEUMA" ingest folders turned --size 48 ingest.only=opacity,normal
+"$PNEUMA" eval first data.path=turned > out.txt 2> err.txt && say 'eval took the classes in another order'
+has err.txt 'trained on the classes normal,opacity, turned has opacity,normal: .*ingest.only=normal,opacity'
+must "$PNEUMA" train run.yaml data.path=turned train.epochs=1 train.weights=first out.path=kept
+has err.txt 'learned the classes normal,opacity, the data has opacity,normal, and its last layer is kept'
+must "$PNEUMA" train run.yaml data.path=turned train.epochs=1 train.weights=first 'train.weights_skip=fc2.*' out.path=fresh
+grep -q 'learned the classes' err.txt && say 'warned of a head that is not kept'
 
 refused 'holds no checkpoint' train.weights=shards
 refused 'nowhere: No such file' train.weights=nowhere

@@ -59,7 +59,9 @@ static void test_many_classes(void **state) {
   NEAR(m.per_class[2].precision, 0); /* never said, never true: 0 by definition */
   assert_int_equal(m.per_class[2].support, 0);
   assert_true(isnan(m.per_class[2].auc));
-  NEAR(m.precision, 1.5 / 3);
+  NEAR(m.precision, 1.5 / 2); /* means over the two classes that occur, as scikit-learn's */
+  NEAR(m.recall, (1 + 2.0 / 3) / 2);
+  NEAR(m.f1, (2 * 0.5 / 1.5 + 2 * (2.0 / 3) / (5.0 / 3)) / 2);
   NEAR(m.auc, (m.per_class[0].auc + m.per_class[1].auc) / 2); /* class 2 has none */
   pn_metrics_free(&m);
 }
