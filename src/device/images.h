@@ -41,7 +41,8 @@ typedef struct {
 } pn_image_job;
 
 /* Beside the other functions of far memory (pn_far_ops).  Copies go by lanes, each with one block
- * under way or in use: begin, arrive, kernels that read the block, done, begin, ... */
+ * under way or in use: begin, arrive, kernels that read the block, done, begin, ...  Those who use
+ * a device's lanes take turns: whoever stops leaves no block between begin and done. */
 struct pn_device;
 typedef struct {
   int64_t (*available)(struct pn_device *d); /* far bytes that are free; < 0: not known */

@@ -94,6 +94,7 @@ void pn_plan_far_destroy(pn_plan *p) {
     host_side *x = &f->side[k];
     void *host[] = {x->input, x->logits, x->losses, x->labels, x->memory};
     for (size_t i = 0; i < sizeof host / sizeof *host; i++) d->ops->free(d, host[i]);
+    pn_plan_far_ops(p)->free(d, x->far_input);
   }
   void *far[] = {f->params, f->grads, f->memory};
   for (size_t i = 0; i < sizeof far / sizeof *far; i++) pn_plan_far_ops(p)->free(d, far[i]);

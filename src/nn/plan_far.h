@@ -5,7 +5,7 @@
 
 #include "nn/plan_internal.h"
 
-enum { SIDES = 2, MARKS = 4 };
+enum { SIDES = PN_COPY_LANES, MARKS = 4 };
 
 /* What a batch brings beside its images and labels, in one block, on the host and far. */
 typedef struct {
@@ -19,7 +19,8 @@ typedef struct {
 typedef struct {
   float *input, *logits, *losses;
   int32_t *labels;
-  char *memory; /* of block */
+  char *memory;    /* of block */
+  void *far_input; /* where whole steps copy `input` to, beside the step before; far; NULL: none */
   batch_block block;
   int64_t step; /* whole step that uses it, from 1; 0: none */
 } host_side;

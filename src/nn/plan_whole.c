@@ -33,7 +33,38 @@ bool pn_plan_is_graph(const pn_plan *p) {
   return p->far && p->far->whole.graph;
 }
 
-static pn_status send_batch(const pn_plan *p, const host_side *x) {
+/* Copies into it come behind the zeroing of its memory. */
+static pn_status make_far_input(const pn_plan *p, host_side *x) {
+  const pn_far_ops *far = pn_plan_far_ops(p);
+  pn_device *d = p->spec.device;
+  pn_status st = PN_OK;
+
+  if (x->far_input) return PN_OK;
+  PN_TRY(far->alloc(d, "batches under way", p->far->input_bytes, &x->far_input));
+  PN_TRY(far->images->done(d, p->far->turn));
+done:
+  return st;
+}
+
+/* The host's images travel while the step before this one runs; behind it they are moved to where
+ * the kernels read them. */
+static pn_status send_input(const pn_plan *p, host_side *x) {
+  const pn_far_ops *far = pn_plan_far_ops(p);
+  size_t bytes = p->far->input_bytes;
+  pn_device *d = p->spec.device;
+  int lane = p->far->turn;
+  pn_status st;
+
+  PN_TRY(make_far_input(p, x));
+  PN_TRY(far->images->begin(d, lane, x->far_input, x->input, bytes));
+  PN_TRY(far->images->arrive(d, lane));
+  PN_TRY(far->copy(d, pn_plan_far_buffer(p, p->input_buffer), x->far_input, bytes));
+  PN_TRY(far->images->done(d, lane));
+done:
+  return st;
+}
+
+static pn_status send_batch(const pn_plan *p, host_side *x) {
   const struct pn_plan_far *f = p->far;
   const pn_far_ops *far = pn_plan_far_ops(p);
   pn_device *d = p->spec.device;
@@ -41,7 +72,7 @@ static pn_status send_batch(const pn_plan *p, const host_side *x) {
 
   PN_TRY(far->send(d, f->memory, x->memory, f->block_bytes));
   if (f->filled) return PN_OK;
-  PN_TRY(far->send(d, pn_plan_far_buffer(p, p->input_buffer), x->input, f->input_bytes));
+  PN_TRY(send_input(p, x));
   PN_TRY(far->send(d, pn_plan_far_buffer(p, p->label_buffer), x->labels,
                    (size_t)p->spec.batch * sizeof *x->labels));
 done:
