@@ -37,7 +37,8 @@ typedef struct {
   void (*destroy)(void *plan);
   void *plan; /* owned */
   size_t scratch_bytes;
-  bool complete;    /* FORWARD: bias and ReLU are done too; BACKWARD_WEIGHT: the bias's diff too */
+  bool complete;    /* FORWARD: bias and ReLU are done too, always so where f32_out asks for another
+                       type than that of the products; BACKWARD_WEIGHT: the bias's diff too */
   bool half_weight; /* BACKWARD_WEIGHT: the diff is in `type`, not in f32 */
   bool half_bias;   /* FORWARD, complete: the bias is wanted in the type of y */
   char impl[PN_IMPL_BYTES];
