@@ -57,6 +57,8 @@ pn_status pn_cmd_eval(pn_cli *x) {
                      .checkpoint = pn_options_text(x->opt, "eval.checkpoint"),
                      .scores_path = *scores ? scores : NULL,
                      .precision = pn_precision_given(x->opt),
+                     .device = pn_options_text(x->opt, "train.device"),
+                     .images = pn_images_setup(x->opt),
                      .flip = pn_options_bool(x->opt, "eval.flip"),
                      .split = split_of(pn_options_text(x->opt, "eval.split"))};
   pn_place_map places = {0};

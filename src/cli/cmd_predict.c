@@ -100,6 +100,7 @@ pn_status pn_cmd_predict(pn_cli *x) {
                         .checkpoint = pn_options_text(x->opt, "eval.checkpoint"),
                         .file = file,
                         .precision = pn_precision_given(x->opt),
+                        .device = pn_options_text(x->opt, "train.device"),
                         .flip = pn_options_bool(x->opt, "eval.flip"),
                         .n = x->n_args - 1};
   pn_place_map places = {0};

@@ -72,13 +72,13 @@ static const pn_option table[] = {
      "auto: a GPU where there is one, else as cpu: the fastest for the CPU; emulated: cuda's code "
      "on "
      "the CPU, for tests",
-     I | T},
+     I | T | E | X},
     {"device.share", PN_T_BOOL, 0, 1, "false", NULL, "",
      "several ranks may use one GPU; else more ranks than GPUs are an error", T},
     {"device.images", PN_T_CHOICE, WORD, "auto", "auto|resident|stream|host", "",
      "cuda: images all on the GPU, copied batch by batch, or augmented by the host; auto: resident "
-     "where they fit, else stream",
-     T},
+     "where they fit and are asked for again, else stream",
+     T | E},
     {"device.tf32", PN_T_BOOL, 0, 1, "false", NULL, "",
      "cuda: products of f32 numbers on the matrix units, with 10-bit mantissas", T},
     {"device.deterministic", PN_T_BOOL, 0, 1, "true", NULL, "",

@@ -44,6 +44,14 @@ void pn_augment_setup(const pn_options *o, pn_augment_config *c) {
   c->seed = (uint64_t)pn_options_int(o, "train.seed");
 }
 
+pn_images_where pn_images_setup(const pn_options *o) {
+  const char *name = pn_options_text(o, "device.images");
+  pn_images_where w = PN_IMAGES_AUTO;
+
+  while (w < PN_IMAGES_HOST && strcmp(name, pn_images_where_name(w)) != 0) w++;
+  return w;
+}
+
 static pn_status data_setup(const pn_options *o, pn_train_config *cfg) {
   const char *check = pn_options_text(o, "data.check");
 
@@ -51,8 +59,7 @@ static pn_status data_setup(const pn_options *o, pn_train_config *cfg) {
   cfg->check = strcmp(check, "always") == 0  ? PN_CHECK_ALWAYS
                : strcmp(check, "never") == 0 ? PN_CHECK_NEVER
                                              : PN_CHECK_FIRST;
-  for (pn_images_where w = PN_IMAGES_AUTO; w <= PN_IMAGES_HOST; w++)
-    if (strcmp(pn_options_text(o, "device.images"), pn_images_where_name(w)) == 0) cfg->images = w;
+  cfg->images = pn_images_setup(o);
   cfg->prefetch = (int)pn_options_int(o, "data.prefetch");
   cfg->data_threads = (int)pn_options_int(o, "data.threads");
   if (cfg->prefetch == 0 && pn_options_given(o, "data.threads"))

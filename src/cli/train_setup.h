@@ -12,9 +12,10 @@
  * Not collective.  Errors: ARG. */
 pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks, pn_train_config *cfg);
 
-/* model.* of the options; size, channels and classes keep their defaults. */
 /* train.precision where it is given, else NULL: that of the run. */
 const char *pn_precision_given(const pn_options *o);
+pn_images_where pn_images_setup(const pn_options *o); /* device.images */
+/* model.* of the options; size, channels and classes keep their defaults. */
 void pn_model_setup(const pn_options *o, pn_model_config *cfg);
 /* model.head=auto: by the number of classes, once that is known. */
 void pn_model_head_setup(const pn_options *o, pn_model_config *cfg);

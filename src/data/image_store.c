@@ -1,6 +1,9 @@
 /* image_store.c -- see image_store.h. */
 #include "data/image_store.h"
 
+#include "base/log.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +38,19 @@ static size_t image_bytes(const pn_image_store *s) {
   return pn_reader_image_bytes(s->spec.reader);
 }
 
+bool pn_image_store_can(const pn_device *d) {
+  return d && d->ops->far && d->ops->far->images;
+}
+
+pn_status pn_image_store_check(const pn_device *d, pn_images_where where) {
+  if (pn_image_store_can(d) || where == PN_IMAGES_AUTO || where == PN_IMAGES_HOST) return PN_OK;
+  return PN_FAIL(
+      PN_ERR_ARG,
+      "device.images=%s: the device %s works in host memory; leave it out, or train on a "
+      "GPU with train.device=cuda",
+      pn_images_where_name(where), d ? d->ops->name : "cpu");
+}
+
 static int64_t free_room(const pn_image_store *s, int64_t available) {
   int64_t left = available / s->spec.sharing - s->spec.reserve, slack;
 
@@ -44,10 +60,24 @@ static int64_t free_room(const pn_image_store *s, int64_t available) {
   return left - slack;
 }
 
+/* Of a batch with what is mixed in. */
+static int64_t rows_of(const pn_reader *r, int64_t capacity) {
+  return pn_reader_mixes(r) ? 2 * capacity : capacity;
+}
+
+static size_t row_bytes(int64_t rows) {
+  return ((size_t)rows * sizeof(pn_image_row) + 63) / 64 * 64;
+}
+
 /* Levels and numbers that both ways need, and the blocks of descriptions. */
-static int64_t fixed_bytes(const pn_image_store *s) {
-  int64_t levels = s->rows * s->spec.reader->format.channels * PN_GREY_LEVELS;
-  return LANES * (int64_t)s->row_bytes + (levels + PN_NOISE_QUANTILES) * (int64_t)sizeof(float);
+static int64_t fixed_bytes(const pn_reader *r, int64_t rows) {
+  int64_t levels = rows * r->format.channels * PN_GREY_LEVELS;
+  return LANES * (int64_t)row_bytes(rows) + (levels + PN_NOISE_QUANTILES) * (int64_t)sizeof(float);
+}
+
+int64_t pn_image_store_least(const pn_reader *r, int64_t capacity) {
+  int64_t rows = rows_of(r, capacity);
+  return fixed_bytes(r, rows) + LANES * rows * (int64_t)pn_reader_image_bytes(r);
 }
 
 static pn_status decide(pn_image_store *s) {
@@ -60,7 +90,7 @@ static pn_status decide(pn_image_store *s) {
   d->available = ops_of(s)->available(s->spec.device);
   d->room = free_room(s, d->available);
   d->where = s->spec.where;
-  resident = d->bytes + fixed_bytes(s);
+  resident = d->bytes + fixed_bytes(r, s->rows);
   if (d->where == PN_IMAGES_AUTO)
     d->where = d->room < 0 || resident <= d->room ? PN_IMAGES_RESIDENT : PN_IMAGES_STREAM;
   if (d->where == PN_IMAGES_RESIDENT && d->room >= 0 && resident > d->room)
@@ -69,10 +99,19 @@ static pn_status decide(pn_image_store *s) {
                    "free for them; use device.images=stream or auto",
                    (long long)d->images, (double)resident / (1 << 20), (double)d->room / (1 << 20));
   if (d->where == PN_IMAGES_STREAM) s->block_bytes += (size_t)s->rows * image_bytes(s);
-  d->taken = d->where == PN_IMAGES_RESIDENT
-                 ? resident
-                 : fixed_bytes(s) + LANES * (int64_t)(s->block_bytes - s->row_bytes);
+  d->taken = d->where == PN_IMAGES_RESIDENT ? resident : pn_image_store_least(r, s->spec.capacity);
   return PN_OK;
+}
+
+void pn_image_decision_tell(const char *what, const pn_image_decision *d) {
+  char room[64] = "free memory not known";
+
+  if (!d) return;
+  if (d->room >= 0)
+    snprintf(room, sizeof room, "%.1f MiB free for images", (double)d->room / (1 << 20));
+  pn_info("%-12s %s: %lld images of %.1f MiB, %.1f MiB of the device; %s", what,
+          pn_images_where_name(d->where), (long long)d->images, (double)d->bytes / (1 << 20),
+          (double)d->taken / (1 << 20), room);
 }
 
 static pn_status far_alloc(const pn_image_store *s, size_t bytes, void **out) {
@@ -141,8 +180,8 @@ pn_status pn_image_store_create(const pn_image_store_spec *spec, pn_image_store 
   *out = NULL;
   if (!s) return PN_FAIL(PN_ERR_NOMEM, "images on the device: out of memory");
   s->spec = *spec;
-  s->rows = pn_reader_mixes(spec->reader) ? 2 * spec->capacity : spec->capacity;
-  s->row_bytes = s->block_bytes = ((size_t)s->rows * sizeof(pn_image_row) + 63) / 64 * 64;
+  s->rows = rows_of(spec->reader, spec->capacity);
+  s->row_bytes = s->block_bytes = row_bytes(s->rows);
   PN_TRY(decide(s));
   PN_TRY(allocate(s));
   if (s->decided.where == PN_IMAGES_RESIDENT) PN_TRY(copy_all(s));

@@ -34,12 +34,19 @@ typedef struct {
 
 typedef struct pn_image_store pn_image_store;
 
+bool pn_image_store_can(const pn_device *d); /* it makes batches */
+/* Errors: ARG (an order for images on a device that makes no batches). */
+pn_status pn_image_store_check(const pn_device *d, pn_images_where where);
+/* Bytes of the device that the images of a split take at least: where they are streamed. */
+int64_t pn_image_store_least(const pn_reader *r, int64_t capacity);
 /* Decides, and copies the images where they stay.  Errors: NOMEM (RESIDENT without room: says what
  * to do), those of the images. */
 pn_status pn_image_store_create(const pn_image_store_spec *spec, pn_image_store **out);
 void pn_image_store_destroy(pn_image_store *s);
 const pn_image_decision *pn_image_store_decision(const pn_image_store *s);
 const char *pn_images_where_name(pn_images_where w); /* "resident" */
+/* A line of the log; what: "images", "val images".  d: NULL = the host makes the batches: none. */
+void pn_image_decision_tell(const char *what, const pn_image_decision *d);
 
 /* Begin to copy a block of a ring (pn_prefetch_block_bytes); at most two are sent and not made. */
 pn_status pn_image_store_send(pn_image_store *s, const pn_rows *rows, size_t bytes);

@@ -10,6 +10,7 @@
 typedef struct {
   pn_rows rows; /* owned buffers of `capacity` rows */
   uint32_t epoch;
+  bool mirror;
   const int64_t *index; /* borrowed */
   int64_t n, claimed, done;
   pn_failure failure;
@@ -18,7 +19,7 @@ typedef struct {
 struct pn_prefetch {
   pn_reader reader;
   pn_device *device;
-  bool pixels;
+  bool pixels, mirror; /* mirror: of the next batch that is queued */
   int64_t capacity;
   int depth, n_threads;
   int n_running;     /* threads that were started */
@@ -61,13 +62,15 @@ static void *run(void *arg) {
   scratch = p->scratch[p->started++];
   while (!p->stop) {
     slot *s = claim(p, &row);
+    pn_reader reader = p->reader;
     pn_status st;
     if (!s) {
       pthread_cond_wait(&p->work, &p->lock);
       continue;
     }
+    reader.mirror = s->mirror;
     pthread_mutex_unlock(&p->lock);
-    st = pn_reader_read(&p->reader, s->epoch, s->index[row], scratch, &s->rows, row);
+    st = pn_reader_read(&reader, s->epoch, s->index[row], scratch, &s->rows, row);
     pthread_mutex_lock(&p->lock);
     finish(p, s, row, st);
   }
@@ -161,6 +164,7 @@ pn_status pn_prefetch_create(const pn_prefetch_spec *spec, pn_prefetch **out) {
   p->reader = *spec->reader;
   p->device = spec->device;
   p->pixels = spec->pixels;
+  p->mirror = spec->reader->mirror;
   p->capacity = spec->capacity;
   p->depth = spec->depth;
   p->n_threads = spec->threads;
@@ -202,6 +206,10 @@ bool pn_prefetch_full(const pn_prefetch *p) {
   return p->count == p->depth; /* only the caller's thread changes count */
 }
 
+void pn_prefetch_mirror(pn_prefetch *p, bool mirror) {
+  p->mirror = mirror;
+}
+
 void pn_prefetch_submit(pn_prefetch *p, uint32_t epoch, const int64_t *index, int64_t n) {
   slot *s = slot_at(p, p->count);
   bool resident = p->device && !p->pixels; /* nothing of the shards is read */
@@ -209,6 +217,7 @@ void pn_prefetch_submit(pn_prefetch *p, uint32_t epoch, const int64_t *index, in
 
   assert(p->count < p->depth && n <= p->capacity);
   s->epoch = epoch;
+  s->mirror = p->mirror;
   s->index = index;
   s->n = st == PN_OK ? n : 0;
   s->claimed = s->done = 0;

@@ -24,6 +24,8 @@ pn_status pn_prefetch_create(const pn_prefetch_spec *spec, pn_prefetch **out);
 void pn_prefetch_destroy(pn_prefetch *p); /* ends the threads, whatever they have begun */
 
 bool pn_prefetch_full(const pn_prefetch *p);
+/* Of the batches queued from now on: are the images mirrored?  See pn_reader. */
+void pn_prefetch_mirror(pn_prefetch *p, bool mirror);
 /* Queue a batch: images index[0 .. n) of the split in `epoch`, n <= capacity; the ring is not full.
  * index is borrowed until the batch is released.  An error is kept for pn_prefetch_take. */
 void pn_prefetch_submit(pn_prefetch *p, uint32_t epoch, const int64_t *index, int64_t n);

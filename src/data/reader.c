@@ -78,6 +78,7 @@ static pn_status describe_row(const pn_reader *r, uint32_t epoch, int64_t i, con
   if (rows->pixels) memcpy(rows->pixels + (size_t)at * bytes, s->pixels, bytes);
   if (r->augment) *d = draw(r, epoch, s->id);
   pn_augment_describe(r->augment, d, &r->format, &rows->row[at]);
+  if (r->mirror) rows->row[at].flip = 1;
   rows->row[at].image = rows->pixels ? at : i;
   rows->row[at].label = s->label;
   return PN_OK;

@@ -13,7 +13,7 @@ typedef struct {
   pn_split split;
   pn_image_format format;
   const pn_augment *augment; /* NULL: none */
-  bool mirror;               /* left and right exchanged, after all else */
+  bool mirror; /* left and right exchanged, after all else; descriptions: without `augment` only */
 } pn_reader;
 
 /* mean, sd: of the input, see pn_image_format. */

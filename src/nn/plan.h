@@ -40,12 +40,14 @@ void pn_plan_destroy(pn_plan *p);
 const pn_param_map *pn_plan_param_map(const pn_plan *p); /* borrowed from the plan */
 
 /* Arenas of map.total and map.trainable f32; grads may be NULL in evaluation.  Borrowed; call
- * before the first run.  A training plan updates the running statistics in `params`. */
+ * before the first run.  A training plan updates the running statistics in `params`; an evaluation
+ * plan on a device with memory of its own copies `params` there in the first run after this call:
+ * call it again when they have changed. */
 void pn_plan_bind(pn_plan *p, float *params, float *grads);
 
 /* The same for a device with memory of its own (pn_far_ops), when its arenas are there already:
  * where each tensor lies, [map.n] of each kind.  Nothing of them is copied by runs.  Borrowed;
- * after pn_plan_bind. */
+ * after pn_plan_bind.  NULL: what pn_plan_bind gave is copied, as before. */
 typedef struct {
   float **param, **grad; /* grad: NULL where there is none */
 } pn_far_places;

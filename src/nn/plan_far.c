@@ -29,6 +29,10 @@ static pn_status far_array(pn_plan *p, const char *what, size_t bytes, void *out
   return st;
 }
 
+static pn_status upload(const pn_plan *p, void *far, const void *host, size_t bytes) {
+  return pn_plan_far_ops(p)->upload(p->spec.device, far, host, bytes);
+}
+
 static size_t rounded(size_t bytes) {
   return (bytes + 63) / 64 * 64;
 }
@@ -118,24 +122,40 @@ void pn_plan_far_drop(const pn_plan *p, struct captured *c) {
 }
 
 void pn_plan_bind_far(pn_plan *p, const pn_far_places *where) {
-  if (!p->far) return;
+  if (!p->far || p->far->lent == where) return;
   for (int i = 0; i < 2; i++) pn_plan_far_drop(p, &p->far->pass[i]);
   pn_plan_far_drop(p, &p->far->whole);
   p->far->lent = where;
   pn_plan_bind(p, p->params, p->grads);
 }
 
-pn_status pn_plan_far_ready(pn_plan *p) {
+static pn_status make_mirrors(pn_plan *p) {
   struct pn_plan_far *f = p->far;
-  pn_status st = PN_OK;
+  pn_status st;
 
-  if (f->lent || f->params) return PN_OK;
   PN_TRY(far_array(p, "parameters", (size_t)p->map.total * sizeof(float), &f->params));
   if (p->spec.training)
     PN_TRY(far_array(p, "gradients", (size_t)p->map.trainable * sizeof(float), &f->grads));
   pn_plan_bind(p, p->params, p->grads);
 done:
   return st;
+}
+
+pn_status pn_plan_far_ready(pn_plan *p) {
+  struct pn_plan_far *f = p->far;
+  pn_status st = PN_OK;
+
+  if (f->lent) return PN_OK;
+  if (!f->params) PN_TRY(make_mirrors(p));
+  if (p->spec.training || f->copied) return PN_OK;
+  PN_TRY(upload(p, f->params, p->params, (size_t)p->map.total * sizeof(float)));
+  f->copied = true;
+done:
+  return st;
+}
+
+void pn_plan_far_outdate(pn_plan *p) {
+  p->far->copied = false;
 }
 
 void *pn_plan_far_shadow(const pn_plan *p, int buffer) {
@@ -172,10 +192,6 @@ pn_status pn_plan_far_check_labels(const pn_plan *p, const int32_t *label, const
       return PN_FAIL(PN_ERR_ARG, "%s %d of image %lld of the batch: the loss has %lld classes",
                      what, label[i], (long long)i, (long long)classes);
   return PN_OK;
-}
-
-static pn_status upload(const pn_plan *p, void *far, const void *host, size_t bytes) {
-  return pn_plan_far_ops(p)->upload(p->spec.device, far, host, bytes);
 }
 
 pn_status pn_plan_far_write(const pn_plan *p, const host_side *x, const pn_step_ctx *ctx,
@@ -271,7 +287,7 @@ pn_status pn_plan_far_run(const pn_plan *p, bool backward, const pn_step_ctx *ct
 }
 
 bool pn_plan_far_whole(const pn_plan *p) {
-  return p->far->lent != NULL;
+  return p->far->lent || p->far->copied;
 }
 
 /* Parameters of the unit that follow each other travel together. */
@@ -279,7 +295,7 @@ pn_status pn_plan_far_unit(const pn_plan *p, int unit) {
   const struct pn_slot *slot = p->map.slot;
   pn_status st = PN_OK;
 
-  if (p->far->lent) return PN_OK;
+  if (pn_plan_far_whole(p)) return PN_OK;
   for (int i = 0; i < p->map.n && st == PN_OK; i++) {
     int64_t first = slot[i].offset, last = first + slot[i].count;
     if (pn_graph_param(p->spec.graph, i)->unit != unit) continue;

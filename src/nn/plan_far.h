@@ -39,6 +39,7 @@ struct pn_plan_far {
   size_t input_bytes, logits_bytes, block_bytes;
   bool filled;               /* input and labels are the caller's work, on the device */
   float *params, *grads;     /* far: mirrors of the host's, made when first needed; owned */
+  bool copied;               /* evaluation: `params` are those of the last pn_plan_bind */
   const pn_far_places *lent; /* instead of them; borrowed; NULL: none */
   struct captured pass[2];   /* forward, backward */
 

@@ -91,6 +91,13 @@ static bool peek_finite(const pn_plan *p, const void *at, size_t bytes, pn_dtype
   return finite;
 }
 
+static bool param_finite(const pn_plan *p, int i) {
+  const struct pn_slot *s = &p->map.slot[i];
+  const float *at = p->far ? pn_plan_far_param(p, i) : p->params + s->offset;
+
+  return !at || peek_finite(p, at, (size_t)s->count * sizeof(float), PN_F32);
+}
+
 static bool input_finite(pn_plan *p) {
   size_t n = (size_t)pn_shape_count(p->op[0].out);
   int32_t *labels;
@@ -123,7 +130,7 @@ void pn_plan_find_nonfinite(pn_plan *p, char *out, size_t out_bytes) {
   if (out_bytes) out[0] = '\0';
   if (!p->params) return;
   for (int i = 0; i < p->map.n; i++)
-    if (!all_finite(p->params + p->map.slot[i].offset, (size_t)p->map.slot[i].count)) {
+    if (!param_finite(p, i)) {
       snprintf(out, out_bytes, "parameter %s", pn_graph_param(p->spec.graph, i)->name);
       return;
     }

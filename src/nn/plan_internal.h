@@ -114,8 +114,9 @@ struct pn_plan {
 /* plan_far.c: for devices with memory of their own.  After the arena is placed: */
 pn_status pn_plan_far_create(pn_plan *p);
 void pn_plan_far_destroy(pn_plan *p);
-/* Arenas for parameters and gradients, if none are lent. */
+/* Arenas for parameters and gradients, if none are lent; parameters of an evaluation. */
 pn_status pn_plan_far_ready(pn_plan *p);
+void pn_plan_far_outdate(pn_plan *p);             /* the host's parameters are others now */
 void *pn_plan_far_param(const pn_plan *p, int i); /* where it lies; NULL: nowhere yet */
 void *pn_plan_far_grad(const pn_plan *p, int i);
 /* The host's side of input, labels, logits or losses. */

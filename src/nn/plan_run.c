@@ -25,6 +25,7 @@ static void *address(const pn_plan *p, const pn_operand *o) {
 void pn_plan_bind(pn_plan *p, float *params, float *grads) {
   p->params = params;
   p->grads = grads;
+  if (p->far) pn_plan_far_outdate(p);
   for (int i = 0; i < p->n_steps; i++) {
     const pn_step *s = &p->step[i];
     p->bound[i].run = s->kernel.run;

@@ -18,9 +18,9 @@ struct pn_resident {
   struct twin *twin; /* [n], owned */
   void **room;       /* [n_rooms]: far memory; owned */
   int n, twins, n_rooms, rooms;
-  pn_piece *host, *far; /* [pieces], owned */
-  pn_far_places places; /* owned */
-  void *mark;           /* owned */
+  pn_piece *host, *far;          /* [pieces], owned */
+  pn_far_places places, average; /* of the parameters and their average; owned */
+  void *mark;                    /* owned */
 };
 
 enum {
@@ -145,6 +145,25 @@ static pn_status make_places(pn_strategy *s, pn_far_places *p) {
   return PN_OK;
 }
 
+/* Units of parameters that come and go, or slices of the average, are not there whole. */
+static pn_status find_evaluated(pn_strategy *s, struct pn_resident *r) {
+  const pn_param_map *map = s->spec.map;
+
+  if (!s->ema) {
+    s->far_evaluated = s->ops->by_units ? NULL : &r->places;
+    return PN_OK;
+  }
+  if (s->own.cut) return PN_OK;
+  r->average.param = calloc((size_t)map->n + 1, sizeof *r->average.param);
+  if (!r->average.param) return PN_FAIL(PN_ERR_NOMEM, "strategy: out of memory");
+  for (int i = 0; i < map->n; i++) {
+    int64_t at = map->slot[i].offset, rest = at - map->trainable;
+    r->average.param[i] = pn_resident_far(s, rest < 0 ? s->ema + at : s->ema_rest + rest);
+  }
+  s->far_evaluated = &r->average;
+  return PN_OK;
+}
+
 static pn_status make_pieces(pn_strategy *s, struct pn_resident *r) {
   size_t n = (size_t)s->own.n;
 
@@ -190,6 +209,7 @@ pn_status pn_resident_close(pn_strategy *s) {
   if (!r) return PN_OK;
   PN_TRY(make_places(s, &r->places));
   PN_TRY(make_pieces(s, r));
+  PN_TRY(find_evaluated(s, r));
   PN_TRY(copy_all(s, false));
   point(s, false);
   s->far = &r->places;
@@ -218,10 +238,11 @@ void pn_resident_free(pn_strategy *s) {
   pn_far_update_free(s);
   for (int i = 0; i < r->n_rooms; i++) far_of(s)->free(s->spec.device, r->room[i]);
   far_of(s)->mark_destroy(s->spec.device, r->mark);
-  void *owned[] = {r->twin, r->room, r->host, r->far, r->places.param, r->places.grad, r};
+  void *owned[] = {r->twin,         r->room,        r->host,          r->far,
+                   r->places.param, r->places.grad, r->average.param, r};
   for (size_t i = 0; i < sizeof owned / sizeof *owned; i++) free(owned[i]);
   s->resident = NULL;
-  s->far = NULL;
+  s->far = s->far_evaluated = NULL;
 }
 
 pn_status pn_resident_settle(pn_strategy *s) {

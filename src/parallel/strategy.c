@@ -287,6 +287,12 @@ pn_status pn_strategy_gather(pn_strategy *s, bool average, float **out) {
   return PN_OK;
 }
 
+pn_status pn_strategy_evaluated(pn_strategy *s, float **host, const pn_far_places **far) {
+  *far = s->far_evaluated;
+  *host = s->params;
+  return *far ? pn_agree(s->spec.data, pn_resident_settle(s)) : pn_strategy_gather(s, true, host);
+}
+
 void pn_strategy_release(pn_strategy *s) {
   if (s->ops->release) s->ops->release(s);
 }

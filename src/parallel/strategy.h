@@ -121,8 +121,10 @@ struct pn_strategy {
   struct {
     int64_t t;
     double lr;
-  } staged;                 /* step that pn_strategy_stage was called for */
-  const pn_far_places *far; /* borrowed from it */
+  } staged;                           /* step that pn_strategy_stage was called for */
+  const pn_far_places *far;           /* borrowed from it */
+  const pn_far_places *far_evaluated; /* the same of what pn_strategy_evaluated is about, where that
+                                       * lies on the device whole; NULL: it does not */
   void *impl;
 };
 
@@ -174,6 +176,10 @@ pn_status pn_strategy_sync_buffers(pn_strategy *s);
  * elements until pn_strategy_release; between steps only.  Collective. */
 pn_status pn_strategy_gather(pn_strategy *s, bool average, float **out);
 void pn_strategy_release(pn_strategy *s);
+/* Weights to evaluate, the averaged ones where they are kept: for pn_plan_bind, and where *far is
+ * not NULL for pn_plan_bind_far, which then is all that counts: nothing is copied.  Until
+ * pn_strategy_release; between steps only.  Collective. */
+pn_status pn_strategy_evaluated(pn_strategy *s, float **host, const pn_far_places **far);
 
 /* weights_sha256 of outputs.md: SHA-256 over logical tensors in table order.  Collective. */
 pn_status pn_strategy_weights_sha256(pn_strategy *s, char hex[65]);

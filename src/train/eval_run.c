@@ -71,8 +71,21 @@ static pn_status load_params(eval_run *r) {
   PN_TRY(pn_device_alloc(r->device, (size_t)map->total * sizeof(float), &p));
   r->params = p;
   PN_TRY(pn_saved_run_load(&r->saved, r->graph, map, r->params));
-  pn_evaluator_bind(r->eval, r->params);
+  pn_evaluator_bind(r->eval, r->params, NULL);
 done:
+  return st;
+}
+
+static pn_status feed_split(eval_run *r, const pn_eval_job *job) {
+  pn_eval_feed *f = pn_evaluator_feed(r->eval);
+  pn_eval_images how = {.where = job->images,
+                        .once = true,
+                        .threads = job->threads,
+                        .reserve = pn_evaluator_map(r->eval)->total * (int64_t)sizeof(float),
+                        .sharing = 1};
+  pn_status st = pn_eval_feed_on_device(f, job->split, &how);
+
+  if (st == PN_OK) pn_image_decision_tell("images", pn_eval_feed_decision(f, job->split));
   return st;
 }
 
@@ -94,13 +107,14 @@ static pn_status open_run(eval_run *r, const pn_eval_job *job, pn_comm *c) {
   spec.model = &r->saved.config;
   PN_TRY(pn_evaluator_create(&spec, &r->eval));
   PN_TRY(load_params(r));
+  PN_TRY(feed_split(r, job));
 done:
   return st;
 }
 
 pn_status pn_eval_run(const pn_eval_job *job, pn_comm *c, pn_metrics *out) {
   eval_run r = {.data = NULL};
-  pn_device_spec device = {.name = "auto", .threads = job->threads};
+  pn_device_spec device = {.name = job->device ? job->device : "auto", .threads = job->threads};
   pn_status st = PN_OK;
 
   *out = (pn_metrics){0};

@@ -1,7 +1,6 @@
 /* evaluate.c -- scores of a split over all ranks, put back into index order. */
 #include "train/evaluate.h"
 
-#include "train/batch.h"
 #include "train/probs.h"
 
 #include <errno.h>
@@ -13,8 +12,7 @@
 struct pn_evaluator {
   pn_eval_spec spec;
   pn_plan *plan;
-  pn_reader reader; /* never augments; the split is set by each run */
-  pn_batch batch;
+  pn_eval_feed *feed;
   int outputs; /* logits per image */
 };
 
@@ -63,8 +61,7 @@ pn_status pn_evaluator_create(const pn_eval_spec *spec, pn_evaluator **out) {
                  e->outputs, PN_MAX_CLASSES);
     goto done;
   }
-  e->reader = pn_reader_make(spec->data, PN_VAL, spec->model->input_mean, spec->model->input_sd);
-  PN_TRY(pn_batch_create(&e->reader, PN_EVAL_BATCH, spec->device->threads, &e->batch));
+  PN_TRY(pn_eval_feed_create(spec->data, spec->model, spec->device, &e->feed));
   PN_TRY(pn_plan_create(&plan, &e->plan));
   *out = e;
   e = NULL;
@@ -75,8 +72,8 @@ done:
 
 void pn_evaluator_destroy(pn_evaluator *e) {
   if (!e) return;
+  pn_eval_feed_destroy(e->feed);
   pn_plan_destroy(e->plan);
-  pn_batch_free(&e->batch);
   free(e);
 }
 
@@ -84,27 +81,27 @@ const pn_param_map *pn_evaluator_map(const pn_evaluator *e) {
   return pn_plan_param_map(e->plan);
 }
 
-void pn_evaluator_bind(pn_evaluator *e, float *params) {
+void pn_evaluator_bind(pn_evaluator *e, float *params, const pn_far_places *far) {
   pn_plan_bind(e->plan, params, NULL);
+  pn_plan_bind_far(e->plan, far);
 }
 
 pn_plan_memory pn_evaluator_memory(const pn_evaluator *e) {
   return pn_plan_memory_use(e->plan);
 }
 
-static int64_t chunk_images(int64_t n, int64_t chunk) {
-  int64_t left = n - chunk * PN_EVAL_BATCH;
-  return left < PN_EVAL_BATCH ? left : PN_EVAL_BATCH;
+pn_eval_feed *pn_evaluator_feed(pn_evaluator *e) {
+  return e->feed;
 }
 
 static int64_t images_of_rank(int64_t n, int rank, int size) {
   int64_t sum = 0;
-  for (int64_t j = rank; j * PN_EVAL_BATCH < n; j += size) sum += chunk_images(n, j);
+  for (int64_t j = rank; j * PN_EVAL_BATCH < n; j += size) sum += pn_eval_chunk_images(n, j);
   return sum;
 }
 
 /* Networks whose answers are no numbers have no metrics. */
-static pn_status check_finite(pn_evaluator *e, pn_split split, int64_t n) {
+static pn_status check_finite(pn_evaluator *e, pn_split split, const uint64_t *id, int64_t n) {
   char where[PN_NAME_BYTES + 32] = "";
 
   for (int64_t i = 0; i < n; i++) {
@@ -114,45 +111,39 @@ static pn_status check_finite(pn_evaluator *e, pn_split split, int64_t n) {
         PN_ERR_NUMERIC,
         "evaluation on %s: the loss of image %llu is not finite%s%s: the weights are too "
         "large to compute with",
-        pn_split_name(split), (unsigned long long)e->batch.id[i],
-        where[0] ? ", first seen in " : "", where);
+        pn_split_name(split), (unsigned long long)id[i], where[0] ? ", first seen in " : "", where);
   }
   return PN_OK;
 }
 
-/* Chunk j of the split through the plan; its scores become rows `at`, `at` + 1, ... of `s`. */
-static pn_status pass_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
+/* The feed's next pass, over n images; their scores become rows `at`, `at` + 1, ... of `s`. */
+static pn_status pass_chunk(pn_evaluator *e, pn_split split, int64_t n, scores *s, int64_t at) {
   float scale[PN_EVAL_BATCH] = {0};
-  int64_t index[PN_EVAL_BATCH], n = chunk_images(pn_dataset_count(e->spec.data, split), j);
-  pn_batch_source src = {.reader = &e->reader, .index = index, .n = n, .plan_batch = PN_EVAL_BATCH};
-  pn_step_ctx ctx = {.sample_id = e->batch.id, .sample_scale = scale};
+  pn_eval_batch batch;
+  pn_step_ctx ctx = {.sample_scale = scale};
   pn_status st = PN_OK;
 
-  e->reader.split = split;
-  for (int64_t i = 0; i < n; i++) index[i] = j * PN_EVAL_BATCH + i;
-  PN_TRY(pn_batch_load(&e->batch, &src, e->plan));
+  PN_TRY(pn_eval_feed_load(e->feed, e->plan, &batch));
+  ctx.sample_id = batch.id;
   PN_TRY(pn_plan_forward(e->plan, &ctx, NULL));
-  PN_TRY(check_finite(e, split, n));
+  PN_TRY(check_finite(e, split, batch.id, n));
   pn_probs(pn_plan_logits(e->plan), n, e->outputs, s->probs + at * e->outputs);
   memcpy(s->losses + at, pn_plan_losses(e->plan), (size_t)n * sizeof *s->losses);
-  memcpy(s->labels + at, pn_plan_labels(e->plan), (size_t)n * sizeof *s->labels);
+  memcpy(s->labels + at, batch.label, (size_t)n * sizeof *s->labels);
 done:
   return st;
 }
 
 /* Twice: as the images are, and mirrored; `s` becomes the mean. */
-static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t j, scores *s, int64_t at) {
-  int64_t n = chunk_images(pn_dataset_count(e->spec.data, split), j);
+static pn_status run_chunk(pn_evaluator *e, pn_split split, int64_t n, scores *s, int64_t at) {
   float *probs = s->probs + at * e->outputs, *losses = s->losses + at;
   scores mirrored = {0};
   pn_status st = PN_OK;
 
-  e->reader.mirror = false;
-  PN_TRY(pass_chunk(e, split, j, s, at));
+  PN_TRY(pass_chunk(e, split, n, s, at));
   if (!e->spec.flip) return st;
   PN_TRY(scores_alloc(n, e->outputs, &mirrored));
-  e->reader.mirror = true;
-  PN_TRY(pass_chunk(e, split, j, &mirrored, 0));
+  PN_TRY(pass_chunk(e, split, n, &mirrored, 0));
   pn_probs_mean(probs, mirrored.probs, n * e->outputs);
   pn_losses_mean(losses, mirrored.losses, n);
 done:
@@ -162,12 +153,14 @@ done:
 
 static pn_status run_own_chunks(pn_evaluator *e, pn_split split, int64_t n, scores *s) {
   int rank = pn_comm_rank(e->spec.comm), size = pn_comm_size(e->spec.comm);
+  pn_eval_passes passes = {.split = split, .first = rank, .stride = size, .mirror = e->spec.flip};
   int64_t at = 0;
   pn_status st = scores_alloc(images_of_rank(n, rank, size), e->outputs, s);
 
+  pn_eval_feed_start(e->feed, &passes);
   for (int64_t j = rank; st == PN_OK && j * PN_EVAL_BATCH < n; j += size) {
-    st = run_chunk(e, split, j, s, at);
-    at += chunk_images(n, j);
+    st = run_chunk(e, split, pn_eval_chunk_images(n, j), s, at);
+    at += pn_eval_chunk_images(n, j);
   }
   return st;
 }
@@ -179,7 +172,7 @@ static void sort_chunks(const scores *in, int outputs, int size, scores *out) {
   for (int rank = 0; rank < size; rank++)
     for (int64_t j = rank; j * PN_EVAL_BATCH < in->n; j += size) {
       int64_t to = j * PN_EVAL_BATCH;
-      size_t n = (size_t)chunk_images(in->n, j);
+      size_t n = (size_t)pn_eval_chunk_images(in->n, j);
       memcpy(out->probs + to * outputs, in->probs + at * outputs,
              n * (size_t)outputs * sizeof *out->probs);
       memcpy(out->losses + to, in->losses + at, n * sizeof *out->losses);

@@ -10,9 +10,8 @@
 #include "data/dataset.h"
 #include "models/models.h"
 #include "nn/plan.h"
+#include "train/eval_feed.h"
 #include "train/metrics.h"
-
-enum { PN_EVAL_BATCH = 32 };
 
 typedef struct {
   const pn_graph *graph; /* all borrowed */
@@ -31,8 +30,10 @@ typedef struct pn_evaluator pn_evaluator;
 pn_status pn_evaluator_create(const pn_eval_spec *spec, pn_evaluator **out); /* not collective */
 void pn_evaluator_destroy(pn_evaluator *e);
 const pn_param_map *pn_evaluator_map(const pn_evaluator *e);
-void pn_evaluator_bind(pn_evaluator *e, float *params);
+/* Of the next runs; far: see pn_plan_bind_far; NULL: none. */
+void pn_evaluator_bind(pn_evaluator *e, float *params, const pn_far_places *far);
 pn_plan_memory pn_evaluator_memory(const pn_evaluator *e);
+pn_eval_feed *pn_evaluator_feed(pn_evaluator *e); /* whose batches the host makes at first */
 
 /* Collective; errors are agreed upon.  *out owned by the caller (pn_metrics_free). */
 pn_status pn_evaluator_run(pn_evaluator *e, pn_split split, pn_metrics *out);

@@ -2,9 +2,8 @@
 #include "train/feed.h"
 
 #include "base/fault.h"
-#include "data/prefetch.h"
+#include "data/image_queue.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 struct pn_feed {
@@ -13,9 +12,8 @@ struct pn_feed {
   const pn_batches *batches;
   const float *weight; /* NULL: all 1 */
   pn_batch batch;
-  pn_prefetch *ahead;    /* NULL: read in the step */
-  pn_image_store *store; /* the device makes the batches; NULL: the host does */
-  bool held, sent;       /* the ring's oldest batch was used; the next one is on its way */
+  pn_prefetch *ahead;   /* NULL: read in the step */
+  pn_image_queue *made; /* the device makes the batches, `ahead` is its ring; NULL: the host does */
   uint32_t epoch;
   const int64_t *order;
   int64_t next, last; /* steps of the epoch that are not queued yet: [next, last) */
@@ -31,42 +29,36 @@ static pn_status make_augment(pn_feed *f, const pn_feed_spec *spec) {
   return st;
 }
 
-/* The device makes the batches: two of them leave the ring late, the one in use and the next. */
-static pn_status make_store(pn_feed *f, const pn_feed_spec *spec, pn_prefetch_spec *ahead) {
+/* The device makes the batches. */
+static pn_status make_queue(pn_feed *f, const pn_feed_spec *spec, int64_t capacity) {
   pn_image_store_spec store = {.device = spec->device,
                                .reader = &f->reader,
-                               .capacity = ahead->capacity,
+                               .capacity = capacity,
                                .where = spec->where,
                                .reserve = spec->reserve,
                                .sharing = spec->sharing > 1 ? spec->sharing : 1};
-  pn_status st = pn_image_store_create(&store, &f->store);
+  pn_status st = pn_image_queue_create(&store, spec->ahead > 0 ? spec->ahead : 1,
+                                       spec->ahead_threads, &f->made);
 
-  if (st != PN_OK) return st;
-  ahead->depth = (spec->ahead > 0 ? spec->ahead : 1) + 2;
-  ahead->device = spec->device;
-  ahead->pixels = pn_image_store_decision(f->store)->where == PN_IMAGES_STREAM;
-  return PN_OK;
+  if (st == PN_OK) f->ahead = pn_image_queue_ring(f->made);
+  return st;
 }
 
-static bool has_store(const pn_device *d) {
-  return d && d->ops->far && d->ops->far->images;
-}
+static pn_status make_ahead(pn_feed *f, const pn_feed_spec *spec, int64_t capacity) {
+  pn_prefetch_spec ahead = {.reader = &f->reader,
+                            .capacity = capacity,
+                            .depth = spec->ahead,
+                            .threads = spec->ahead_threads};
 
-static pn_status check_where(const pn_feed_spec *spec) {
-  if (has_store(spec->device) || spec->where == PN_IMAGES_AUTO || spec->where == PN_IMAGES_HOST)
-    return PN_OK;
-  return PN_FAIL(
-      PN_ERR_ARG,
-      "device.images=%s: the device %s works in host memory; leave it out, or train on a "
-      "GPU with train.device=cuda",
-      pn_images_where_name(spec->where), spec->device ? spec->device->ops->name : "cpu");
+  if (capacity == 0) return PN_OK;
+  if (pn_image_store_can(spec->device) && spec->where != PN_IMAGES_HOST)
+    return make_queue(f, spec, capacity);
+  return spec->ahead > 0 ? pn_prefetch_create(&ahead, &f->ahead) : PN_OK;
 }
 
 pn_status pn_feed_create(const pn_feed_spec *spec, pn_feed **out) {
   pn_feed *f = calloc(1, sizeof *f);
   int64_t largest = pn_batches_largest(spec->batches);
-  pn_prefetch_spec ahead = {
-      .capacity = largest, .depth = spec->ahead, .threads = spec->ahead_threads};
   pn_status st = PN_OK;
 
   *out = NULL;
@@ -76,11 +68,8 @@ pn_status pn_feed_create(const pn_feed_spec *spec, pn_feed **out) {
   f->reader = pn_reader_make(spec->data, PN_TRAIN, spec->model->input_mean, spec->model->input_sd);
   PN_TRY(make_augment(f, spec));
   PN_TRY(pn_batch_create(&f->reader, largest, spec->threads, &f->batch));
-  ahead.reader = &f->reader;
-  PN_TRY(check_where(spec));
-  if (has_store(spec->device) && spec->where != PN_IMAGES_HOST && largest > 0)
-    PN_TRY(make_store(f, spec, &ahead));
-  if (ahead.depth > 0 && largest > 0) PN_TRY(pn_prefetch_create(&ahead, &f->ahead));
+  PN_TRY(pn_image_store_check(spec->device, spec->where));
+  PN_TRY(make_ahead(f, spec, largest));
   *out = f;
   f = NULL;
 done:
@@ -89,13 +78,13 @@ done:
 }
 
 const pn_image_decision *pn_feed_decision(const pn_feed *f) {
-  return f->store ? pn_image_store_decision(f->store) : NULL;
+  return f->made ? pn_image_queue_decision(f->made) : NULL;
 }
 
 void pn_feed_destroy(pn_feed *f) {
   if (!f) return;
-  pn_image_store_destroy(f->store); /* first: it copies from the ring */
-  pn_prefetch_destroy(f->ahead);
+  if (!f->made) pn_prefetch_destroy(f->ahead);
+  pn_image_queue_destroy(f->made);
   pn_batch_free(&f->batch);
   pn_augment_destroy(f->augment);
   free(f);
@@ -121,9 +110,10 @@ void pn_feed_start(pn_feed *f, uint32_t epoch, const int64_t *order, int64_t fir
   f->last = last;
   f->part = 0;
   if (!f->ahead) return;
-  if (f->store) (void)pn_image_store_forget(f->store); /* a copy's error shows again in the next */
-  f->held = f->sent = false;
-  pn_prefetch_drop(f->ahead); /* of an epoch that was left in the middle */
+  if (f->made) /* of an epoch that was left in the middle */
+    pn_image_queue_drop(f->made);
+  else
+    pn_prefetch_drop(f->ahead);
   queue(f);
 }
 
@@ -138,42 +128,14 @@ static pn_status load_queued(pn_feed *f, int64_t n, pn_plan *plan) {
   return st;
 }
 
-/* The batch that was used last goes back to the ring; its copy is over long ago. */
-static pn_status release_held(pn_feed *f) {
-  pn_status st;
-
-  if (!f->held) return PN_OK;
-  f->held = false;
-  st = pn_image_store_settle(f->store);
-  pn_prefetch_release(f->ahead);
-  queue(f);
-  return st;
-}
-
-static pn_status send(pn_feed *f, const pn_rows *rows) {
-  return pn_image_store_send(f->store, rows, pn_prefetch_block_bytes(f->ahead));
-}
-
-/* Made on the device from the oldest block of the ring, while the next one travels. */
-static pn_status load_stored(pn_feed *f, int64_t n, pn_plan *plan) {
+static pn_status load_made(pn_feed *f, int64_t n, pn_plan *plan) {
   int32_t *label;
   float *input = pn_plan_far_input(plan, &label);
   pn_rows rows;
-  pn_status st = PN_OK;
+  pn_status st = pn_image_queue_make(f->made, n, input, label, &rows);
 
-  PN_TRY(release_held(f));
-  f->held = true;
-  PN_TRY(pn_prefetch_take(f->ahead, &rows));
-  PN_TRY(pn_fault_at(PN_FAULT_READ, &rows.row[0].brightness));
-  if (isnan(rows.row[0].brightness)) rows.row[0].grey = 1;
-  if (!f->sent) PN_TRY(send(f, &rows));
-  f->sent = false;
-  PN_TRY(pn_image_store_make(f->store, n, input, label));
-  pn_batch_note(&f->batch, &rows, n);
-  if (pn_fault_armed == PN_FAULT_READ || !pn_prefetch_peek(f->ahead, &rows)) return PN_OK;
-  PN_TRY(send(f, &rows));
-  f->sent = true;
-done:
+  if (st == PN_OK) pn_batch_note(&f->batch, &rows, n);
+  queue(f);
   return st;
 }
 
@@ -198,7 +160,7 @@ pn_status pn_feed_load(pn_feed *f, int64_t step, int64_t part, pn_plan *plan) {
 
   for (int64_t i = 0; i < share.count; i++)
     f->batch.scale[i] = (f->weight ? f->weight[src.index[i]] : 1.0f) / sum;
-  if (f->store) return load_stored(f, share.count, plan);
+  if (f->made) return load_made(f, share.count, plan);
   return f->ahead ? load_queued(f, share.count, plan) : pn_batch_load(&f->batch, &src, plan);
 }
 

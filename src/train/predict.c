@@ -243,7 +243,7 @@ done:
 
 pn_status pn_predict(const pn_predict_job *job, pn_comm *c, pn_predictions *out) {
   predictor p = {.job = job};
-  pn_device_spec device = {.name = "auto", .threads = job->threads};
+  pn_device_spec device = {.name = job->device ? job->device : "auto", .threads = job->threads};
   pn_status st;
 
   *out = (pn_predictions){.n = 0};

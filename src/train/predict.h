@@ -10,8 +10,9 @@ typedef struct {
   const char *run_path, *checkpoint; /* as in pn_eval_job; borrowed */
   const char *const *file;           /* [n]; borrowed */
   int64_t n;
-  const char *precision; /* as in pn_eval_job */
-  bool flip;             /* as in pn_eval_job */
+  const char *precision; /* as in pn_eval_job, like: */
+  const char *device;
+  bool flip; /* as in pn_eval_job */
   int threads;
 } pn_predict_job;
 

@@ -78,8 +78,9 @@ typedef struct {
   int64_t best_step, best_epoch; /* -1: none */
   double best_value;
   bool restored, stopped_early;
-  pn_loss_scale scaling;           /* at the end; scale 0: none */
-  const pn_image_decision *images; /* on the device; NULL: the host makes the batches; borrowed */
+  pn_loss_scale scaling; /* at the end; scale 0: none */
+  /* On the device; NULL: the host makes the split's batches; borrowed. */
+  const pn_image_decision *images[PN_SPLIT_COUNT];
 } pn_run_facts;
 /* Makes result->record and, where a folder is open, run.json. */
 pn_status pn_record_finish(pn_record *r, const pn_run_facts *facts, pn_train_result *result);

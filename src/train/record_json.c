@@ -69,12 +69,21 @@ static json_t *scaling_json(const pn_loss_scale *s) {
 }
 
 /* NULL: the host made the batches. */
-static json_t *images_json(const pn_image_decision *d) {
+static json_t *split_json(const pn_image_decision *d) {
   if (!d) return NULL;
   return json_pack("{s:s, s:I, s:I, s:I, s:o}", "where", pn_images_where_name(d->where), "images",
                    (json_int_t)d->images, "bytes", (json_int_t)d->bytes, "device_bytes",
                    (json_int_t)d->taken, "room_bytes",
                    d->room < 0 ? json_null() : json_integer(d->room));
+}
+
+/* Those of the training; beside them val and test. */
+static json_t *images_json(const pn_image_decision *const images[PN_SPLIT_COUNT]) {
+  json_t *all = split_json(images[PN_TRAIN]);
+
+  for (int s = PN_VAL; all && s < PN_SPLIT_COUNT; s++)
+    if (images[s]) json_object_set_new(all, pn_split_name((pn_split)s), split_json(images[s]));
+  return all;
 }
 
 static json_t *how_well(const pn_record *r, const pn_run_facts *f, const pn_train_result *o) {

@@ -96,11 +96,12 @@ done:
 /* With the averaged weights where they are kept. */
 static pn_status evaluate(pn_run *r, pn_split split, pn_metrics *out) {
   float *weights = NULL;
+  const pn_far_places *far = NULL;
   char good[PN_RUN_PATH_BYTES + 64];
-  pn_status st = pn_strategy_gather(r->strategy, true, &weights);
+  pn_status st = pn_strategy_evaluated(r->strategy, &weights, &far);
 
   if (st != PN_OK) return st;
-  pn_evaluator_bind(r->eval, weights);
+  pn_evaluator_bind(r->eval, weights, far);
   st = pn_evaluator_run(r->eval, split, out);
   if (st != PN_OK) {
     pn_run_last_good(r, good, sizeof good);
@@ -238,7 +239,7 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
                         .precision = pn_dtype_name(r->precision),
                         .ranks = pn_comm_size(r->comm),
                         .buckets = &r->strategy->buckets,
-                        .images = pn_feed_decision(r->feed),
+                        .images = {[PN_TRAIN] = pn_feed_decision(r->feed)},
                         .steps_per_epoch = r->batches.steps,
                         .best_step = r->best.step,
                         .best_epoch = r->best.epoch,
@@ -248,6 +249,8 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
                         .scaling = r->scaling};
   pn_status st = PN_OK;
 
+  for (int s = PN_VAL; r->eval && s < PN_SPLIT_COUNT; s++)
+    facts.images[s] = pn_eval_feed_decision(pn_evaluator_feed(r->eval), (pn_split)s);
   PN_TRY(pn_strategy_sync_buffers(r->strategy));
   PN_TRY(pn_run_save(r));
   PN_TRY(restore_best(r, out));

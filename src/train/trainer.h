@@ -106,6 +106,8 @@ typedef struct {
   const char *checkpoint;           /* see pn_saved_run_open; NULL: auto */
   const char *scores_path;          /* CSV of the probabilities; NULL: none */
   const char *precision;            /* borrowed; NULL: that of the run */
+  const char *device;               /* see pn_device_spec; borrowed; NULL: auto */
+  pn_images_where images;           /* auto: stream, each image is asked for once */
   bool flip;                        /* see pn_eval_spec */
   pn_split split;
   int threads;

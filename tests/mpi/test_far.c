@@ -168,6 +168,32 @@ static void same_average(job *want, job *got) {
   free(b);
 }
 
+/* What is evaluated lies on the device, unless it is cut: the bits that are gathered on the host.
+ */
+static void same_evaluated(job *j) {
+  bool cut = strcmp(j->spec.strategy, "fsdp") == 0 ||
+             (strcmp(j->spec.strategy, "zero1") == 0 && j->spec.ema > 0);
+  pn_device *d = j->strategy->spec.device;
+  const pn_far_places *far = NULL;
+  float *host = NULL, *copy;
+
+  ok(pn_strategy_sync_buffers(j->strategy));
+  ok(pn_strategy_evaluated(j->strategy, &host, &far));
+  assert_int_equal(far == NULL, cut);
+  pn_strategy_release(j->strategy);
+  if (!far) return;
+  ok(pn_strategy_gather(j->strategy, true, &host));
+  for (int i = 0; i < j->plans.map.n; i++) {
+    const struct pn_slot *s = &j->plans.map.slot[i];
+    size_t bytes = (size_t)s->count * sizeof *copy;
+    assert_non_null(copy = malloc(bytes));
+    ok(d->ops->far->download(d, copy, far->param[i], bytes));
+    assert_memory_equal(copy, host + s->offset, bytes);
+    free(copy);
+  }
+  pn_strategy_release(j->strategy);
+}
+
 static void check(pn_comm *self, const job_spec *x) {
   job_spec host = *x;
   char hash[65];
@@ -184,6 +210,7 @@ static void check(pn_comm *self, const job_spec *x) {
   run(&many, RUN);
   same_training(&one, &many);
   if (x->ema > 0) same_average(&one, &many);
+  same_evaluated(&many);
   ok(pn_strategy_weights_sha256(many.strategy, hash));
   stop(&one);
   stop(&many);

@@ -4,8 +4,7 @@
 #include "test_device.h"
 #include "unit/shard_folder.h"
 
-#include "data/image_store.h"
-#include "data/prefetch.h"
+#include "data/image_queue.h"
 
 #include <math.h>
 
@@ -82,30 +81,24 @@ static void keep(pn_device *d, const source *s, const pn_rows *rows, const void 
   free(all);
 }
 
-/* The way of train/feed.c: the next block travels before this batch's kernels. */
-static void run_batches(pn_device *d, const source *s, pn_image_store *store, pn_prefetch *ring,
-                        const int64_t *order, epoch_data *out) {
-  size_t pixels = (size_t)pn_reader_pixels(&s->reader), block = pn_prefetch_block_bytes(ring);
-  void *input = NULL, *label = NULL;
+static void run_batches(pn_device *d, const source *s, pn_image_queue *queue, const int64_t *order,
+                        epoch_data *out) {
+  size_t pixels = (size_t)pn_reader_pixels(&s->reader);
+  pn_prefetch *ring = pn_image_queue_ring(queue);
+  void *input = NULL, *label = NULL, *last = NULL;
   int64_t queued = 0;
-  bool sent = false;
-  pn_rows rows, next;
+  pn_rows rows;
 
   assert_int_equal(d->ops->far->alloc(d, "test", BATCH * pixels * sizeof(float), &input), PN_OK);
   assert_int_equal(d->ops->far->alloc(d, "test", BATCH * sizeof(int32_t), &label), PN_OK);
   for (int64_t first = 0; first < TRAIN; first += BATCH) {
     for (; queued < TRAIN && !pn_prefetch_full(ring); queued += BATCH)
       pn_prefetch_submit(ring, 3, order + queued, batch_size(queued));
-    if (pn_prefetch_take(ring, &rows) != PN_OK) fail_msg("%s", pn_last_error());
-    if (!sent) assert_int_equal(pn_image_store_send(store, &rows, block), PN_OK);
-    if (pn_image_store_make(store, batch_size(first), input, label) != PN_OK)
+    if (last) memset(last, 0xff, pn_prefetch_block_bytes(ring)); /* the host may write it now */
+    if (pn_image_queue_make(queue, batch_size(first), input, label, &rows) != PN_OK)
       fail_msg("%s", pn_last_error());
-    sent = pn_prefetch_peek(ring, &next);
-    if (sent) assert_int_equal(pn_image_store_send(store, &next, block), PN_OK);
     keep(d, s, &rows, input, label, first, out);
-    assert_int_equal(pn_image_store_settle(store), PN_OK);
-    memset(rows.row, 0xff, block); /* the host may write it now */
-    pn_prefetch_release(ring);
+    last = rows.row;
   }
   d->ops->far->free(d, input);
   d->ops->far->free(d, label);
@@ -115,21 +108,15 @@ static void make_on_device(const source *s, pn_images_where where, const int64_t
                            epoch_data *out) {
   pn_image_store_spec spec = {
       .reader = &s->reader, .capacity = BATCH, .where = where, .sharing = 1};
-  pn_prefetch_spec ahead = {
-      .reader = &s->reader, .capacity = BATCH, .depth = 3, .threads = 2, .pixels = true};
-  pn_image_store *store = NULL;
-  pn_prefetch *ring = NULL;
+  pn_image_queue *queue = NULL;
   pn_device *d = NULL;
 
   if (pn_device_create(device_name, 2, &d) != PN_OK) fail_msg("%s", pn_last_error());
-  spec.device = ahead.device = d;
-  ahead.pixels = where == PN_IMAGES_STREAM;
-  if (pn_image_store_create(&spec, &store) != PN_OK) fail_msg("%s", pn_last_error());
-  assert_int_equal(pn_image_store_decision(store)->where, where);
-  assert_int_equal(pn_prefetch_create(&ahead, &ring), PN_OK);
-  run_batches(d, s, store, ring, order, out);
-  pn_image_store_destroy(store);
-  pn_prefetch_destroy(ring);
+  spec.device = d;
+  if (pn_image_queue_create(&spec, 1, 2, &queue) != PN_OK) fail_msg("%s", pn_last_error());
+  assert_int_equal(pn_image_queue_decision(queue)->where, where);
+  run_batches(d, s, queue, order, out);
+  pn_image_queue_destroy(queue);
   pn_device_destroy(d);
 }
 
