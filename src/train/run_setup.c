@@ -183,27 +183,41 @@ static int64_t bytes_to_come(const pn_run *r) {
   int64_t plan = (m->total + m->trainable) * (int64_t)sizeof(float), bytes = 0;
 
   if (!r->strategy->far) bytes += r->plans.n * plan;
-  if (r->cfg->validate) bytes += m->total * (int64_t)sizeof(float);
+  if (r->cfg->validate && !r->strategy->far_evaluated) bytes += m->total * (int64_t)sizeof(float);
   return bytes;
 }
 
-static void tell_images(const pn_run *r) {
-  const pn_image_decision *d = pn_feed_decision(r->feed);
-  char room[64] = "free memory not known";
+static int ranks_of_device(const pn_run *r) {
+  return r->cfg->share_gpu ? pn_comm_size(r->comm) : 1;
+}
 
-  if (!d || pn_comm_rank(r->comm) != 0) return;
-  if (d->room >= 0)
-    snprintf(room, sizeof room, "%.1f MiB free for images", (double)d->room / (1 << 20));
-  pn_info("%-12s %s: %lld images of %.1f MiB, %.1f MiB of the device; %s", "images",
-          pn_images_where_name(d->where), (long long)d->images, (double)d->bytes / (1 << 20),
-          (double)d->taken / (1 << 20), room);
+static pn_status feed_evaluation(pn_run *r) {
+  pn_eval_feed *f = pn_evaluator_feed(r->eval);
+  pn_eval_images how = {.where = r->cfg->images,
+                        .threads = r->cfg->data_threads,
+                        .reserve = bytes_to_come(r) + pn_eval_feed_least(f, PN_TEST),
+                        .sharing = ranks_of_device(r)};
+  pn_status st = PN_OK;
+
+  PN_TRY(pn_eval_feed_on_device(f, PN_VAL, &how));
+  how.once = true;
+  PN_TRY(pn_eval_feed_on_device(f, PN_TEST, &how));
+  pn_image_decision_tell("val images", pn_eval_feed_decision(f, PN_VAL));
+  pn_image_decision_tell("test images", pn_eval_feed_decision(f, PN_TEST));
+done:
+  return st;
+}
+
+static int64_t evaluation_least(const pn_run *r) {
+  const pn_eval_feed *f = r->eval ? pn_evaluator_feed(r->eval) : NULL;
+  return f ? pn_eval_feed_least(f, PN_VAL) + pn_eval_feed_least(f, PN_TEST) : 0;
 }
 
 static pn_status make_feed(pn_run *r) {
   pn_feed_spec spec = {.device = r->device,
                        .where = r->cfg->images,
-                       .reserve = bytes_to_come(r),
-                       .sharing = r->cfg->share_gpu ? pn_comm_size(r->comm) : 1,
+                       .reserve = bytes_to_come(r) + evaluation_least(r),
+                       .sharing = ranks_of_device(r),
                        .data = r->data,
                        .model = &r->model,
                        .augment = &r->cfg->augment,
@@ -212,12 +226,11 @@ static pn_status make_feed(pn_run *r) {
                        .threads = r->device->threads,
                        .ahead = r->cfg->prefetch,
                        .ahead_threads = r->cfg->data_threads};
-
   pn_status st;
 
   pn_dataset_set_check(r->data, r->cfg->check);
   st = pn_feed_create(&spec, &r->feed);
-  if (st == PN_OK) tell_images(r);
+  if (st == PN_OK) pn_image_decision_tell("images", pn_feed_decision(r->feed));
   return st;
 }
 
@@ -236,6 +249,7 @@ static pn_status setup_local(pn_run *r) {
   PN_TRY(make_buffers(r));
   if (r->cfg->validate) PN_TRY(pn_evaluator_create(&eval, &r->eval));
   PN_TRY(make_feed(r)); /* last: images may take what the plans leave of the device's memory */
+  if (r->eval) PN_TRY(feed_evaluation(r)); /* and those of the validation what is left then */
   PN_TRY(open_record(r));
 done:
   return st;

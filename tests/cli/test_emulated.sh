@@ -52,6 +52,22 @@ must "$PNEUMA" train run.yaml $images train.device=$D device.images=stream train
 PN_FAULT=0:read:error:3 "$PNEUMA" train run.yaml train.device=$D device.images=stream out.path=run-fault > out.txt 2> err.txt && say 'a batch that cannot be read'
 has err.txt 'error at site read'
 
+# where little is free: the training's images stay first, then those of the validation; whoever does not fit is streamed, and nothing else lacks room
+if [ "$D" = emulated ]; then
+  must "$PNEUMA" synth phantom-val --images 120 --seed 6
+  must "$PNEUMA" ingest phantom-val shards-val --size 64 ingest.val=0.7 ingest.test=0.1
+  choice() { # BYTES: where images of training, validation and test lie then
+    rm -rf run-room
+    PN_EMULATED_BYTES=$1 must "$PNEUMA" train run.yaml data.path=shards-val train.steps=1 train.device=emulated train.strategy=fsdp out.path=run-room
+    python3 -c 'import json; d = json.load(open("run-room/run.json"))["device_images"]; print(*(x["where"] for x in (d, d["val"], d["test"])))'
+  }
+  [ "$(choice 1000000000)" = 'resident resident stream' ] || say "with much room: $(cat err.txt)"
+  read -r others training < <(python3 -c 'import json; d = json.load(open("run-room/run.json"))["device_images"]; print(1000000000 - d["room_bytes"] * 8 // 7, d["device_bytes"] * 8 // 7)')
+  [ "$(choice $((others + training - 8192)))" = 'stream stream stream' ] || say "with no room for the training's images: $(cat err.txt)"
+  [ "$(choice $((others + training + 8192)))" = 'resident stream stream' ] || say "with room for the training's images: $(cat err.txt)"
+  grep -qE '^val images +stream: ' err.txt || say 'no line for the images of the validation'
+fi
+
 # other rules, clipping: their kernels work on what stays on the device
 for o in "sgd optim.momentum=0.9 optim.nesterov=true optim.clip_norm=0.5" "lars optim.momentum=0.9" "adamw optim.clip_norm=0.1"; do
   for d in ref $D; do must "$PNEUMA" train run.yaml optim.name=${o%% *} ${o#* } train.epochs=1 train.device=$d out.path=run-rule-$d; rm -rf run-rule-$d.csv; cp run-rule-$d/steps.csv run-rule-$d.csv; rm -r run-rule-$d; done

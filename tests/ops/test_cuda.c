@@ -335,6 +335,91 @@ static void test_bad_label(void **state) {
   pn_graph_destroy(g);
 }
 
+static struct {
+  pn_device_ops device;
+  pn_far_ops far;
+  size_t bytes; /* of the parameters */
+  int n;        /* copies to the device that are as large */
+} counted;
+
+static pn_status count_upload(pn_device *d, void *far, const void *host, size_t bytes) {
+  counted.n += bytes == counted.bytes;
+  return pn_device_emulated_ops.far->upload(d, far, host, bytes);
+}
+
+static float loss_of(pn_plan *plan) {
+  if (pn_plan_forward(plan, NULL, NULL) != PN_OK) fail_msg("%s", pn_last_error());
+  return pn_plan_losses(plan)[0];
+}
+
+static void expect_loss(pn_plan *plan, float logit) {
+  assert_float_equal(loss_of(plan), logf(1.0f + (K - 1) * expf(-logit)), 1e-6);
+}
+
+/* Parameters of an evaluation go to the device once, when they are new; lent ones never do.  One
+ * bias that is not 0 gives the logit of class 0. */
+static void check_weights(pn_plan *plan) {
+  const pn_param_map *map = pn_plan_param_map(plan);
+  float *params = calloc((size_t)map->total, sizeof *params), *place[2] = {NULL};
+  pn_far_places lent = {.param = place};
+  void *far = NULL;
+
+  assert_int_equal(map->n, 2);
+  counted.bytes = (size_t)map->total * sizeof *params;
+  counted.n = 0;
+  for (int i = 0; i < 4; i++) pn_plan_input(plan)[i] = 1;
+  pn_plan_bind(plan, params, NULL);
+  for (int round = 1; round <= 3; round++) { /* one by one, recorded, replayed */
+    params[map->slot[1].offset] = 2.0f;      /* nobody says so: it is not seen */
+    if (round == 1) params[map->slot[1].offset] = 1.0f;
+    expect_loss(plan, 1.0f);
+    assert_int_equal(counted.n, 1);
+  }
+  pn_plan_bind(plan, params, NULL);
+  for (int round = 0; round < 3; round++) expect_loss(plan, 2.0f);
+  assert_int_equal(counted.n, 2);
+  params[map->slot[1].offset] = 3.0f;
+  assert_int_equal(dev->ops->far->alloc(dev, "test", counted.bytes, &far), PN_OK);
+  assert_int_equal(dev->ops->far->upload(dev, far, params, counted.bytes), PN_OK);
+  for (int i = 0; i < 2; i++) place[i] = (float *)far + map->slot[i].offset;
+  pn_plan_bind_far(plan, &lent);
+  for (int round = 0; round < 3; round++) expect_loss(plan, 3.0f);
+  assert_int_equal(counted.n, 3);
+  pn_plan_bind(plan, params, NULL);
+  pn_plan_bind_far(plan, NULL);
+  params[map->slot[1].offset] = 4.0f;
+  for (int round = 0; round < 3; round++) expect_loss(plan, 4.0f);
+  assert_int_equal(counted.n, 4);
+  dev->ops->far->free(dev, far);
+  free(params);
+}
+
+static void test_weights_go_up_once(void **state) {
+  const pn_device_ops *before = dev->ops;
+  pn_plan_spec spec = {.device = dev, .batch = 1};
+  pn_graph *g = NULL;
+  pn_plan *plan = NULL;
+  int node;
+
+  (void)state;
+  if (before != &pn_device_emulated_ops) skip();
+  counted.device = *before;
+  counted.far = *before->far;
+  counted.far.upload = count_upload;
+  counted.device.far = &counted.far;
+  dev->ops = &counted.device;
+  assert_int_equal(pn_graph_create("weights", &g), PN_OK);
+  assert_int_equal(pn_graph_input(g, 1, 2, 2, &node), PN_OK);
+  assert_int_equal(pn_graph_dense(g, "fc", node, K, &node), PN_OK);
+  assert_int_equal(pn_graph_loss(g, "loss", node, PN_OP_SOFTMAX_CE, &node), PN_OK);
+  spec.graph = g;
+  assert_int_equal(pn_plan_create(&spec, &plan), PN_OK);
+  check_weights(plan);
+  pn_plan_destroy(plan);
+  pn_graph_destroy(g);
+  dev->ops = before;
+}
+
 static void test_algorithms(void **state) {
   char folder[] = "/tmp/pn_algorithms_XXXXXX", path[64], key[2][CU_KEY_BYTES];
   cu_conv_job job = {.pass = PN_FORWARD, .shape = {.n = 256, .c = 64, .h = 56, .w = 56, .o = 64}};
@@ -367,7 +452,8 @@ int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_many_rows),      cmocka_unit_test(test_optimizers),
       cmocka_unit_test(test_part_of_a_list), cmocka_unit_test(test_mixed_targets),
-      cmocka_unit_test(test_bad_label),      cmocka_unit_test(test_algorithms)};
+      cmocka_unit_test(test_bad_label),      cmocka_unit_test(test_weights_go_up_once),
+      cmocka_unit_test(test_algorithms)};
   const char *name = argc > 1 ? test_device_name(argc, argv) : "emulated";
   int failed;
 
