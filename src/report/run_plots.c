@@ -9,6 +9,7 @@
 #include <string.h>
 
 enum { MOST_TEXT = 24, MOST_LEVEL = 4 }; /* classes: numbers in the cells, names side by side */
+enum { TITLE_BYTES = 48 };
 
 /* Names of classes go into quoted gnuplot text: quotes, backslashes and its enhanced marks go. */
 static void put_name(FILE *f, const char *name) {
@@ -166,20 +167,39 @@ done:
   return st;
 }
 
-/* The test set's metrics, else those of the last validation; NULL: not evaluated. */
-static json_t *evaluated(json_t *record, const char **title) {
-  json_t *epochs = json_object_get(record, "epochs");
+/* The epoch whose weights the run ended with: the last, or the best where they were restored. */
+static json_t *final_epoch(json_t *record) {
+  json_t *epochs = json_object_get(record, "epochs"), *epoch;
   json_t *last = json_array_get(epochs, json_array_size(epochs) - 1);
-  json_t *test = json_object_get(record, "test");
+  json_int_t best = -1;
+  int restored = 0;
+  size_t i;
 
-  *title = json_is_object(test) ? "test" : "validation";
-  if (!json_is_object(test)) test = json_object_get(last, "val");
-  return json_is_object(test) ? test : NULL;
+  json_unpack(record, "{s:{s:I, s:b}}", "best", "epoch", &best, "restored", &restored);
+  json_array_foreach(epochs, i, epoch) {
+    if (restored && json_integer_value(json_object_get(epoch, "epoch")) == best) return epoch;
+  }
+  return last;
+}
+
+/* The test set's metrics, else those of the validation of the final weights; NULL: not evaluated.
+ */
+static json_t *evaluated(json_t *record, char title[TITLE_BYTES]) {
+  json_t *epoch = final_epoch(record);
+  json_t *test = json_object_get(record, "test"), *val = json_object_get(epoch, "val");
+
+  if (json_is_object(test)) {
+    snprintf(title, TITLE_BYTES, "test");
+    return test;
+  }
+  snprintf(title, TITLE_BYTES, "validation, epoch %d",
+           (int)json_integer_value(json_object_get(epoch, "epoch")));
+  return json_is_object(val) ? val : NULL;
 }
 
 pn_status pn_run_plots_write(const char *folder, json_t *record, bool *drawn) {
-  const char *title;
-  json_t *metrics = evaluated(record, &title);
+  char title[TITLE_BYTES];
+  json_t *metrics = evaluated(record, title);
   char *text[2] = {NULL, NULL};
   size_t bytes;
   FILE *f;
