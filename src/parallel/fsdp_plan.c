@@ -219,7 +219,7 @@ pn_status pn_fsdp_setup(pn_strategy *s) {
   PN_TRY(pn_comm_reserve(s->spec.data, pn_fsdp_all_units(s), &p));
   s->grads = p;
   place_pieces(s, f);
-  PN_TRY(pn_pieces_init(s));
+  PN_TRY(pn_agree(s->spec.data, pn_pieces_init(s)));
   PN_TRY(pn_agree(s->spec.data, make_resident(s, f)));
 done:
   return st;

@@ -48,7 +48,7 @@ pn_status pn_replica_alloc(pn_strategy *s) {
                                .grad = s->grads,
                                .state = {s->state[0], s->state[1]},
                                .ema = s->ema};
-  PN_TRY(pn_pieces_init(s));
+  PN_TRY(pn_agree(s->spec.data, pn_pieces_init(s)));
   PN_TRY(pn_agree(s->spec.data, pn_resident_make(s, s->spec.map->trainable)));
 done:
   return st;

@@ -110,7 +110,7 @@ static pn_status zero1_setup(pn_strategy *s) {
   s->params = p;
   PN_TRY(pn_comm_alloc(s->spec.data, s->bytes_grads, &p));
   s->grads = p;
-  PN_TRY(init_whole(s));
+  PN_TRY(pn_agree(s->spec.data, init_whole(s)));
   place_pieces(s, &z->shards);
   PN_TRY(pn_agree(s->spec.data, pn_resident_make(s, z->shards.own)));
 done:
