@@ -84,9 +84,48 @@ static void tell_last_batch(const pn_run *r) {
             (long long)rest, (long long)b->global);
 }
 
+/* The first norm that learns its statistics from one value per image and channel; NULL: none. */
+static const pn_node *narrow_norm(const pn_graph *g) {
+  for (int i = 0; i < pn_graph_n_nodes(g); i++) {
+    const pn_node *n = pn_graph_node(g, i);
+    const pn_shape *in = &n->op.in;
+    if (n->op.kind == PN_OP_NORM && !n->op.norm.frozen &&
+        pn_shape_count(*in) == in->dim[0] * in->dim[1])
+      return n;
+  }
+  return NULL;
+}
+
+static int64_t last_step(const pn_run *r) {
+  return (r->n_steps < r->batches.steps ? r->n_steps : r->batches.steps) - 1;
+}
+
+/* A single value has no variance: what comes out is beta, nothing before it gets a gradient, and
+ * the running variance goes to 0. */
+static pn_status check_norms(const pn_run *r) {
+  const pn_node *norm = narrow_norm(r->graph);
+  int64_t full[2], last[2];
+
+  if (!norm) return PN_OK;
+  pn_batches_sizes(&r->batches, 0, full);
+  pn_batches_sizes(&r->batches, last_step(r), last);
+  if (full[1] == 1)
+    return PN_FAIL(
+        PN_ERR_ARG,
+        "batch norm %s has one value per image and channel, and a part of a step here is "
+        "one image: it needs two at least. Give a larger train.batch, smaller "
+        "train.accumulate or train.leaves, fewer ranks, or larger images",
+        norm->name);
+  if (last[1] == 1)
+    pn_warn("the last step of each epoch has a part of one image, of which batch norm %s learns "
+            "nothing but wrong statistics: train.last_batch=even (or drop) avoids that",
+            norm->name);
+  return PN_OK;
+}
+
 static pn_status make_plans(pn_run *r) {
   const pn_batches *b = &r->batches;
-  int64_t last = (r->n_steps < b->steps ? r->n_steps : b->steps) - 1;
+  int64_t last = last_step(r);
   int64_t sizes[PN_MAX_PLANS];
   pn_plan_spec like = {.graph = r->graph,
                        .device = r->device,
@@ -109,7 +148,8 @@ static pn_status setup_engine(pn_run *r) {
   tell_last_batch(r);
   if (r->cfg->weights) PN_TRY(r->cfg->weights->open(r->cfg->weights->ctx, r->graph));
   PN_TRY(pn_optim_create(&r->cfg->optim, &r->optim));
-  PN_TRY(pn_run_groups(r));
+  PN_TRY(pn_run_groups(r)); /* freezes */
+  PN_TRY(check_norms(r));
   PN_TRY(make_plans(r));
   PN_TRY(pn_run_recipe(r));
 done:
