@@ -67,7 +67,7 @@ CU_HD void cu_average(const pn_flat_row *row, float *average, const float *param
 
   cu_load(param, at, lanes, p);
   cu_load(average, at, lanes, m);
-  for (int k = 0; k < lanes; k++) m[k] = row->keep * m[k] + row->fresh * p[k];
+  for (int k = 0; k < lanes; k++) m[k] += row->fresh * (p[k] - m[k]);
   cu_store(average, at, lanes, m);
 }
 

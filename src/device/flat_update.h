@@ -37,7 +37,7 @@ typedef struct {
 typedef struct {
   pn_flat_update number;  /* pointers and count are those of the range */
   double rate, decay;     /* LARS: learning rate before the trust ratio; weight decay */
-  float keep, fresh;      /* of the average: keep * average + fresh * parameter */
+  float fresh;            /* of the average: average += fresh * (parameter - average) */
   int32_t frozen, adapts; /* adapts: has a trust ratio */
 } pn_flat_row;
 

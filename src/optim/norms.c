@@ -56,15 +56,12 @@ double pn_optim_weight_decay(const pn_optim *o, const pn_optim_range *r) {
   return r->decay * pn_optim_settings(o)->weight_decay;
 }
 
-void pn_ema_factors(double decay, int64_t t, float *keep, float *fresh) {
-  *keep = t == 1 ? 0.0f : (float)decay;
-  *fresh = t == 1 ? 1.0f : (float)(1.0 - decay);
+float pn_ema_factor(double decay, int64_t t) {
+  return t == 1 ? 1.0f : (float)(1.0 - decay);
 }
 
 void pn_ema_update(const pn_ema_range *r, int64_t t, int threads) {
-  float keep, fresh;
-
-  pn_ema_factors(r->decay, t, &keep, &fresh);
+  float fresh = pn_ema_factor(r->decay, t);
 #pragma omp parallel for simd num_threads(threads) schedule(static)
-  for (int64_t i = 0; i < r->count; i++) r->average[i] = keep * r->average[i] + fresh * r->param[i];
+  for (int64_t i = 0; i < r->count; i++) r->average[i] += fresh * (r->param[i] - r->average[i]);
 }

@@ -59,14 +59,16 @@ double pn_optim_trust(const pn_optim *o);                                 /* lar
 /* Factor on the learning rate of a tensor with these norms. */
 double pn_optim_trust_ratio(const pn_optim *o, pn_optim_squares s);
 
-/* average = decay * average + (1 - decay) * param; at t = 1 a copy. */
+/* average += (1 - decay) * (param - average), which rounds at the size of the change and so keeps
+ * the scale of the weights at any decay (PyTorch's lerp).  At t = 1 a copy, of an average of
+ * zeros. */
 typedef struct {
   float *average;
   const float *param;
   int64_t count;
   double decay;
 } pn_ema_range;
-void pn_ema_factors(double decay, int64_t t, float *keep, float *fresh);
+float pn_ema_factor(double decay, int64_t t); /* on the change */
 void pn_ema_update(const pn_ema_range *r, int64_t t, int threads);
 
 #endif

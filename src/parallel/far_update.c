@@ -205,7 +205,7 @@ static pn_flat_row row_now(const pn_strategy *s, const pn_group *g, int64_t t, d
                    .frozen = g->frozen,
                    .adapts = g->adapt};
 
-  if (s->spec.ema > 0) pn_ema_factors(s->spec.ema, t, &r.keep, &r.fresh);
+  if (s->spec.ema > 0) r.fresh = pn_ema_factor(s->spec.ema, t);
   return r;
 }
 

@@ -39,6 +39,8 @@ pn_status pn_shards_alloc(pn_strategy *s, pn_shards *h) {
   }
   h->whole_bytes = (size_t)s->spec.map->total * sizeof(float);
   h->drop_bytes = (size_t)s->spec.map->trainable * sizeof(float);
+  if (s->spec.ema > 0 && !(h->kept = malloc((size_t)rest * sizeof(float) + 1)))
+    PN_TRY(PN_FAIL(PN_ERR_NOMEM, "running statistics: out of memory"));
   PN_TRY(pn_pages_reserve(h->whole_bytes, &p));
   h->whole = p;
 done:
@@ -54,8 +56,15 @@ void pn_shards_free(pn_strategy *s, pn_shards *h) {
     *arena[i] = NULL;
   }
   pn_pages_release(h->whole, h->whole_bytes);
+  free(h->kept);
   free(h->block);
   *h = (pn_shards){.n = 0};
+}
+
+/* fsdp's running statistics in use lie where the average's are about to be shown. */
+static void keep_rest(pn_shards *h) {
+  if (!h->away) memcpy(h->kept, (char *)h->whole + h->drop_bytes, h->whole_bytes - h->drop_bytes);
+  h->away = true;
 }
 
 pn_status pn_shards_gather(pn_strategy *s, pn_shards *h, const float *own) {
@@ -69,14 +78,17 @@ pn_status pn_shards_gather(pn_strategy *s, pn_shards *h, const float *own) {
                                 h->whole + b->first, b->count, &q));
     PN_TRY(pn_request_wait(q));
   }
+  if (own == s->ema && s->params == h->whole) keep_rest(h);
   if (own == s->ema || s->params != h->whole)
     memcpy(h->whole + map->trainable, own == s->ema ? s->ema_rest : s->params + map->trainable,
-           (size_t)(map->total - map->trainable) * sizeof *h->whole);
+           h->whole_bytes - h->drop_bytes);
 done:
   return st;
 }
 
 void pn_shards_release(pn_shards *h) {
+  if (h->away) memcpy((char *)h->whole + h->drop_bytes, h->kept, h->whole_bytes - h->drop_bytes);
+  h->away = false;
   pn_pages_drop(h->whole, h->drop_bytes, false);
 }
 

@@ -17,6 +17,8 @@ typedef struct {
   int64_t own;     /* elements of the rank's storage */
   float *whole;    /* address space for one arena; owned; NULL until pn_shards_alloc */
   size_t whole_bytes, drop_bytes; /* running statistics at its end stay */
+  float *kept; /* room for those in use while the average's are there; owned; NULL: no need */
+  bool away;   /* they are in `kept` */
 } pn_shards;
 
 pn_status pn_shards_make(int n, pn_shards *out); /* room for n blocks */

@@ -140,7 +140,7 @@ static struct listed make_list(const struct optimized *a, const pn_optim *o, con
                            .rate = rates[i],
                            .decay = pn_optim_weight_decay(o, &like),
                            .adapts = i == 0};
-    pn_ema_factors(0.9, t, &row[i].keep, &row[i].fresh);
+    row[i].fresh = pn_ema_factor(0.9, t);
   }
   x.l.rule = row[0].number.rule;
   x.l.range = x.far[k++] = operand(dev, sizeof x.range, x.range);
