@@ -74,16 +74,26 @@ done:
   return st;
 }
 
+/* What follows the validation needs one. */
+static pn_status check_validation(const pn_run *r) {
+  const pn_train_config *c = r->cfg;
+
+  if (c->validate && pn_dataset_count(r->data, PN_VAL) > 0) return PN_OK;
+  if (strcmp(c->schedule.name, "plateau") == 0)
+    return PN_FAIL(PN_ERR_ARG, "schedule.name=plateau follows the loss of the validation: it needs "
+                               "validation images and train.validate=true");
+  if ((c->patience == 0 && !c->restore_best) || !pn_run_needs_val(c)) return PN_OK;
+  return PN_FAIL(PN_ERR_ARG,
+                 "%s with train.monitor=%s needs validation images and train.validate=true; or set "
+                 "train.monitor=loss",
+                 c->patience > 0 ? "train.patience" : "train.restore_best", c->monitor);
+}
+
 pn_status pn_run_recipe(pn_run *r) {
   const pn_train_config *c = r->cfg;
-  bool needs_val = strncmp(c->monitor, "val_", 4) == 0 || !c->monitor[0];
-  pn_status st = PN_OK;
+  pn_status st = check_validation(r);
 
-  if (c->patience > 0 && needs_val && !(c->validate && pn_dataset_count(r->data, PN_VAL) > 0))
-    return PN_FAIL(PN_ERR_ARG,
-                   "train.patience with train.monitor=%s needs validation images and "
-                   "train.validate=true; or set train.monitor=loss",
-                   c->monitor);
+  if (st != PN_OK) return st;
   if (c->restore_best && !c->out_path)
     return PN_FAIL(PN_ERR_ARG, "train.restore_best needs a folder for checkpoints: set out.path");
   scale_lr(r);

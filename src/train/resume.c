@@ -118,19 +118,33 @@ static pn_status check_optimizer(const pn_run *r, const pn_saved_run *s) {
                  r->cfg->out_path, was, r->cfg->optim.name);
 }
 
+/* Names the options that ended it. */
+static pn_status refuse_complete(const pn_run *r) {
+  const pn_train_config *c = r->cfg;
+  int64_t epoch = r->batches.steps;
+  char epochs[48] = "", steps[48] = "";
+
+  if (pn_run_stopped(r))
+    return PN_FAIL(PN_ERR_ARG,
+                   "%s stopped early: %s has not improved for %lld epochs; to go on give a larger "
+                   "train.patience than %lld, or 0",
+                   c->out_path, c->monitor, (long long)r->stale, (long long)r->stale);
+  if (c->epochs > 0 && r->done >= c->epochs * epoch)
+    snprintf(epochs, sizeof epochs, " train.epochs=%lld", (long long)(r->done / epoch + 10));
+  if (c->steps > 0 && r->done >= c->steps)
+    snprintf(steps, sizeof steps, " train.steps=%lld", (long long)(r->done + 10 * epoch));
+  return PN_FAIL(PN_ERR_ARG,
+                 "%s is complete: %lld of %lld steps are done; to go on give more, e.g."
+                 "%s%s",
+                 c->out_path, (long long)r->done, (long long)r->n_steps, epochs, steps);
+}
+
 static pn_status check_unfinished(const pn_run *r) {
   char path[PN_RUN_PATH_BYTES];
-  pn_status st = PN_OK;
+  pn_status st = pn_path_join(path, sizeof path, r->cfg->out_path, "run.json");
 
-  PN_TRY(pn_path_join(path, sizeof path, r->cfg->out_path, "run.json"));
-  if ((r->done >= r->n_steps || pn_run_stopped(r)) && pn_file_exists(path))
-    st = PN_FAIL(PN_ERR_ARG,
-                 "%s is complete: %lld of %lld steps are done; to go on give more epochs, e.g. "
-                 "train.epochs=%lld",
-                 r->cfg->out_path, (long long)r->done, (long long)r->n_steps,
-                 (long long)(r->done / r->batches.steps + 10));
-done:
-  return st;
+  if (st != PN_OK || !pn_file_exists(path)) return st;
+  return r->done >= r->n_steps || pn_run_stopped(r) ? refuse_complete(r) : PN_OK;
 }
 
 static pn_status restore(pn_run *r, const pn_saved_run *s) {

@@ -51,7 +51,9 @@ typedef struct {
     int64_t step, epoch; /* -1: none yet */
     double value;
   } best;
-  int64_t stale;         /* epochs since the best */
+  int64_t stale;         /* whole epochs that did not beat this: */
+  double to_beat;        /* of the whole epochs, turned so that less is better; DBL_MAX: none */
+  bool undefined_told;   /* that train.monitor has no value */
   double seconds_before; /* of the processes before this one */
   json_t *epochs_before; /* NULL: a new run; owned */
   pn_feed *feed;
@@ -97,9 +99,13 @@ pn_status pn_run_order(pn_run *r, uint32_t epoch); /* fills r->order */
 double pn_run_step_lr(const pn_run *r);            /* of the step after r->done */
 bool pn_run_validates(const pn_run *r);
 
-/* monitor.c: is this epoch the best so far?  Notes it. */
-bool pn_run_note_best(pn_run *r, const pn_epoch_row *e);
+/* monitor.c */
+bool pn_run_needs_val(const pn_train_config *c); /* train.monitor is one of the validation */
+/* Steps up to r->done, perhaps only part of an epoch, are evaluated: plateau rule, patience, best.
+ * True: it is the best so far. */
+bool pn_run_note_epoch(pn_run *r, const pn_epoch_row *e);
 bool pn_run_stopped(const pn_run *r); /* train.patience is used up */
+void pn_run_tell_stop(const pn_run *r);
 
 /* step.c: step k of an epoch.  Collective; a failure of one rank is not agreed upon: the caller
  * must end the job.  Images that cannot be read are no failure yet: the rank goes on without them,

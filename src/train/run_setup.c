@@ -6,6 +6,7 @@
 #include "train/rank_device.h"
 #include "train/run.h"
 
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,6 +324,7 @@ pn_status pn_run_create(const pn_train_config *cfg, pn_comm *c, pn_dataset *data
   r->comm = c;
   r->data = data;
   r->bad_step = INT64_MAX;
+  r->to_beat = DBL_MAX;
   r->saved_step = r->best.step = -1;
   r->t_start_s = r->t_saved_s = pn_now();
   PN_TRY(check_same_data(c, data));

@@ -35,17 +35,17 @@ static pn_status scaling_parse(pn_run *r, const pn_saved_run *s) {
 }
 
 json_t *pn_run_state_json(const pn_run *r) {
-  return json_pack("{s:{s:f, s:I, s:o}, s:{s:I, s:I, s:f}, s:{s:f, s:f, s:I, s:I}, s:I, s:f, s:I, "
-                   "s:I, s:O, s:o?}",
-                   "part", "loss_sum", r->part.loss_sum, "images", (json_int_t)r->part.images,
-                   "phases", phases_json(r), "best", "step", (json_int_t)r->best.step, "epoch",
-                   (json_int_t)r->best.epoch, "value", r->best.value, "plateau", "factor",
-                   r->schedule.factor, "best", r->schedule.best, "bad", (json_int_t)r->schedule.bad,
-                   "cooling", (json_int_t)r->schedule.cooling, "stale", (json_int_t)r->stale,
-                   "seconds", r->seconds_before + pn_now() - r->t_start_s, "global_batch",
-                   (json_int_t)r->batches.global, "exact_threads",
-                   (json_int_t)(r->batches.leaves > 0 ? r->device->threads : 0), "epochs",
-                   r->record.epochs, "loss_scaling", scaling_json(&r->scaling));
+  return json_pack(
+      "{s:{s:f, s:I, s:o}, s:{s:I, s:I, s:f}, s:{s:f, s:f, s:I, s:I}, s:I, s:f, s:I, "
+      "s:I, s:f, s:O, s:o?}",
+      "part", "loss_sum", r->part.loss_sum, "images", (json_int_t)r->part.images, "phases",
+      phases_json(r), "best", "step", (json_int_t)r->best.step, "epoch", (json_int_t)r->best.epoch,
+      "value", r->best.value, "plateau", "factor", r->schedule.factor, "best", r->schedule.best,
+      "bad", (json_int_t)r->schedule.bad, "cooling", (json_int_t)r->schedule.cooling, "stale",
+      (json_int_t)r->stale, "seconds", r->seconds_before + pn_now() - r->t_start_s, "global_batch",
+      (json_int_t)r->batches.global, "exact_threads",
+      (json_int_t)(r->batches.leaves > 0 ? r->device->threads : 0), "to_beat", r->to_beat, "epochs",
+      r->record.epochs, "loss_scaling", scaling_json(&r->scaling));
 }
 
 pn_status pn_run_state_parse(pn_run *r, const pn_saved_run *s) {
@@ -55,13 +55,13 @@ pn_status pn_run_state_parse(pn_run *r, const pn_saved_run *s) {
 
   if (json_unpack_ex(s->manifest, &e, 0,
                      "{s:{s:{s:F, s:I, s:o}, s:{s:I, s:I, s:F}, s:{s:F, s:F, s:I, s:I}, s:I, s:F, "
-                     "s:I, s?:I, s:o}}",
+                     "s:I, s?:I, s?:F, s:o}}",
                      "state", "part", "loss_sum", &r->part.loss_sum, "images", &images, "phases",
                      &phases, "best", "step", &step, "epoch", &epoch, "value", &r->best.value,
                      "plateau", "factor", &r->schedule.factor, "best", &r->schedule.best, "bad",
                      &bad, "cooling", &cooling, "stale", &stale, "seconds", &r->seconds_before,
-                     "global_batch", &batch, "exact_threads", &threads, "epochs",
-                     &r->epochs_before) != 0)
+                     "global_batch", &batch, "exact_threads", &threads, "to_beat", &r->to_beat,
+                     "epochs", &r->epochs_before) != 0)
     return PN_FAIL(PN_ERR_FORMAT, "%s/manifest.json: cannot go on from it: %s", s->folder, e.text);
   json_incref(r->epochs_before);
   if (batch != r->batches.global)

@@ -136,9 +136,7 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
   tell_epoch(r, &row);
   PN_TRY(tell_weights(r));
   r->epoch = r->done / r->batches.steps;
-  if (pn_schedule_epoch(&r->schedule, row.val ? row.val->loss : row.loss))
-    pn_info("schedule.name=plateau: learning rate from now on %g", r->base_lr * r->schedule.factor);
-  PN_TRY(pn_run_save_epoch(r, pn_run_note_best(r, &row)));
+  PN_TRY(pn_run_save_epoch(r, pn_run_note_epoch(r, &row)));
 done:
   return st;
 }
@@ -154,9 +152,7 @@ static pn_status train_epochs(pn_run *r, pn_metrics *val) {
     PN_TRY(end_epoch(r, epoch, val));
     if (r->done < r->n_steps && r->cfg->heed_signals) PN_TRY(stop_if_asked(r, epoch));
   }
-  if (pn_run_stopped(r))
-    pn_info("stopped early: %s has not improved on %.6g (epoch %lld) for %lld epochs",
-            r->cfg->monitor, r->best.value, (long long)r->best.epoch, (long long)r->stale);
+  if (pn_run_stopped(r)) pn_run_tell_stop(r);
 done:
   return st;
 }

@@ -88,7 +88,7 @@ refused() { # PATTERN OPTIONS...
   [ $rc = 2 ] || say "${*:2}: exit code $rc, expected 2"
   has err.txt "$1"
 }
-refused 'run-1-2 is complete: [0-9]+ of [0-9]+ steps are done; to go on give more epochs'
+refused 'run-1-2 is complete: [0-9]+ of [0-9]+ steps are done; to go on give more, e.g. train.epochs=12$'
 refused 'another model: hidden was 8, now 9' train.epochs=3 model.hidden=9
 refused 'train.seed was 1, now 2' train.epochs=3 train.seed=2
 refused 'images per step .* set train.batch=4' train.epochs=3 train.batch=5

@@ -39,6 +39,13 @@ static void train(const pn_train_config *c, pn_train_result *r) {
   ok(pn_train(c, world, data, r));
 }
 
+static void refused(const pn_train_config *c, const char *why) {
+  pn_train_result r;
+
+  assert_int_not_equal(pn_train(c, world, data, &r), PN_OK);
+  if (!pn_test_contains(pn_last_error(), why)) fail_msg("said: %s", pn_last_error());
+}
+
 static void same_up_to_rounding(const pn_train_config *a, const pn_train_config *b) {
   pn_train_result x, y;
 
@@ -239,8 +246,64 @@ static void test_early_stop(void **state) {
   pn_metrics_free(&best);
   pn_train_result_free(&r);
   c.resume = true;
-  assert_int_not_equal(pn_train(&c, world, data, &r), PN_OK);
-  assert_true(pn_test_contains(pn_last_error(), "is complete"));
+  refused(&c, "larger train.patience than 2");
+  c.patience = 4; /* as it says: two more epochs */
+  train(&c, &r);
+  assert_int_equal(r.steps, 5 * 7);
+  pn_train_result_free(&r);
+}
+
+/* Inside the second epoch it ends, goes on, and ends like a run in one go: the plateau rule and
+ * patience saw each epoch once. */
+static void test_parted(void **state) {
+  char run[512];
+  pn_train_config c = config();
+  pn_train_result whole, part;
+
+  (void)state;
+  strcpy(c.schedule.name, "plateau");
+  c.schedule.factor = 0.01;
+  c.schedule.threshold = 0.9; /* no epoch is that much better */
+  c.schedule.patience = 1;
+  c.patience = 4;
+  c.min_delta = 1; /* nor that much */
+  c.epochs = 9;
+  c.steps = 40;
+  train(&c, &whole);
+  snprintf(run, sizeof run, "%s/parted", root);
+  c.out_path = run;
+  c.steps = 10;
+  train(&c, &part);
+  pn_train_result_free(&part);
+  c.resume = true;
+  refused(&c, "give more, e.g. train.steps=80");
+  c.steps = 40;
+  train(&c, &part);
+  assert_int_equal(whole.steps, 5 * 7);
+  assert_int_equal(part.steps, whole.steps);
+  assert_string_equal(part.weights_sha256, whole.weights_sha256);
+  pn_train_result_free(&whole);
+  pn_train_result_free(&part);
+}
+
+/* What follows the validation is refused without one. */
+static void test_needs_validation(void **state) {
+  char run[512];
+  pn_train_config c = config();
+
+  (void)state;
+  snprintf(run, sizeof run, "%s/no-val", root);
+  c.validate = false;
+  strcpy(c.schedule.name, "plateau");
+  refused(&c, "schedule.name=plateau follows the loss of the validation");
+  strcpy(c.schedule.name, "constant");
+  strcpy(c.monitor, "val_f1");
+  c.out_path = run;
+  c.restore_best = true;
+  refused(&c, "train.restore_best with train.monitor=val_f1 needs validation images");
+  c.restore_best = false;
+  c.patience = 1;
+  refused(&c, "train.patience with train.monitor=val_f1 needs validation images");
 }
 
 static void remove_data(void **state) {
@@ -256,6 +319,7 @@ int main(void) {
       cmocka_unit_test(test_freeze),       cmocka_unit_test(test_scale),
       cmocka_unit_test(test_image_scales), cmocka_unit_test(test_weights),
       cmocka_unit_test(test_ema),          cmocka_unit_test(test_early_stop),
+      cmocka_unit_test(test_parted),       cmocka_unit_test(test_needs_validation),
       cmocka_unit_test(remove_data),
   };
   if (pn_test_start(60) != PN_OK) return 3;
