@@ -172,10 +172,25 @@ static pn_status remember(const task *t, const pn_train_result *r) {
   return pn_study_progress_add(t->progress, t->rows_path, t->row, t->pass, r);
 }
 
+/* Does the outcome of a run depend on its validations? */
+static bool follows_validation(const pn_train_config *c) {
+  return strcmp(c->schedule.name, "plateau") == 0 ||
+         (c->patience > 0 && strcmp(c->monitor, "loss") != 0);
+}
+
+/* Later passes measure steps: the first ones of the first pass again, or all of it. */
+static void set_pass(const task *t, pn_train_config *cfg) {
+  if (t->pass == 0) return;
+  if (is_shortened(t)) {
+    cfg->only_steps = t->study->repeat_steps;
+    cfg->patience = 0;
+  }
+  if (is_shortened(t) || !follows_validation(cfg)) cfg->validate = false;
+}
+
 /* On a rank of the row. */
 static pn_status train_once(const task *t, pn_comm *c) {
-  pn_study *s = t->study;
-  pn_study_row *row = &s->rows[t->row];
+  pn_study_row *row = &t->study->rows[t->row];
   pn_train_config cfg = row->train;
   pn_train_result r;
   pn_status st;
@@ -185,8 +200,7 @@ static pn_status train_once(const task *t, pn_comm *c) {
   cfg.options = row->options;
   cfg.out_path = NULL;
   cfg.resume = false;
-  if (is_shortened(t)) cfg.epochs = 0, cfg.steps = s->repeat_steps;
-  if (t->pass > 0) cfg.validate = false;
+  set_pass(t, &cfg);
   memset(&r, 0, sizeof r);
   st = pn_train(&cfg, c, t->data, &r);
   if (st == PN_OK) keep(t, &r);

@@ -78,7 +78,7 @@ done:
 static pn_status check_validation(const pn_run *r) {
   const pn_train_config *c = r->cfg;
 
-  if (c->validate && pn_dataset_count(r->data, PN_VAL) > 0) return PN_OK;
+  if (c->only_steps > 0 || (c->validate && pn_dataset_count(r->data, PN_VAL) > 0)) return PN_OK;
   if (strcmp(c->schedule.name, "plateau") == 0)
     return PN_FAIL(PN_ERR_ARG, "schedule.name=plateau follows the loss of the validation: it needs "
                                "validation images and train.validate=true");
@@ -97,7 +97,7 @@ pn_status pn_run_recipe(pn_run *r) {
   if (c->restore_best && !c->out_path)
     return PN_FAIL(PN_ERR_ARG, "train.restore_best needs a folder for checkpoints: set out.path");
   scale_lr(r);
-  PN_TRY(pn_schedule_make(&c->schedule, r->n_steps, r->batches.steps, &r->schedule));
+  PN_TRY(pn_schedule_make(&c->schedule, r->schedule_steps, r->batches.steps, &r->schedule));
   PN_TRY(read_labels(r));
 done:
   return st;

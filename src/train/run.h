@@ -38,10 +38,11 @@ typedef struct {
   pn_record record;
 
   pn_batches batches;
-  int64_t n_steps; /* of the whole run */
-  int64_t done;    /* steps finished */
-  int64_t epoch;   /* epochs complete */
-  int64_t pending; /* of the steps finished: not reduced yet */
+  int64_t n_steps;        /* of the whole run */
+  int64_t schedule_steps; /* that the learning rate is planned for: as many, or more */
+  int64_t done;           /* steps finished */
+  int64_t epoch;          /* epochs complete */
+  int64_t pending;        /* of the steps finished: not reduced yet */
   struct {
     double loss_sum, phase[PN_COL_COUNT];
     int64_t images;

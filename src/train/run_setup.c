@@ -52,6 +52,8 @@ static void count_steps(pn_run *r) {
   epoch_steps = c->epochs * r->batches.steps;
   r->n_steps = c->epochs > 0 ? epoch_steps : c->steps;
   if (c->steps > 0 && c->steps < r->n_steps) r->n_steps = c->steps;
+  r->schedule_steps = r->n_steps > c->only_steps ? r->n_steps : c->only_steps;
+  if (c->only_steps > 0) r->n_steps = c->only_steps;
 }
 
 static pn_status make_model(pn_run *r) {

@@ -41,6 +41,8 @@ typedef struct {
   pn_group_config groups;
   double clip_norm, ema, label_smoothing; /* 0: none */
   int64_t epochs, steps;                  /* stop after either; 0 = no limit by this one */
+  int64_t only_steps; /* so many, at the rates of the whole run, and not what follows the
+                         validation; 0: the whole run */
   int64_t batch;
   bool batch_global; /* batch is split over the ranks, else per rank */
   pn_last_batch last_batch;

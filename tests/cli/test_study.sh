@@ -112,7 +112,19 @@ rc=$?
 { [ $rc != 0 ] && [ $rc != 124 ]; } || say "a failing row ended with $rc"
 holds fail.txt "row 'wrong' of the study"
 
-# 5. Where another start has taken the folder over, this one stops before it writes again.
+# 5. Later passes keep what the first one could do: a warm-up longer than their steps, patience, the plateau rule.
+printf 'data: {path: shards}\nmodel: {filters1: 4, filters2: 4, hidden: 8}\ntrain: {epochs: 3, batch: 4, threads: 1}\nstudy: {repeats: 2, plots: false, rows: [{name: serial}]}\n' >passes.yaml
+passes() { # passes NAME OPTIONS...
+  pneuma_on 1 study passes.yaml out.path="out-$1" "${@:2}" >"$1.txt" 2>&1 || { say "${*:2}: ended with $?"; tail -n 5 "$1.txt" >&2; }
+  lacks "$1.txt" "OTHER WEIGHTS"
+}
+passes short schedule.name=cosine schedule.warmup=1 train.patience=2 study.steps=4
+passes stopped train.patience=1 train.min_delta=1000 study.steps=0
+holds stopped.txt "stopped early: val_loss"
+passes plateau schedule.name=plateau schedule.patience=0 schedule.threshold=0.9 study.steps=0
+holds plateau.txt "schedule.name=plateau: learning rate from now on"
+
+# 6. Where another start has taken the folder over, this one stops before it writes again.
 pneuma_on 2 study study.yaml out.path=out5 study.repeats=30 >/dev/null 2>over.txt &
 for ((i = 0; i < 300; i++)); do
   [ -s out5/rows/serial.json ] && break

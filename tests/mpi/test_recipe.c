@@ -286,6 +286,39 @@ static void test_parted(void **state) {
   pn_train_result_free(&part);
 }
 
+static double of_first_epoch(const pn_train_result *r, const char *key) {
+  const json_t *e = json_array_get(json_object_get(r->record, "epochs"), 0);
+  const json_t *v = json_object_get(e, key);
+
+  assert_non_null(v);
+  return json_number_value(v);
+}
+
+/* The first steps of a run alone: its rates and losses, though nothing is validated. */
+static void test_only_steps(void **state) {
+  pn_train_config c = config();
+  pn_train_result whole, part;
+
+  (void)state;
+  strcpy(c.schedule.name, "cosine");
+  c.schedule.warmup = 1;
+  c.epochs = 3;
+  train(&c, &whole);
+  c.only_steps = 7;
+  c.validate = false;
+  train(&c, &part);
+  assert_int_equal(part.steps, 7);
+  assert_true(of_first_epoch(&part, "lr") == of_first_epoch(&whole, "lr"));
+  assert_true(of_first_epoch(&part, "loss") == of_first_epoch(&whole, "loss"));
+  pn_train_result_free(&whole);
+  pn_train_result_free(&part);
+  strcpy(c.schedule.name, "plateau"); /* more than there are, of a rule that needs a validation */
+  c.only_steps = 25;
+  train(&c, &part);
+  assert_int_equal(part.steps, 25);
+  pn_train_result_free(&part);
+}
+
 /* What follows the validation is refused without one. */
 static void test_needs_validation(void **state) {
   char run[512];
@@ -320,7 +353,7 @@ int main(void) {
       cmocka_unit_test(test_image_scales), cmocka_unit_test(test_weights),
       cmocka_unit_test(test_ema),          cmocka_unit_test(test_early_stop),
       cmocka_unit_test(test_parted),       cmocka_unit_test(test_needs_validation),
-      cmocka_unit_test(remove_data),
+      cmocka_unit_test(test_only_steps),   cmocka_unit_test(remove_data),
   };
   if (pn_test_start(60) != PN_OK) return 3;
   pn_log_init(rank, true);
