@@ -106,7 +106,8 @@ pn_status pn_buckets_choose(pn_comm *c, const pn_bucket_question *q, pn_bucket_c
   if (q->wanted > 0) {
     out->bytes = q->wanted;
     out->origin = "option";
-    snprintf(out->why, sizeof out->why, "as asked for");
+    snprintf(out->why, sizeof out->why, "%s%s", q->unused ? "not used: " : "as asked for",
+             q->unused ? q->fixed : "");
   } else if (q->fixed) {
     snprintf(out->why, sizeof out->why, "%s", q->fixed);
   } else if (pn_comm_size(c) == 1 || total <= SMALLEST) {

@@ -22,6 +22,7 @@ typedef struct {
   int64_t wanted;    /* bytes; > 0: chosen by the user */
   int64_t gradient;  /* bytes of all gradients */
   const char *fixed; /* NULL, or why a measurement must not decide */
+  bool unused;       /* nothing is sent in buckets, says `fixed` */
 } pn_bucket_question;
 
 /* Without an answer of the user: sums of a buffer as large as the gradients (at most 32 MiB), cut

@@ -83,13 +83,17 @@ static void tell_plan(const pn_strategy *s) {
       pn_comm_backend(s->spec.data));
 }
 
+static bool sums_where_they_lie(const pn_strategy *s) {
+  return s->spec.leaves == 0 && s->ops->sums_late && pn_one_host(s);
+}
+
 /* Norms of tensors that are cut at buckets are summed in an order that depends on them; the sweep's
  * buffer is host memory. */
 static const char *why_fixed(const pn_strategy *s) {
   bool norms = s->spec.clip_norm > 0 || pn_optim_wants_norms(s->spec.optim);
 
   if (s->spec.leaves > 0) return "exact sums have none of their own";
-  if (s->ops->sums_late && pn_one_host(s)) return "on one host nothing is sent";
+  if (sums_where_they_lie(s)) return "on one host nothing is sent";
   if (strcmp(pn_comm_backend(s->spec.data), "nccl") == 0) return "not measured between GPUs";
   return norms ? "clipping and LARS sum norms bucket by bucket: not measured" : NULL;
 }
@@ -97,7 +101,8 @@ static const char *why_fixed(const pn_strategy *s) {
 static pn_status choose_buckets(pn_strategy *s) {
   pn_bucket_question q = {.wanted = s->spec.bucket_bytes,
                           .gradient = s->spec.map->trainable * (int64_t)sizeof(float),
-                          .fixed = why_fixed(s)};
+                          .fixed = why_fixed(s),
+                          .unused = sums_where_they_lie(s)};
   const pn_bucket_choice *x = &s->buckets;
   pn_status st;
 

@@ -122,6 +122,12 @@ static void test_no_sweep(void **state) {
   assert_string_equal(j.strategy->buckets.origin, "option");
   assert_true(j.strategy->buckets.bytes == 3000);
   stop(&j);
+  if (size > 1) {
+    start(&j, &(job_spec){.strategy = "zero1", .comm = "shm", .batch = 8, .bucket_bytes = 3000},
+          world);
+    assert_string_equal(j.strategy->buckets.why, "not used: on one host nothing is sent");
+    stop(&j);
+  }
   start(&j, &(job_spec){.strategy = "fsdp", .batch = 8, .bucket_bytes = -1}, world);
   assert_true(j.strategy->buckets.bytes == 0);
   stop(&j);
