@@ -9,8 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Appends, whatever another start of the same job does with the file. */
 static pn_status create_csv(const char *path, const char *header, FILE **out) {
-  if (!(*out = fopen(path, "w")) || fprintf(*out, "%s\n", header) < 0)
+  if (!(*out = fopen(path, "a")) || ftruncate(fileno(*out), 0) != 0 ||
+      fprintf(*out, "%s\n", header) < 0)
     return PN_FAIL(PN_ERR_IO, "cannot create %s: %s", path, strerror(errno));
   return PN_OK;
 }
@@ -122,6 +124,7 @@ pn_status pn_record_open(const pn_record_spec *spec, pn_record *out) {
   if ((size_t)snprintf(out->folder, sizeof out->folder, "%s", spec->folder) >= sizeof out->folder)
     PN_TRY(PN_FAIL(PN_ERR_ARG, "path too long: %s", spec->folder));
   PN_TRY(open_files(out, spec));
+  out->outdated = spec->resume;
 done:
   if (st != PN_OK) pn_record_close(out);
   return st;
@@ -161,10 +164,23 @@ static void scaling_cells(pn_record *r, const pn_step_row *s) {
   pn_events_scalar(r->events, "loss_scale", s->step, fabs(s->loss_scale));
 }
 
+/* The run goes on: its former result must not be taken for the one to come. */
+static pn_status drop_result(pn_record *r) {
+  char path[sizeof r->folder];
+  pn_status st = pn_path_join(path, sizeof path, r->folder, "run.json");
+
+  if (st != PN_OK) return st;
+  if (unlink(path) != 0 && errno != ENOENT)
+    return PN_FAIL(PN_ERR_IO, "cannot remove %s: %s", path, strerror(errno));
+  r->outdated = false;
+  return PN_OK;
+}
+
 pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n) {
   pn_status st;
 
   if (!r->steps_csv) return PN_OK;
+  if (r->outdated && (st = drop_result(r)) != PN_OK) return st;
   for (int64_t i = 0; i < n; i++) {
     const pn_step_row *s = &rows[i];
     fprintf(r->steps_csv, "%lld,%lld,%lld,%.9g", (long long)s->step, (long long)s->epoch,

@@ -47,6 +47,7 @@ typedef struct {
   json_t *epochs;               /* owned */
   pn_events *events;            /* owned; NULL where nothing is written */
   const pn_dataset *data;       /* borrowed: names of the classes */
+  bool outdated;                /* run.json is of fewer steps: it goes with the first row */
   bool gpu;                     /* GPUs are used, and watched: five more columns */
   bool scaling;                 /* fp16: two more columns in steps.csv */
 } pn_record;

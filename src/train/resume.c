@@ -139,11 +139,21 @@ static pn_status refuse_complete(const pn_run *r) {
                  c->out_path, (long long)r->done, (long long)r->n_steps, epochs, steps);
 }
 
+/* Is run.json the result of this many steps?  A run that went on leaves one of fewer where it was
+ * killed before its first row. */
+static bool has_result(const pn_run *r, const char *path) {
+  json_t *run = json_load_file(path, 0, NULL);
+  bool same = json_integer_value(json_object_get(run, "steps")) == r->done;
+
+  json_decref(run);
+  return same;
+}
+
 static pn_status check_unfinished(const pn_run *r) {
   char path[PN_RUN_PATH_BYTES];
   pn_status st = pn_path_join(path, sizeof path, r->cfg->out_path, "run.json");
 
-  if (st != PN_OK || !pn_file_exists(path)) return st;
+  if (st != PN_OK || !has_result(r, path)) return st;
   return r->done >= r->n_steps || pn_run_stopped(r) ? refuse_complete(r) : PN_OK;
 }
 

@@ -86,5 +86,6 @@ pn_status pn_run_state_parse(pn_run *r, const pn_saved_run *s) {
   r->stale = stale;
   r->done = s->step;
   r->epoch = r->done / r->batches.steps;
+  if (images > 0) r->final_loss = r->part.loss_sum / (double)images;
   return PN_OK;
 }

@@ -132,7 +132,9 @@ static pn_status end_epoch(pn_run *r, int64_t epoch, pn_metrics *val) {
     PN_TRY(evaluate(r, PN_VAL, val));
     row.val = val;
   }
-  PN_TRY(pn_agree(r->comm, pn_record_epoch(&r->record, &row)));
+  st = pn_lock_check(r->cfg->lock); /* the validation may have taken long */
+  if (st == PN_OK) st = pn_record_epoch(&r->record, &row);
+  PN_TRY(pn_agree(r->comm, st));
   tell_epoch(r, &row);
   PN_TRY(tell_weights(r));
   r->epoch = r->done / r->batches.steps;

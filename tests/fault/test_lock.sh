@@ -71,6 +71,7 @@ for moment in 0:read:sleep=20:5 0:checkpoint:sleep=20:26 1:checkpoint:sleep=20:2
   requeued $moment mpi &
   requeued $moment shm ! -path './checkpoints/*.tmp/*' &
 done
+requeued 0:read:sleep=20:8 mpi & # in the validation of the second epoch, whose steps are written and whose row is not
 wait
 
 # The same while the new one is still at work: the lock file is there, with its token.
