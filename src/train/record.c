@@ -2,6 +2,7 @@
 #include "train/record.h"
 
 #include "base/file.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <math.h>
@@ -28,18 +29,40 @@ static size_t length_up_to(const char *text, int64_t last) {
   return (size_t)(line - text);
 }
 
-/* A run that goes on: what came after its checkpoint is computed again. */
+/* NAME.csv -> NAME-to-LAST.csv, or the first free NAME-to-LAST-2.csv, -3... */
+static pn_status set_aside(const char *path, int64_t last) {
+  char to[sizeof((pn_record *)0)->folder + 48], again[16] = "";
+  int stem = (int)strlen(path) - (int)strlen(".csv");
+
+  for (int k = 2;; k++) {
+    snprintf(to, sizeof to, "%.*s-to-%lld%s.csv", stem, path, (long long)last, again);
+    if (!pn_file_exists(to)) break;
+    snprintf(again, sizeof again, "-%d", k);
+  }
+  if (rename(path, to) != 0)
+    return PN_FAIL(PN_ERR_IO, "cannot rename %s to %s: %s", path, to, strerror(errno));
+  pn_info(
+      "%s: other columns from now on (precision, figures of the GPU): the rows so far are in %s",
+      path, to);
+  return PN_OK;
+}
+
+/* A run that goes on: what came after its checkpoint is computed again.  One in another precision
+ * may have other columns. */
 static pn_status reopen_csv(const char *path, const char *header, int64_t last, FILE **out) {
   char *text = NULL;
   size_t n = strlen(header);
   pn_status st = PN_OK;
 
   PN_TRY(pn_file_read(path, &text, NULL));
-  if (strncmp(text, header, n) != 0 || text[n] != '\n')
-    PN_TRY(
-        PN_FAIL(PN_ERR_FORMAT, "%s has other columns than this version writes: %s", path, header));
-  if (truncate(path, (off_t)length_up_to(text, last)) != 0 || !(*out = fopen(path, "a")))
+  if (truncate(path, (off_t)length_up_to(text, last)) != 0)
+    PN_TRY(PN_FAIL(PN_ERR_IO, "cannot cut %s: %s", path, strerror(errno)));
+  if (strncmp(text, header, n) != 0 || text[n] != '\n') {
+    PN_TRY(set_aside(path, last));
+    PN_TRY(create_csv(path, header, out));
+  } else if (!(*out = fopen(path, "a"))) {
     st = PN_FAIL(PN_ERR_IO, "cannot go on with %s: %s", path, strerror(errno));
+  }
 done:
   free(text);
   return st;

@@ -61,8 +61,9 @@ typedef struct {
   json_t *epochs;      /* rows of the epochs so far; NULL: none */
 } pn_record_spec;
 
-/* Makes the folder.  Lines of the CSV files after spec->step and spec->epoch are cut off.
- * Errors: ARG (the folder holds another run: says what to do), IO, FORMAT (other columns). */
+/* Makes the folder.  Lines of the CSV files after spec->step and spec->epoch are cut off; a file
+ * with other columns is renamed, e.g. to steps-to-STEP.csv, and begun anew.
+ * Errors: ARG (the folder holds another run: says what to do), IO. */
 pn_status pn_record_open(const pn_record_spec *spec, pn_record *out);
 void pn_record_close(pn_record *r);
 pn_status pn_record_steps(pn_record *r, const pn_step_row *rows, int64_t n);

@@ -157,6 +157,23 @@ static pn_status check_unfinished(const pn_run *r) {
   return r->done >= r->n_steps || pn_run_stopped(r) ? refuse_complete(r) : PN_OK;
 }
 
+/* Now, not after the training that needs it. */
+static pn_status check_best(const pn_run *r) {
+  pn_step_folder f;
+  pn_status st = PN_OK;
+
+  if (!r->cfg->restore_best || r->best.step < 0) return PN_OK;
+  PN_TRY(pn_step_folder_make(r->cfg->out_path, r->best.step, "", &f));
+  if (!pn_file_exists(f.final))
+    st = PN_FAIL(PN_ERR_ARG,
+                 "train.restore_best=true, but %s has no checkpoint of its best epoch so far, %lld "
+                 "(step %lld: train.keep_best was false): give train.restore_best=false, or train "
+                 "anew with another out.path",
+                 r->cfg->out_path, (long long)r->best.epoch, (long long)r->best.step);
+done:
+  return st;
+}
+
 static pn_status restore(pn_run *r, const pn_saved_run *s) {
   pn_status st = PN_OK;
 
@@ -166,6 +183,7 @@ static pn_status restore(pn_run *r, const pn_saved_run *s) {
   PN_TRY(check_optimizer(r, s));
   PN_TRY(pn_run_state_parse(r, s));
   PN_TRY(check_unfinished(r));
+  PN_TRY(check_best(r));
   PN_TRY(pn_saved_run_restore(s, r->graph, r->strategy));
   r->saved_step = r->done;
   pn_info("%-12s step %lld of %lld (epoch %lld, %lld of %lld steps done), from %s", "resume",

@@ -1,6 +1,6 @@
 #!/bin/bash
 # test_resume_edges.sh -- runs that go on where it is easy to go wrong: longer than before and killed before the new result, with another
-# number of images per rank under a scaled learning rate, complete but for its record.
+# number of images per rank under a scaled learning rate, complete but for its record, in another precision, with a best epoch that was not kept.
 set -u
 . "$SOURCE_DIR/tests/lib.sh"
 train() { "$PNEUMA" train run.yaml "$@" > out.txt 2> err.txt; }
@@ -46,5 +46,20 @@ must "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" train run.yaml $scaled
 must "$PNEUMA" train --resume out.path=run-scale train.steps=4 train.batch=8 train.batch_rule=global
 must "$PNEUMA" train --resume out.path=run-scale train.steps=6
 [ "$(tail -n +2 run-scale/steps.csv | cut -d, -f13 | sort -u)" = 0.002 ] || say "learning rates: $(cut -d, -f1,13 run-scale/steps.csv)"
+
+# train.restore_best where the best epoch was not kept: refused before anything is trained
+must "$PNEUMA" train run.yaml train.min_delta=100 train.keep_best=false train.keep=1 train.checkpoint_epochs=1 train.epochs=2 out.path=run-best
+train --resume train.min_delta=100 train.epochs=3 train.restore_best=true out.path=run-best
+[ $? = 2 ] || say "restore_best without its checkpoint: $(tail -n 3 err.txt)"
+has err.txt 'run-best has no checkpoint of its best epoch so far, 1 .*give train.restore_best=false'
+ls run-best/checkpoints | grep -qx "step_$(steps run-best)" || say "it trained: $(ls run-best/checkpoints)"
+
+# another precision has other columns: the rows so far stay beside
+half="train.device=emulated out.path=run-half"
+must "$PNEUMA" train run.yaml $half train.steps=2 train.precision=f32
+must "$PNEUMA" train --resume $half train.steps=4 train.precision=fp16
+has err.txt 'steps.csv: other columns from now on .*run-half/steps-to-2.csv'
+[ "$(cut -d, -f1 run-half/steps-to-2.csv | xargs)" = 'step 1 2' ] || say "steps-to-2.csv: $(cat run-half/steps-to-2.csv)"
+[ "$(cut -d, -f1,15 run-half/steps.csv | xargs)" = 'step,skipped 3,0 4,0' ] || say "steps.csv: $(cat run-half/steps.csv)"
 
 finish resume_edges
