@@ -43,9 +43,8 @@ wait $first || say "the first: exit code $?: $(cat first.txt)"
 
 # The same Slurm job, started again: it takes over; the former start wakes up afterwards and stops.
 requeued() { # requeued MOMENT COMM [FIND'S OPTIONS]: of the former start's sleep
-  local moment=$1 run=run-job-${1%%:sleep*}-$2 comm=train.comm=$2
+  local moment=$1 run=run-job-${1//[:=]/-}-$2 comm=train.comm=$2
   shift 2
-  run=${run//:/-}
   local old_txt=$run.old.txt new_txt=$run.new.txt
   set=(PN_FAULT=$moment SLURM_JOB_ID=4711)
   train out.path=$run $comm >$old_txt 2>&1 &
@@ -71,8 +70,8 @@ for moment in 0:read:sleep=20:5 0:checkpoint:sleep=20:26 1:checkpoint:sleep=20:2
   requeued $moment mpi &
   requeued $moment shm ! -path './checkpoints/*.tmp/*' &
 done
-requeued 0:read:sleep=20:8 mpi & # in the validation of the second epoch, whose steps are written and whose row is not
 wait
+requeued 0:read:sleep=12:8 mpi # in the validation of the second epoch, whose steps are written and whose row is not
 
 # The same while the new one is still at work: the lock file is there, with its token.
 set=(PN_FAULT=1:read:sleep=5:5 SLURM_JOB_ID=5)
