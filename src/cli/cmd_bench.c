@@ -1,8 +1,14 @@
 /* cmd_bench.c -- `pneuma bench WHAT`: measurements of the program's parts. */
 #include "cli/bench.h"
+#include "cli/train_setup.h"
 
 #include <stdio.h>
 #include <string.h>
+
+/* What an update needs; groups, clipping, scaling of the rate and averages are a run's. */
+#define UPDATE                                                                                     \
+  "optim.name optim.lr optim.momentum optim.nesterov optim.beta1 optim.beta2 optim.eps "           \
+  "optim.weight_decay optim.trust "
 
 static const struct bench {
   const char *name;
@@ -11,10 +17,11 @@ static const struct bench {
 } benches[] = {
     {"comm", pn_bench_comm, "bench.from_kb bench.to_mb bench.row_s train.comm run.watchdog_s "},
     {"roofline", pn_bench_roofline,
-     "model. optim. data.path train.batch train.device train.threads train.precision bench.steps "
+     "model. " UPDATE
+     "data.path train.batch train.device train.threads train.precision bench.steps "
      "run.watchdog_s "},
     {"train", pn_bench_train,
-     "model. optim. data.path train.batch train.batch_rule train.device train.threads "
+     "model. " UPDATE "data.path train.batch train.batch_rule train.device train.threads "
      "train.precision train.loss_scale train.strategy train.bucket_mb train.reshard train.comm "
      "bench.steps "
      "run.watchdog_s "}};
@@ -37,7 +44,7 @@ static pn_status check_options(const struct bench *b, const pn_options *o) {
     if (pn_options_given(o, row[i].key) && !takes(b, row[i].key))
       return PN_FAIL(PN_ERR_ARG, "%s has no effect on bench %s; it takes %s", row[i].key, b->name,
                      b->takes);
-  return PN_OK;
+  return pn_effects_check(o, NULL);
 }
 
 pn_status pn_cmd_bench(pn_cli *x) {

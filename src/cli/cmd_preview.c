@@ -63,6 +63,7 @@ pn_status pn_cmd_preview(pn_cli *x) {
   pn_dataset *d = NULL;
   pn_status st = PN_OK;
 
+  PN_TRY(pn_agree(x->comm, pn_augment_check(x->opt)));
   PN_TRY(pn_data_open(x->opt, x->comm, &d));
   PN_TRY(pn_agree(x->comm, pn_comm_rank(x->comm) == 0 ? draw(x, d) : PN_OK));
 done:

@@ -154,6 +154,7 @@ pn_status pn_cmd_train(pn_cli *x) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_agree(x->comm, pn_resume_options(x->opt)));
+  PN_TRY(pn_agree(x->comm, pn_effects_check(x->opt, NULL)));
   PN_TRY(pn_data_open(x->opt, x->comm, &d));
   PN_TRY(pn_agree(x->comm, pn_train_setup(x->opt, d, pn_comm_size(x->comm), &cfg)));
   PN_TRY(pn_place_setup(x->opt, x->comm, &places, &threads));

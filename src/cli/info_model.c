@@ -70,6 +70,7 @@ pn_status pn_info_model_create(const pn_options *o, int ranks, int threads, pn_i
   m->batch = rank_batch(o, ranks);
   m->threads = threads;
   pn_model_setup(o, &cfg);
+  PN_TRY(pn_model_effects_check(o, NULL));
   PN_TRY(input_setup(o, &cfg));
   pn_model_head_setup(o, &cfg);
   PN_TRY(pn_model_build(pn_options_text(o, "model.name"), &cfg, &m->graph));

@@ -202,7 +202,23 @@ static pn_status read_row(reader *r, json_t *map, const pn_options *o, const pn_
   json_object_foreach(map, key, v) PN_TRY(set_key(r, key, v));
   st = finish_row(r, d);
 done:
-  pn_options_destroy(r->opt);
+  return st;
+}
+
+/* All rows, then what each of them sets.  opt: [n], the caller's, NULL at first. */
+static pn_status read_rows(const reader *like, const json_t *rows, const pn_row_options *all,
+                           const pn_dataset *d, pn_options **opt) {
+  pn_status st = PN_OK;
+
+  for (int i = 0; i < all->n; i++) {
+    reader r = *like;
+    r.index = i;
+    r.row += i;
+    st = read_row(&r, json_array_get(rows, (size_t)i), all->all, d);
+    opt[i] = r.opt;
+    if (st != PN_OK) return st;
+  }
+  for (int i = 0; i < all->n && st == PN_OK; i++) st = pn_effects_check(opt[i], all);
   return st;
 }
 
@@ -226,6 +242,7 @@ pn_status pn_study_config(const char *path, const pn_options *o, const pn_datase
                           pn_study **out) {
   pn_status st = PN_OK;
   json_t *doc = NULL, *lines = NULL, *rows;
+  pn_options *opt[PN_STUDY_MAX_ROWS] = {NULL};
   size_t n;
 
   *out = NULL;
@@ -240,16 +257,15 @@ pn_status pn_study_config(const char *path, const pn_options *o, const pn_datase
     goto done;
   }
   PN_TRY(pn_study_create((int)n, out));
-  for (int i = 0; i < (int)n; i++) {
-    reader r = {.file = path, .lines = lines, .index = i, .row = &(*out)->rows[i]};
-    PN_TRY(read_row(&r, json_array_get(rows, (size_t)i), o, d));
-  }
+  PN_TRY(read_rows(&(reader){.file = path, .lines = lines, .row = (*out)->rows}, rows,
+                   &(pn_row_options){o, opt, (int)n}, d, opt));
   PN_TRY(check_rows(path, *out));
 done:
   if (st != PN_OK) {
     pn_study_destroy(*out);
     *out = NULL;
   }
+  for (int i = 0; i < PN_STUDY_MAX_ROWS; i++) pn_options_destroy(opt[i]);
   json_decref(doc);
   json_decref(lines);
   return st;

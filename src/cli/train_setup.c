@@ -52,6 +52,14 @@ pn_images_where pn_images_setup(const pn_options *o) {
   return w;
 }
 
+pn_status pn_augment_check(const pn_options *o) {
+  pn_augment_config c;
+
+  pn_augment_setup(o, &c);
+  if (pn_augment_any(&c) || !pn_options_given(o, "augment.fill")) return PN_OK;
+  return PN_FAIL(PN_ERR_ARG, "augment.fill has no effect: no other augment.* option is set");
+}
+
 static pn_status data_setup(const pn_options *o, pn_train_config *cfg) {
   const char *check = pn_options_text(o, "data.check");
 
@@ -66,9 +74,7 @@ static pn_status data_setup(const pn_options *o, pn_train_config *cfg) {
     return PN_FAIL(
         PN_ERR_ARG,
         "data.threads has no effect with data.prefetch=0: set data.prefetch=2 or leave it out");
-  if (!pn_augment_any(&cfg->augment) && pn_options_given(o, "augment.fill"))
-    return PN_FAIL(PN_ERR_ARG, "augment.fill has no effect: no other augment.* option is set");
-  return PN_OK;
+  return pn_augment_check(o);
 }
 
 static void copy(char *out, size_t out_bytes, const char *text) {
@@ -78,10 +84,8 @@ static void copy(char *out, size_t out_bytes, const char *text) {
 pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks,
                          pn_train_config *cfg) {
   const char *strategy = pn_options_text(o, "train.strategy");
-  pn_status st = pn_recipe_check(o);
 
   memset(cfg, 0, sizeof *cfg);
-  if (st != PN_OK) return st;
   pn_model_setup(o, &cfg->model_config);
   pn_dataset_shape(d, &cfg->model_config.channels, &cfg->model_config.size[0],
                    &cfg->model_config.size[1]);
@@ -174,7 +178,7 @@ static pn_status free_name(const char *name, char *out, size_t out_bytes) {
   return PN_FAIL(PN_ERR_IO, "results/%s-%s exists 1000 times: set out.path", name, stamp);
 }
 
-/* An empty folder, or none, may become a run. */
+/* An empty folder, or none, may become a run; so may one where a run was refused at its start. */
 static pn_status check_unused(const char *path) {
   DIR *dir = opendir(path);
   const struct dirent *e;
@@ -184,7 +188,7 @@ static pn_status check_unused(const char *path) {
   if (!dir) return PN_FAIL(PN_ERR_ARG, "out.path=%s: %s", path, strerror(errno));
   while (!*found && (e = readdir(dir)))
     if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-        strcmp(e->d_name, LOCK_NAME) != 0)
+        strcmp(e->d_name, LOCK_NAME) != 0 && strcmp(e->d_name, "log.txt") != 0)
       snprintf(found, sizeof found, "%s", e->d_name);
   closedir(dir);
   if (!*found) return PN_OK;

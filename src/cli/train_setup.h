@@ -9,7 +9,7 @@
 
 /* Fill every field of cfg but `threads`, `out_path`, `options` and `versions` (set to 1 and NULL)
  * from options, and size, channels and classes from the data.  ranks resolves train.strategy=auto.
- * Not collective.  Errors: ARG. */
+ * The options have passed pn_effects_check.  Not collective.  Errors: ARG. */
 pn_status pn_train_setup(const pn_options *o, const pn_dataset *d, int ranks, pn_train_config *cfg);
 
 /* train.precision where it is given, else NULL: that of the run. */
@@ -48,8 +48,21 @@ void pn_out_release(pn_out_folder *out);
 
 /* optim.*, schedule.* and what else of train.* says how a run learns. */
 void pn_recipe_setup(const pn_options *o, pn_train_config *cfg);
-/* An option that would have no effect is an error.  Errors: ARG. */
-pn_status pn_recipe_check(const pn_options *o);
+/* The rows of a study: what is set for all of them may be for some of them. */
+typedef struct {
+  const pn_options *all;
+  pn_options *const *row; /* [n] */
+  int n;
+} pn_row_options;
+
+/* An option that would have no effect beside the others is an error, but for what stands in a file
+ * whose choice (model.name, optim.name, ...) the command line overrides.  rows: NULL, or those of
+ * the study that `o` is a row of.  Errors: ARG. */
+pn_status pn_effects_check(const pn_options *o, const pn_row_options *rows);
+/* The same of model.* alone. */
+pn_status pn_model_effects_check(const pn_options *o, const pn_row_options *rows);
+/* augment.fill alone is an error. */
+pn_status pn_augment_check(const pn_options *o);
 
 /* With train.resume: options that are not given get the values of the newest checkpoint in
  * out.path. Not collective (each rank reads).  No checkpoint: nothing changes.  Errors: ARG, IO,

@@ -22,6 +22,7 @@ typedef struct {
   const char *name, *help;
   pn_status (*build)(const pn_model_config *cfg, pn_graph *g);
   int64_t size, channels, classes; /* what it was published for: shown where there is no data */
+  const char *ignores;             /* options of section model that it has no use for: "a|b" */
 } pn_model;
 
 const pn_model *pn_model_table(int *count);

@@ -3,14 +3,17 @@
 
 #include <string.h>
 
+#define OF_CUSTOM_CNN "filters1|filters2|kernel|padding"
+
 static const pn_model models[] = {
     {"custom_cnn", "2 convolutions, 2 dense layers, ReLU, max-pooling", pn_build_custom_cnn, 128, 1,
-     2},
+     2, "width"},
     {"cifar_cnn", "4 convolutions, 2 dense layers, batch norm (Keras)", pn_build_cifar_cnn, 32, 3,
-     10},
-    {"resnet18", "8 residual blocks (torchvision)", pn_build_resnet18, 224, 3, 1000},
+     10, OF_CUSTOM_CNN},
+    {"resnet18", "8 residual blocks (torchvision)", pn_build_resnet18, 224, 3, 1000,
+     OF_CUSTOM_CNN "|hidden"},
     {"resnet50v2", "16 pre-activation bottlenecks, dense head (Keras)", pn_build_resnet50v2, 224, 3,
-     2},
+     2, OF_CUSTOM_CNN},
 };
 enum { N_MODELS = sizeof models / sizeof *models };
 

@@ -100,6 +100,11 @@ static pn_status apply_item(const pn_graph *g, const char *item, bool *taken, pn
 
   snprintf(text, sizeof text, "%s", item);
   field = strtok_r(text, ":", &rest);
+  if (!strchr(item, '='))
+    return PN_FAIL(PN_ERR_ARG,
+                   "optim.groups: '%s' says nothing of its parameters: add lr=FACTOR or "
+                   "decay=FACTOR, e.g. fc*:lr=10:decay=0",
+                   item);
   for (int i = 0; field && i < pn_graph_n_params(g); i++) {
     char fields[ITEM_BYTES], *more, *f;
     if (!matches(field, pn_graph_param(g, i)->name)) continue;

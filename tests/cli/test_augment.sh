@@ -54,5 +54,6 @@ awk -v a="$(loss run-0)" -v b="$(loss run-3ranks)" 'BEGIN { d = a - b; exit !(a 
 refused 'needs images of three channels' "$PNEUMA" train run.yaml out.path=run-x augment.jitter=0.1
 refused 'augment.hflip' "$PNEUMA" train run.yaml out.path=run-x augment.hflip=1.5
 refused 'no effect with data.prefetch=0' "$PNEUMA" train run.yaml out.path=run-x data.threads=2
+refused 'augment.fill has no effect' "$PNEUMA" preview data.path=shards augment.fill=black
 refused 'augment.fill has no effect' "$PNEUMA" train data.path=shards out.path=run-x augment.fill=black
 finish augment

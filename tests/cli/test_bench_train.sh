@@ -57,6 +57,10 @@ has out.txt '^device: a step is not one graph: gradients travel through host mem
 "$PNEUMA" bench train train.steps=3 > out.txt 2> err.txt
 [ $? = 2 ] || say 'train.steps: exit code is not 2'
 has err.txt 'train.steps has no effect on bench train'
+for o in optim.ema=0.99 optim.clip_norm=1 'optim.groups=nothing*:lr=3' optim.scale=linear optim.momentum=0.9; do
+  "$PNEUMA" bench train $small "$o" > out.txt 2> err.txt && say "$o was accepted"
+  has err.txt "${o%%=*} has no effect"
+done
 # what is printed is the precision that was computed in
 if "$PNEUMA" bench train $small train.precision=bf16 > out.txt 2> err.txt; then
   has out.txt '^custom_cnn, adam, 8 images a step, bf16'

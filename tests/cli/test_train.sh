@@ -57,12 +57,18 @@ has err.txt 'ddp on 2 ranks'
 has out.txt ': 3 steps of 8 images'
 
 # options that would have no effect
-for pair in 'optim.momentum=0.9' 'optim.nesterov=true' 'train.strategy=single:ranks'; do
+for pair in 'optim.momentum=0.9' 'optim.groups=fc*' 'optim.nesterov=true' 'train.strategy=single:ranks'; do
   option=${pair%%:*}
   mpi 2 "$PNEUMA" train run.yaml out.path=run-4 "$option" > out.txt 2> err.txt
   rc=$?
   [ $rc = 2 ] || say "$option on 2 ranks: exit code $rc, expected 2: $(cat err.txt)"
   [ "$(grep -c '^pneuma: ' err.txt)" = 1 ] || say "$option: expected one line: $(cat err.txt)"
 done
+
+# a refused configuration leaves its log; the folder is free for the corrected one
+"$PNEUMA" train run.yaml train.steps=1 'train.freeze=*' out.path=run-4 > out.txt 2> err.txt && say 'nothing to train was accepted'
+must "$PNEUMA" train run.yaml train.steps=1 train.epochs=0 out.path=run-4
+has run-4/log.txt 'leaves nothing to train'
+[ -s run-4/run.json ] || say 'no run in the folder of the refused one'
 
 finish train
