@@ -64,7 +64,8 @@ typedef struct {
   int64_t partner; /* position in the split of the image it is mixed with */
 } pn_draw;
 
-/* id: of the image; count: images of the split. */
+/* id: of the image; count: images of the split, or PN_ANY_PARTNER: `partner` is 32 random bits. */
+#define PN_ANY_PARTNER (INT64_C(1) << 32)
 pn_draw pn_augment_draw(const pn_augment *a, uint32_t epoch, uint64_t id, int64_t count);
 
 /* Bytes to normalised floats with everything of `d` but the mixing.  a: NULL = no augmentation (d

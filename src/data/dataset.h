@@ -68,6 +68,16 @@ typedef struct {
 } pn_label_list;
 pn_status pn_sampler_balanced(const pn_label_list *l, uint64_t seed, uint32_t epoch,
                               int64_t *order);
+/* The images of each class that there is: group g has image[first[g]] to image[first[g + 1] - 1].
+ */
+typedef struct {
+  int n;
+  int64_t *first, *image; /* [n + 1], [images of the split], owned */
+} pn_class_groups;
+pn_status pn_class_groups_make(const pn_label_list *l, pn_class_groups *out);
+void pn_class_groups_free(pn_class_groups *g);
+/* One image of 32 random bits: of any class as often, within it of any image. */
+int64_t pn_class_groups_pick(const pn_class_groups *g, uint32_t bits);
 /* The part of `count` items that belongs to `rank` of `size`: contiguous, sizes differ by at
  * most 1. */
 void pn_partition(int64_t count, int64_t rank, int64_t size, int64_t *first, int64_t *n);

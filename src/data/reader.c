@@ -30,7 +30,11 @@ bool pn_reader_mixes(const pn_reader *r) {
 }
 
 static pn_draw draw(const pn_reader *r, uint32_t epoch, uint64_t id) {
-  return pn_augment_draw(r->augment, epoch, id, pn_dataset_count(r->data, r->split));
+  int64_t count = r->groups ? PN_ANY_PARTNER : pn_dataset_count(r->data, r->split);
+  pn_draw d = pn_augment_draw(r->augment, epoch, id, count);
+
+  if (r->groups) d.partner = pn_class_groups_pick(r->groups, (uint32_t)d.partner);
+  return d;
 }
 
 pn_status pn_reader_reach(const pn_reader *r, uint32_t epoch, const int64_t *index, int64_t n) {

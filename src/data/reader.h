@@ -12,7 +12,8 @@ typedef struct {
   pn_dataset *data;
   pn_split split;
   pn_image_format format;
-  const pn_augment *augment; /* NULL: none */
+  const pn_augment *augment;     /* NULL: none */
+  const pn_class_groups *groups; /* classes of which mixup takes its other image; NULL: any image */
   bool mirror; /* left and right exchanged, after all else; descriptions: without `augment` only */
 } pn_reader;
 

@@ -10,7 +10,7 @@ struct pn_feed {
   pn_reader reader;
   pn_augment *augment; /* NULL: none */
   const pn_batches *batches;
-  const float *weight; /* NULL: all 1 */
+  const float *weight, *class_weight; /* NULL: all 1 */
   pn_batch batch;
   pn_prefetch *ahead;   /* NULL: read in the step */
   pn_image_queue *made; /* the device makes the batches, `ahead` is its ring; NULL: the host does */
@@ -65,7 +65,9 @@ pn_status pn_feed_create(const pn_feed_spec *spec, pn_feed **out) {
   if (!f) return PN_FAIL(PN_ERR_NOMEM, "training batches: out of memory");
   f->batches = spec->batches;
   f->weight = spec->weight;
+  f->class_weight = spec->class_weight;
   f->reader = pn_reader_make(spec->data, PN_TRAIN, spec->model->input_mean, spec->model->input_sd);
+  f->reader.groups = spec->groups;
   PN_TRY(make_augment(f, spec));
   PN_TRY(pn_batch_create(&f->reader, largest, spec->threads, &f->batch));
   PN_TRY(pn_image_store_check(spec->device, spec->where));
@@ -149,6 +151,17 @@ static float sum_of_weights(const pn_feed *f, int64_t step) {
   return (float)sum;
 }
 
+/* Weights of a mixed image: a share of its loss counts as much as its label says. */
+static void weigh_mixed(pn_feed *f, int64_t n, float sum) {
+  for (int64_t i = 0; i < n && f->weight && pn_reader_mixes(&f->reader); i++) {
+    float own = f->batch.scale[i], mix = f->batch.mix[i];
+    float other = f->class_weight[f->batch.label2[i]] / sum;
+    if (mix >= 1.0f) continue;
+    f->batch.scale[i] = mix * own + (1 - mix) * other;
+    f->batch.mix[i] = mix * own / f->batch.scale[i];
+  }
+}
+
 pn_status pn_feed_load(pn_feed *f, int64_t step, int64_t part, pn_plan *plan) {
   pn_share share = pn_batches_part(f->batches, step, part);
   pn_batch_source src = {.reader = &f->reader,
@@ -157,11 +170,16 @@ pn_status pn_feed_load(pn_feed *f, int64_t step, int64_t part, pn_plan *plan) {
                          .n = share.count,
                          .plan_batch = share.count};
   float sum = sum_of_weights(f, step);
+  pn_status st;
 
   for (int64_t i = 0; i < share.count; i++)
     f->batch.scale[i] = (f->weight ? f->weight[src.index[i]] : 1.0f) / sum;
-  if (f->made) return load_made(f, share.count, plan);
-  return f->ahead ? load_queued(f, share.count, plan) : pn_batch_load(&f->batch, &src, plan);
+  if (f->made)
+    st = load_made(f, share.count, plan);
+  else
+    st = f->ahead ? load_queued(f, share.count, plan) : pn_batch_load(&f->batch, &src, plan);
+  if (st == PN_OK) weigh_mixed(f, share.count, sum);
+  return st;
 }
 
 pn_step_ctx pn_feed_context(const pn_feed *f) {

@@ -41,7 +41,7 @@ static void scale_lr(pn_run *r) {
 /* n / (classes * n of this class), as scikit-learn's "balanced". */
 static pn_status weigh_images(pn_run *r, const int64_t count[256]) {
   int classes = pn_dataset_n_classes(r->data), present = 0;
-  float weight[256] = {0};
+  float *weight = r->class_weight;
 
   if (!(r->weight = malloc((size_t)r->batches.n * sizeof *r->weight)))
     return PN_FAIL(PN_ERR_NOMEM, "weights of %lld images: out of memory", (long long)r->batches.n);
@@ -70,6 +70,10 @@ static pn_status read_labels(pn_run *r) {
     count[label & 255]++;
   }
   if (strcmp(r->cfg->balance, "weights") == 0) PN_TRY(weigh_images(r, count));
+  if (strcmp(r->cfg->balance, "sampler") == 0) {
+    pn_label_list labels = {r->label, r->batches.n, pn_dataset_n_classes(r->data)};
+    PN_TRY(pn_class_groups_make(&labels, &r->drawn));
+  }
 done:
   return st;
 }

@@ -27,11 +27,13 @@ typedef struct {
   pn_optim *optim;
   pn_group *groups; /* [parameters] */
   pn_schedule schedule;
-  pn_loss_scale scaling; /* fp16 */
-  float *scaled;         /* fp16: sample_scale times the scale of the loss; [largest part] */
-  double base_lr, lr;    /* scaled optim.lr; that of the last step */
-  uint8_t *label;        /* [images of the split]; NULL without train.balance */
-  float *weight;         /* the same, in the mean loss; NULL: all 1 */
+  pn_loss_scale scaling;   /* fp16 */
+  float *scaled;           /* fp16: sample_scale times the scale of the loss; [largest part] */
+  double base_lr, lr;      /* scaled optim.lr; that of the last step */
+  uint8_t *label;          /* [images of the split]; NULL without train.balance */
+  float *weight;           /* the same, in the mean loss; NULL: all 1 */
+  float class_weight[256]; /* with weight */
+  pn_class_groups drawn;   /* with train.balance=sampler */
   pn_plan_set plans;
   pn_strategy *strategy;
   pn_evaluator *eval; /* NULL without validation */

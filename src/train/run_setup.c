@@ -266,6 +266,8 @@ static pn_status make_feed(pn_run *r) {
                        .augment = &r->cfg->augment,
                        .batches = &r->batches,
                        .weight = r->weight,
+                       .class_weight = r->class_weight,
+                       .groups = r->drawn.n > 0 ? &r->drawn : NULL,
                        .threads = r->device->threads,
                        .ahead = r->cfg->prefetch,
                        .ahead_threads = r->cfg->data_threads};
@@ -364,6 +366,7 @@ void pn_run_destroy(pn_run *r) {
   free(r->groups);
   free(r->label);
   free(r->weight);
+  pn_class_groups_free(&r->drawn);
   free(r->order);
   free(r->hidden);
   free(r->late);

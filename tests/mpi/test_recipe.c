@@ -176,6 +176,42 @@ static void test_image_scales(void **state) {
   pn_run_destroy(r);
 }
 
+/* Mixed images: each share of a loss counts as the class of its label, 1 or 3. */
+static void test_mixed_weights(void **state) {
+  pn_train_config c = config();
+  pn_augment *a;
+  pn_run *r = NULL;
+  int64_t n;
+  double sum = 0;
+
+  (void)state;
+  strcpy(c.balance, "weights");
+  c.augment.range[PN_AUG_MIXUP] = 2;
+  ok(pn_run_create(&c, world, data, &r));
+  ok(pn_augment_create(&c.augment, &(pn_image_format){1, TINY_SIDE, TINY_SIDE, 8, 0, 1}, &a));
+  for (int k = 0; k < 2; k++) r->class_weight[k] = (float)(1 + 2 * k);
+  for (int64_t i = 0; i < r->batches.n; i++) r->weight[i] = r->class_weight[r->label[i]];
+  ok(pn_run_order(r, 1));
+  n = pn_batches_images(&r->batches, 0);
+  for (int64_t i = 0; i < n; i++) sum += (double)r->weight[r->order[i]];
+  pn_feed_start(r->feed, 1, r->order, 0, 1);
+  if (pn_batches_parts(&r->batches, 0) > 0) {
+    pn_share part = pn_batches_part(&r->batches, 0, 0);
+    pn_step_ctx x;
+    ok(pn_feed_load(r->feed, 0, 0, pn_plan_set_get(&r->plans, part.count)));
+    x = pn_feed_context(r->feed);
+    for (int64_t i = 0; i < part.count; i++) {
+      pn_draw d = pn_augment_draw(a, 1, x.sample_id[i], r->batches.n);
+      double own = d.mix * (double)r->weight[r->order[part.first + i]] / sum;
+      double other = (1 - d.mix) * (double)r->weight[d.partner] / sum;
+      assert_true(fabs((double)x.sample_scale[i] - (own + other)) < 1e-6);
+      assert_true(fabs((double)(x.sample_scale[i] * x.mix[i]) - own) < 1e-6);
+    }
+  }
+  pn_augment_destroy(a);
+  pn_run_destroy(r);
+}
+
 static void test_weights(void **state) {
   pn_train_config c = config(), plain = config();
   pn_train_result a, b;
@@ -347,13 +383,21 @@ static void remove_data(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(make_data),         cmocka_unit_test(test_accumulate),
-      cmocka_unit_test(test_clip),         cmocka_unit_test(test_rules_learn),
-      cmocka_unit_test(test_freeze),       cmocka_unit_test(test_scale),
-      cmocka_unit_test(test_image_scales), cmocka_unit_test(test_weights),
-      cmocka_unit_test(test_ema),          cmocka_unit_test(test_early_stop),
-      cmocka_unit_test(test_parted),       cmocka_unit_test(test_needs_validation),
-      cmocka_unit_test(test_only_steps),   cmocka_unit_test(remove_data),
+      cmocka_unit_test(make_data),
+      cmocka_unit_test(test_accumulate),
+      cmocka_unit_test(test_clip),
+      cmocka_unit_test(test_rules_learn),
+      cmocka_unit_test(test_freeze),
+      cmocka_unit_test(test_scale),
+      cmocka_unit_test(test_image_scales),
+      cmocka_unit_test(test_mixed_weights),
+      cmocka_unit_test(test_weights),
+      cmocka_unit_test(test_ema),
+      cmocka_unit_test(test_early_stop),
+      cmocka_unit_test(test_parted),
+      cmocka_unit_test(test_needs_validation),
+      cmocka_unit_test(test_only_steps),
+      cmocka_unit_test(remove_data),
   };
   if (pn_test_start(60) != PN_OK) return 3;
   pn_log_init(rank, true);

@@ -124,7 +124,7 @@ static void test_same_bits(void **state) {
 }
 
 /* A mixed image is the weighted sum of two images that are augmented by themselves. */
-static void test_mixup(void **state) {
+static void check_mixup(const pn_class_groups *groups) {
   static float mixed[PIXELS], one[PIXELS], other[PIXELS];
   pn_augment_config plain = all;
   int32_t label[2], label2[2];
@@ -133,14 +133,15 @@ static void test_mixup(void **state) {
   pn_rows rows = {.input = mixed, .label = label, .label2 = label2, .mix = share, .id = id};
   source a, b;
   pn_draw d;
-  (void)state;
   plain.range[PN_AUG_MIXUP] = 0;
   open_source(&all, &a);
+  a.reader.groups = groups;
   open_source(&plain, &b);
   scratch = malloc((size_t)pn_reader_scratch(&a.reader) * sizeof *scratch);
   assert_true(pn_reader_mixes(&a.reader) && !pn_reader_mixes(&b.reader));
   assert_int_equal(pn_reader_read(&a.reader, 1, 5, scratch, &rows, 0), PN_OK);
   d = pn_augment_draw(a.augment, 1, id[0], TRAIN);
+  if (groups) d.partner = groups->image[0];
   rows.input = one;
   rows.label = rows.label2 = &label[1];
   rows.mix = &share[1];
@@ -154,6 +155,14 @@ static void test_mixup(void **state) {
   free(scratch);
   close_source(&a);
   close_source(&b);
+}
+
+static void test_mixup(void **state) {
+  int64_t first[] = {0, 1}, image[] = {3};
+  pn_class_groups one = {1, first, image};
+  (void)state;
+  check_mixup(NULL);
+  check_mixup(&one); /* a balanced draw: from these images only */
 }
 
 /* The batch with the damaged image fails, with its message; those before and behind do not. */

@@ -97,11 +97,32 @@ static void test_partition(void **state) {
     }
 }
 
+/* Classes of 6, 0, 1 and 3 images: each that there is as often, all its images. */
+static void test_class_groups(void **state) {
+  const uint8_t label[10] = {0, 3, 0, 0, 2, 0, 3, 0, 3, 0};
+  const pn_label_list labels = {label, 10, 4};
+  pn_class_groups g;
+  const int members[4] = {6, 0, 1, 3};
+  int classes[4] = {0}, images[10] = {0};
+  (void)state;
+  assert_int_equal(pn_class_groups_make(&labels, &g), PN_OK);
+  assert_int_equal(g.n, 3);
+  for (uint32_t bits = 0; bits < 18 * 100; bits++) {
+    int64_t i = pn_class_groups_pick(&g, bits);
+    assert_in_range(i, 0, 9);
+    classes[label[i]]++;
+    images[i]++;
+  }
+  for (int c = 0; c < 4; c++) assert_int_equal(classes[c], c == 1 ? 0 : 600);
+  for (int i = 0; i < 10; i++) assert_int_equal(images[i], 600 / members[label[i]]);
+  pn_class_groups_free(&g);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_golden),    cmocka_unit_test(test_is_permutation),
-      cmocka_unit_test(test_differs),   cmocka_unit_test(test_uniform),
-      cmocka_unit_test(test_partition),
+      cmocka_unit_test(test_class_groups),   cmocka_unit_test(test_golden),
+      cmocka_unit_test(test_is_permutation), cmocka_unit_test(test_differs),
+      cmocka_unit_test(test_uniform),        cmocka_unit_test(test_partition),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
