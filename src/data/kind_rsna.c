@@ -100,6 +100,11 @@ static pn_status prepare(pn_ingest *x) {
   int64_t mapped = 0;
   pn_status st;
 
+  if (x->cfg->only[0])
+    return PN_FAIL(PN_ERR_ARG,
+                   "ingest.only=%s is not for the layout of the RSNA set: its images are of two "
+                   "classes, normal and opacity; leave it out",
+                   x->cfg->only);
   st = pn_labels_parse(csv_text(s, PN_TEXT_LABELS), csv_text(s, PN_TEXT_CLASSES), &s->labels);
   if (st != PN_OK || !s->text[PN_TEXT_GROUPS].data) return st;
   st = pn_labels_map_groups(csv_text(s, PN_TEXT_GROUPS), &s->labels, &mapped);

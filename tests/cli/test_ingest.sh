@@ -23,6 +23,8 @@ fi
 rm -rf phantom shards.1 shards.2
 "$PNEUMA" synth phantom --images 24 --seed 5 > out.txt 2> err.txt || say "synth: $(cat err.txt)"
 "$PNEUMA" ingest phantom shards.1 --size 64 --json > one.json 2> err.txt || say "ingest: $(cat err.txt)"
+"$PNEUMA" ingest phantom out.none --size 64 ingest.only=normal > out.txt 2> err.txt && say 'ingest.only was taken for the layout of the RSNA set'
+has err.txt 'two classes, normal and opacity'
 has one.json '"listed": 24'
 has one.json '"written": 24'
 "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" ingest phantom shards.2 --size 64 > two.txt 2> err.txt || say "2 ranks: $(cat err.txt)"
