@@ -66,6 +66,8 @@ pn_status pn_model_effects_check(const pn_options *o, const pn_row_options *rows
 
 static pn_status check_choices(const pn_options *o, const pn_row_options *rows) {
   static const effect used_by[] = {
+      {"train.bucket_mb", "train.strategy", "auto|ddp|zero1"},
+      {"train.reshard", "train.strategy", "auto|fsdp"},
       {"optim.momentum", "optim.name", "sgd|lars"},
       {"optim.nesterov", "optim.name", "sgd|lars"},
       {"optim.beta1", "optim.name", "adam|adamw"},

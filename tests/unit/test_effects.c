@@ -57,6 +57,14 @@ static void test_models(void **state) {
   expect("", "model.filters1=9 model.hidden=8 model.padding=valid", NULL);
 }
 
+static void test_strategies(void **state) {
+  (void)state;
+  expect("", "train.strategy=fsdp train.bucket_mb=8", "train.bucket_mb");
+  expect("", "train.strategy=ddp train.reshard=false", "train.reshard");
+  expect("", "train.bucket_mb=8", NULL);
+  expect("train.reshard=false train.strategy=fsdp", "train.strategy=zero1", NULL);
+}
+
 /* A file for one model or rule, and another one on the command line. */
 static void test_overridden_file(void **state) {
   (void)state;
@@ -96,7 +104,8 @@ static void test_rows_of_a_study(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_models), cmocka_unit_test(test_overridden_file),
-      cmocka_unit_test(test_companions), cmocka_unit_test(test_rows_of_a_study)};
+      cmocka_unit_test(test_models), cmocka_unit_test(test_strategies),
+      cmocka_unit_test(test_overridden_file), cmocka_unit_test(test_companions),
+      cmocka_unit_test(test_rows_of_a_study)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
