@@ -4,7 +4,7 @@
 set -u
 . "$SOURCE_DIR/tests/lib.sh"
 command -v cmake > /dev/null || { echo 'skipped: no cmake'; exit 77; }
-rm -rf off on && mkdir -p lib
+rm -rf off on lib && mkdir lib
 
 configure() { cmake -S "$SOURCE_DIR" -B "$@" > out.txt 2> err.txt; }
 for part in CUDA NCCL ONEDNN DCMTK; do
