@@ -7,7 +7,8 @@ set -u
 rm -rf phantom shards run-*
 must "$PNEUMA" synth phantom --images 9 --seed 5
 must "$PNEUMA" ingest phantom shards --size 16 ingest.val=0 ingest.test=0
-small="model.name=cifar_cnn model.width=4 data.path=shards train.epochs=1 train.threads=1 train.validate=false out.plots=false"
+rest="data.path=shards train.epochs=1 train.threads=1 train.validate=false out.plots=false"
+small="$rest model.name=cifar_cnn model.width=4"
 refuse() { # RANKS KEYS...
   "$MPIEXEC" -n "$1" --bind-to none "$PNEUMA" train $small out.path=run-no "${@:2}" > out.txt 2> err.txt && say "${*:2}: trained"
   has err.txt 'batch norm [a-z0-9_]+ has one value per image and channel'
@@ -23,5 +24,5 @@ must "$PNEUMA" train $small out.path=run-even train.batch=4 train.last_batch=eve
 grep -q 'one value' err.txt && say 'an even last step was warned of'
 must "$PNEUMA" train $small out.path=run-two train.batch=4 train.accumulate=2 train.last_batch=drop
 # layers before the dense one see many values each: no reason to refuse
-must "$PNEUMA" train $small out.path=run-custom model.name=custom_cnn train.batch=1
+must "$PNEUMA" train $rest out.path=run-custom model.name=custom_cnn train.batch=1
 finish single_values
