@@ -10,10 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Appends, whatever another start of the same job does with the file. */
+/* Appends, whatever another start of the same job does with the file: nothing may stay in the
+ * buffer for later. */
 static pn_status create_csv(const char *path, const char *header, FILE **out) {
   if (!(*out = fopen(path, "a")) || ftruncate(fileno(*out), 0) != 0 ||
-      fprintf(*out, "%s\n", header) < 0)
+      fprintf(*out, "%s\n", header) < 0 || fflush(*out) != 0)
     return PN_FAIL(PN_ERR_IO, "cannot create %s: %s", path, strerror(errno));
   return PN_OK;
 }
