@@ -161,6 +161,11 @@ CU_HD void cu_squares_body(const pn_flat_list *l, uint32_t i, int lanes) {
   l->partial[2 * (size_t)i + 1] = sum[1];
 }
 
+CU_HD double cu_trust_ratio(const pn_flat_list *l, const pn_flat_range *r, const double sum[2]) {
+  bool adapts = l->row[r->row].adapts && sum[0] > 0.0 && sum[1] > 0.0;
+  return adapts ? l->eta * sqrt(sum[0]) / sqrt(sum[1]) : 1.0;
+}
+
 /* Range i: its parts; what its learning rate is multiplied by. */
 CU_HD void cu_sums_body(const pn_flat_list *l, uint32_t i, int lanes) {
   const pn_flat_range *r = &l->range[i];
@@ -174,10 +179,43 @@ CU_HD void cu_sums_body(const pn_flat_list *l, uint32_t i, int lanes) {
   }
   l->sums[2 * (size_t)i] = sum[0];
   l->sums[2 * (size_t)i + 1] = sum[1];
-  if (!l->balance) return;
-  l->trust[i] = l->row[r->row].adapts && sum[0] > 0.0 && sum[1] > 0.0
-                    ? l->eta * sqrt(sum[0]) / sqrt(sum[1])
-                    : 1.0;
+  if (l->balance && !l->shares) l->trust[i] = cu_trust_ratio(l, r, sum);
+}
+
+/* Tensor i: its ranges on this rank, in their order. */
+CU_HD void cu_share_body(const pn_flat_list *l, uint32_t i, int lanes) {
+  double *share = l->shares + (size_t)l->rank * (size_t)l->stride + 2 * (size_t)i;
+  double sum[2] = {0, 0};
+  (void)lanes;
+
+  for (int32_t k = 0; k < l->n; k++) {
+    if (l->range[k].tensor != (int32_t)i || l->row[l->range[k].row].frozen) continue;
+    sum[0] += l->sums[2 * k];
+    sum[1] += l->sums[2 * k + 1];
+  }
+  share[0] = sum[0];
+  share[1] = sum[1];
+}
+
+/* Tensor i: all ranks, in their order. */
+CU_HD void cu_total_body(const pn_flat_list *l, uint32_t i, int lanes) {
+  double sum[2] = {0, 0};
+  (void)lanes;
+
+  for (int32_t r = 0; r < l->ranks; r++) {
+    const double *share = l->shares + (size_t)r * (size_t)l->stride + 2 * (size_t)i;
+    sum[0] += share[0];
+    sum[1] += share[1];
+  }
+  l->totals[2 * (size_t)i] = sum[0];
+  l->totals[2 * (size_t)i + 1] = sum[1];
+}
+
+CU_HD void cu_trust_body(const pn_flat_list *l, uint32_t i, int lanes) {
+  const pn_flat_range *r = &l->range[i];
+  (void)lanes;
+
+  l->trust[i] = cu_trust_ratio(l, r, l->totals + 2 * (size_t)r->tensor);
 }
 
 /* torch.nn.utils.clip_grad_norm_ */
@@ -185,8 +223,11 @@ CU_HD void cu_clip_body(const pn_flat_list *l, uint32_t i, int lanes) {
   double sum = 0, factor;
   (void)lanes;
 
-  for (int32_t k = 0; k < l->n; k++)
-    if (!l->row[l->range[k].row].frozen) sum += l->sums[2 * (size_t)k + 1];
+  if (l->shares)
+    for (int32_t k = 0; k < l->tensors; k++) sum += l->totals[2 * k + 1];
+  else
+    for (int32_t k = 0; k < l->n; k++)
+      if (!l->row[l->range[k].row].frozen) sum += l->sums[2 * k + 1];
   l->result[PN_FLAT_NORM] = sqrt(sum);
   factor = l->clip_norm > 0 ? l->clip_norm / (sqrt(sum) + 1e-6) : 1.0;
   l->result[PN_FLAT_CLIP] = (factor < 1.0 ? factor : 1.0) * l->unscale;

@@ -208,14 +208,26 @@ static pn_status far_update(pn_device *d, const pn_flat_list *l) {
   return cu_launch(&s, CU_K_update, false, l, l->groups);
 }
 
-/* Two folds leave one number per range, a third one the norm of all. */
+/* Two folds leave one number per range, a third one the norm of all, or one per tensor. */
 static pn_status far_norms(pn_device *d, const pn_flat_list *l) {
   cu_state s = {.device = d->impl};
   pn_status st;
 
   PN_TRY(cu_launch(&s, CU_K_squares, false, l, l->parts));
   PN_TRY(cu_launch(&s, CU_K_sums, false, l, l->n));
+  if (l->shares) return cu_launch(&s, CU_K_share, false, l, l->tensors);
   if (l->result && !l->scaled) PN_TRY(cu_launch(&s, CU_K_clip, false, l, 1));
+done:
+  return st;
+}
+
+static pn_status far_totals(pn_device *d, const pn_flat_list *l) {
+  cu_state s = {.device = d->impl};
+  pn_status st;
+
+  PN_TRY(cu_launch(&s, CU_K_total, false, l, l->tensors));
+  if (l->result && !l->scaled) PN_TRY(cu_launch(&s, CU_K_clip, false, l, 1));
+  if (l->balance) PN_TRY(cu_launch(&s, CU_K_trust, false, l, l->n));
 done:
   return st;
 }
@@ -255,6 +267,7 @@ const pn_far_ops cu_far_ops = {.alloc = far_alloc,
                                .queue = far_queue,
                                .update = far_update,
                                .norms = far_norms,
+                               .totals = far_totals,
                                .capture_begin = far_capture_begin,
                                .capture_end = far_capture_end,
                                .replay = far_replay,

@@ -176,6 +176,9 @@ typedef struct {
   X(update, cu_update_body, pn_flat_list, 0)                                                       \
   X(squares, cu_squares_body, pn_flat_list, 0)                                                     \
   X(sums, cu_sums_body, pn_flat_list, 0)                                                           \
+  X(share, cu_share_body, pn_flat_list, 0)                                                         \
+  X(total, cu_total_body, pn_flat_list, 0)                                                         \
+  X(trust, cu_trust_body, pn_flat_list, 0)                                                         \
   X(clip, cu_clip_body, pn_flat_list, 0)                                                           \
   X(image_table, cu_image_table, pn_image_job, 0)                                                  \
   X(image_pixels, cu_image_pixels, pn_image_job, 1)

@@ -144,9 +144,13 @@ typedef struct {
    * norms, not scaled: sums of squares of param and unscale * grad of each range; their norm over
    * the ranges that are not frozen, and unscale times the factor that clips it, to `result`, where
    * there is one.
-   * norms, scaled: of param and clip * grad + decay * param; balance: then `trust`. */
+   * norms, scaled: of param and clip * grad + decay * param; balance: then `trust`.
+   * Tensors that are cut over ranks: norms leaves this rank's sums, those of frozen tensors 0, in
+   * `shares` and nothing else; when the others' are there too, totals adds them in rank order and
+   * does the rest. */
   pn_status (*update)(pn_device *d, const pn_flat_list *l);
   pn_status (*norms)(pn_device *d, const pn_flat_list *l);
+  pn_status (*totals)(pn_device *d, const pn_flat_list *l);
   /* Kernels that run between begin and end are kept, not done; replay does them all again, with the
    * operands and numbers of then, for the cost of one call.  No transfers in between. */
   pn_status (*capture_begin)(pn_device *d);

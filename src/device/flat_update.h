@@ -31,6 +31,7 @@ typedef struct {
   int64_t count;
   int64_t first;     /* of its groups of PN_FLAT_LANES elements, over all ranges */
   int32_t part, row; /* first of its partial sums, over all ranges; its coefficients */
+  int32_t tensor;    /* that it is a part of; matters with pn_flat_list.shares */
   int32_t wide;      /* all pointers are multiples of 16 bytes */
 } pn_flat_range;
 
@@ -52,11 +53,14 @@ typedef struct {
   const pn_flat_row *row;
   double *partial;         /* [parts][2]: squares of the parameter and of the gradient */
   double *sums;            /* [n][2] */
+  double *shares;          /* [ranks][stride]: of each tensor [2], by rank; NULL: nothing is cut */
+  double *totals;          /* [tensors][2], with shares */
   double *trust;           /* [n]: factor on the learning rate; NULL: 1 */
   double *result;          /* [PN_FLAT_RESULTS]; NULL: nothing is clipped */
   double unscale;          /* of gradients, before all else */
   double clip_norm, eta;   /* largest norm, 0: any; of trust ratios */
   int32_t scaled, balance; /* norms: see pn_far_ops */
+  int32_t tensors, rank, ranks, stride; /* of shares */
 } pn_flat_list;
 
 #endif

@@ -1,29 +1,14 @@
 /* far_update.c -- see far_update.h. */
 #include "parallel/far_update.h"
 
+#include "parallel/far_norms.h"
 #include "parallel/piece.h"
 #include "parallel/resident.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { PART_GROUPS = 64, MOST_PARTS = 512 }; /* of a range's sum of squares */
-
-struct pn_far_update {
-  pn_flat_list list; /* of all ranges but the last, which is `rest`; far pointers */
-  pn_flat_list rest; /* running statistics, of which there is only an average; n = 0: no */
-  void *far;         /* where they lie; owned */
-  int n_rows;
-  int *first, *param;   /* [pieces + 1]: its first range; [ranges]: its tensor; owned */
-  pn_flat_range *range; /* [ranges], as on the device; owned */
-  pn_group *group;      /* [rows], owned */
-  pn_flat_row *row[2];  /* [rows], the device's way; one may still be on its way; owned */
-  double *host;         /* [ranges][2] and results, the device's way; owned */
-  int turn;
-  int64_t t; /* step of the coefficients on the device; 0: none */
-  double lr;
-};
 
 static const pn_far_ops *far_of(const pn_strategy *s) {
   return s->spec.device->ops->far;
@@ -74,7 +59,8 @@ static void add_range(pn_strategy *s, struct pn_far_update *f, const pn_piece *p
   r->first = l->groups;
   r->part = l->parts;
   r->row = row_of(f, pn_piece_group(s, i));
-  f->param[l->n++] = i;
+  r->tensor = i;
+  l->n++;
   l->groups += groups;
   l->parts += parts_of(groups);
 }
@@ -104,11 +90,9 @@ static pn_status list_ranges(pn_strategy *s, struct pn_far_update *f) {
       most += x.last > x.first;
     }
   f->first = calloc((size_t)s->own.n + 1, sizeof *f->first);
-  f->param = calloc((size_t)most + 1, sizeof *f->param);
   f->range = calloc((size_t)most + 1, sizeof *f->range);
   f->group = calloc((size_t)tensors + 1, sizeof *f->group);
-  if (!f->first || !f->param || !f->range || !f->group)
-    return PN_FAIL(PN_ERR_NOMEM, "optimizer: out of memory");
+  if (!f->first || !f->range || !f->group) return PN_FAIL(PN_ERR_NOMEM, "optimizer: out of memory");
   for (int k = 0; k < s->own.n; k++) {
     f->first[k] = f->list.n;
     for (int i = 0; i < tensors; i++) add_range(s, f, &s->own.piece[k], i);
@@ -125,12 +109,25 @@ static size_t take(size_t *at, size_t bytes) {
   return from;
 }
 
+enum { STRIDE = 8 }; /* doubles: 64 bytes, so that slices of the communicator end there */
+
+/* Sums of tensors over the ranks: see pn_flat_list. */
+static void cut_shares(const pn_strategy *s, pn_flat_list *l) {
+  if (!s->own.cut || !pn_pieces_need_norms(s) || !pn_far_norms_stay(s)) return;
+  l->tensors = s->spec.map->n;
+  l->rank = pn_comm_rank(s->spec.data);
+  l->ranks = pn_comm_size(s->spec.data);
+  l->stride = (2 * l->tensors + STRIDE - 1) / STRIDE * STRIDE;
+}
+
 static pn_status place_tables(pn_strategy *s, struct pn_far_update *f) {
   pn_flat_list *l = &f->list;
   size_t n = (size_t)(l->n + f->rest.n), bytes = 0, range = take(&bytes, n * sizeof *l->range);
   size_t row = take(&bytes, (size_t)f->n_rows * sizeof *l->row);
   size_t partial = take(&bytes, (size_t)l->parts * 2 * sizeof(double));
   size_t sums = take(&bytes, n * 2 * sizeof(double)), trust = take(&bytes, n * sizeof(double));
+  size_t shares = take(&bytes, (size_t)(l->ranks * l->stride) * sizeof(double));
+  size_t totals = take(&bytes, (size_t)l->tensors * 2 * sizeof(double));
   size_t result = take(&bytes, PN_FLAT_RESULTS * sizeof(double));
   char *far;
   pn_status st;
@@ -143,6 +140,10 @@ static pn_status place_tables(pn_strategy *s, struct pn_far_update *f) {
   l->sums = (void *)(far + sums);
   l->trust = (void *)(far + trust);
   l->result = (void *)(far + result);
+  if (l->ranks > 0) {
+    l->shares = (void *)(far + shares);
+    l->totals = (void *)(far + totals);
+  }
   f->rest.range = l->range + l->n;
   f->rest.row = l->row;
   PN_TRY(far_of(s)->upload(s->spec.device, far + range, f->range, n * sizeof *f->range));
@@ -175,6 +176,7 @@ pn_status pn_far_update_make(pn_strategy *s) {
   f->list.clip_norm = s->spec.clip_norm;
   f->list.eta = pn_optim_trust(s->spec.optim);
   PN_TRY(list_ranges(s, f));
+  cut_shares(s, &f->list);
   PN_TRY(place_tables(s, f));
   PN_TRY(alloc_host(s, f));
 done:
@@ -190,7 +192,6 @@ void pn_far_update_free(pn_strategy *s) {
   for (int k = 0; k < 2; k++) d->ops->free(d, f->row[k]);
   d->ops->free(d, f->host);
   free(f->first);
-  free(f->param);
   free(f->range);
   free(f->group);
   free(f);
@@ -251,52 +252,6 @@ pn_status pn_far_update_pieces(pn_strategy *s, int64_t lo, int64_t hi, int64_t t
   return st;
 }
 
-/* The sums of the ranges on this rank become those of the tensors on all ranks. */
-static pn_status share_sums(pn_strategy *s, struct pn_far_update *f) {
-  size_t bytes = (size_t)f->list.n * 2 * sizeof *f->host;
-  pn_optim_squares *sum = s->own.squares;
-  pn_status st;
-
-  memset(sum, 0, (size_t)s->spec.map->n * sizeof *sum);
-  PN_TRY(far_of(s)->download(s->spec.device, f->host, f->list.sums, bytes));
-  for (int k = 0; k < f->list.n; k++) {
-    sum[f->param[k]].param += f->host[2 * k];
-    sum[f->param[k]].grad += f->host[2 * k + 1];
-  }
-  PN_TRY(
-      pn_allreduce(s->spec.data, "norms of the tensors", sum, 2 * s->spec.map->n, PN_F64, PN_SUM));
-done:
-  return st;
-}
-
-/* What the device cannot find alone where a tensor lies on several ranks. */
-static pn_status clip_by_all(pn_strategy *s, struct pn_far_update *f) {
-  double *result = f->host + 2 * f->list.n;
-  pn_status st;
-
-  PN_TRY(share_sums(s, f));
-  result[PN_FLAT_NORM] = pn_pieces_norm(s);
-  result[PN_FLAT_CLIP] = pn_clip_factor(s, result[PN_FLAT_NORM]) * f->list.unscale;
-  PN_TRY(
-      far_of(s)->upload(s->spec.device, f->list.result, result, PN_FLAT_RESULTS * sizeof *result));
-done:
-  return st;
-}
-
-static pn_status balance_by_all(pn_strategy *s, struct pn_far_update *f) {
-  pn_status st;
-
-  PN_TRY(share_sums(s, f));
-  for (int k = 0; k < f->list.n; k++)
-    f->host[k] = f->group[f->range[k].row].adapt
-                     ? pn_optim_trust_ratio(s->spec.optim, s->own.squares[f->param[k]])
-                     : 1;
-  PN_TRY(far_of(s)->upload(s->spec.device, f->list.trust, f->host,
-                           (size_t)f->list.n * sizeof *f->host));
-done:
-  return st;
-}
-
 /* With the scale of fp16's loss. */
 static pn_status look_for_overflow(pn_strategy *s, const struct pn_far_update *f) {
   double norm = 0;
@@ -312,8 +267,7 @@ static pn_status look_for_overflow(pn_strategy *s, const struct pn_far_update *f
 pn_status pn_far_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
   struct pn_far_update *f = s->far_update;
   const pn_far_ops *far = far_of(s);
-  bool cut = s->own.cut, clips = s->spec.clip_norm > 0 || grad_norm || s->spec.loss_scaling;
-  bool balances = pn_optim_wants_norms(s->spec.optim);
+  bool clips = s->spec.clip_norm > 0 || grad_norm || s->spec.loss_scaling;
   pn_flat_list l;
   pn_status st;
 
@@ -321,15 +275,13 @@ pn_status pn_far_update_all(pn_strategy *s, int64_t t, double lr, double *grad_n
   f->list.unscale = pn_unscale(s);
   l = f->list;
   if (!clips) l.result = NULL;
-  if (!balances) l.trust = NULL;
-  if (clips) PN_TRY(far->norms(s->spec.device, &l));
-  if (clips && cut) PN_TRY(clip_by_all(s, f));
+  if (!pn_optim_wants_norms(s->spec.optim)) l.trust = NULL;
+  if (clips) PN_TRY(pn_far_norms(s, &l));
   if (clips) PN_TRY(look_for_overflow(s, f));
   if (s->overflow) return PN_OK;
   l.scaled = true;
-  l.balance = balances && !cut;
-  if (balances) PN_TRY(far->norms(s->spec.device, &l));
-  if (balances && cut) PN_TRY(balance_by_all(s, f));
+  l.balance = l.trust != NULL;
+  if (l.balance) PN_TRY(pn_far_norms(s, &l));
   PN_TRY(far->update(s->spec.device, &l));
   if (grad_norm)
     PN_TRY(far->download(s->spec.device, grad_norm, l.result + PN_FLAT_NORM, sizeof *grad_norm));
@@ -343,9 +295,4 @@ pn_status pn_far_update_rest(pn_strategy *s) {
   if (f->rest.n == 0 || s->overflow) return PN_OK;
   f->rest.rule = f->list.rule;
   return far_of(s)->update(s->spec.device, &f->rest);
-}
-
-const char *pn_far_update_needs_host(const pn_strategy *s) {
-  if (!s->own.cut || !pn_pieces_need_norms(s)) return NULL;
-  return "norms of tensors that are cut over the ranks are summed by the host";
 }

@@ -23,7 +23,4 @@ pn_status pn_far_update_all(pn_strategy *s, int64_t t, double lr, double *grad_n
 /* The average of the running statistics, after one of the two. */
 pn_status pn_far_update_rest(pn_strategy *s);
 
-/* Why pn_far_update_all cannot be part of a graph; NULL: it can. */
-const char *pn_far_update_needs_host(const pn_strategy *s);
-
 #endif

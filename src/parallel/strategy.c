@@ -230,7 +230,7 @@ const char *pn_strategy_no_graph(const pn_strategy *s) {
   if (!pn_strategy_steps_whole(s)) return "gradients travel through host memory";
   if (pn_comm_size(s->spec.data) > 1 && !d->ops->far->queue((pn_device *)d))
     return "the device cannot record transfers";
-  return pn_far_update_needs_host(s);
+  return NULL;
 }
 
 static pn_status queue_update(void *ctx) {
