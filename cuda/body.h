@@ -32,17 +32,42 @@ CU_HD void cu_store(float *to, size_t at, int lanes, const float *x) {
   }
 }
 
-/* The same of any type. */
-CU_HD void cu_get(int type, const void *from, size_t at, int lanes, float *x) {
-  const uint16_t *half = (const uint16_t *)from;
+/* The words of one access, as they lie: a thread may have several under way before it looks. */
+typedef struct {
+  uint32_t w[CU_LANES];
+} __attribute__((aligned(16))) cu_raw;
 
+CU_HD cu_raw cu_nothing(void) {
+  cu_raw r = {{0, 0, 0, 0}};
+  return r;
+}
+
+CU_HD cu_raw cu_fetch(int type, const void *from, size_t at, int lanes) {
+  cu_raw r = cu_nothing();
+
+  if (lanes > 1)
+    r = *(const cu_raw *)(const void *)((const char *)from + at * (type == CU_F32 ? 4 : 2));
+  else if (type == CU_F32)
+    r.w[0] = ((const uint32_t *)from)[at];
+  else
+    r.w[0] = ((const uint16_t *)from)[at];
+  return r;
+}
+
+CU_HD void cu_open(int type, const cu_raw *r, int lanes, float *x) {
+  for (int k = 0; k < lanes; k++) {
+    uint32_t half = r->w[k / 2 % CU_LANES] >> (k % 2 * 16) & 0xffffu;
+    x[k] = type == CU_F32 ? cu_float_of(r->w[k % CU_LANES]) : cu_of_half(type, (uint16_t)half);
+  }
+}
+
+/* Elements of any type; f32 may be two accesses. */
+CU_HD void cu_get(int type, const void *from, size_t at, int lanes, float *x) {
   if (type == CU_F32)
     cu_load((const float *)from, at, lanes, x);
-  else if (lanes == 1)
-    x[0] = cu_of_half(type, half[at]);
   else {
-    cu_half_vector v = *(const cu_half_vector *)(const void *)(half + at);
-    for (int k = 0; k < CU_HALF_LANES; k++) x[k] = cu_of_half(type, v.v[k]);
+    cu_raw r = cu_fetch(type, from, at, lanes);
+    cu_open(type, &r, lanes, x);
   }
 }
 

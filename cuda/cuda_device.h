@@ -55,12 +55,14 @@ int cu_lanes(int form);                                 /* elements of 16 bytes 
 bool cu_wide(int64_t channels);                         /* rows of so many f32 can be taken so */
 bool cu_wide_rows(const cu_state *s, int64_t channels); /* the same of the state's type */
 
-/* Sums over rows by parts (norm_statistics, norm_diffs): how many, the bytes of SCRATCH, and the
- * launch: args->partial is the scratch; on return args->partial and ->parts are of the totals that
- * norm_settle and norm_gradients read. */
-uint32_t cu_sum_parts(const cu_state *s, uint32_t rows, uint32_t channels);
+/* Sums over rows (norm_statistics, norm_diffs, norm_post) into args->partial, in args->parts parts:
+ * their bytes, and the launch, which fills in how the rows are dealt. */
 size_t cu_sum_bytes(const cu_state *s, uint32_t rows, uint32_t channels);
 pn_status cu_sum_rows(const cu_state *s, cu_kernel k, cu_norm *args);
+/* The kernels that end them (norm_settle, norm_gradients); partial NULL: there are none. */
+pn_status cu_total_rows(const cu_state *s, cu_kernel k, cu_norm *args);
+/* Kernels of rows without sums (norm_apply, norm_data). */
+pn_status cu_map_rows(const cu_state *s, cu_kernel k, cu_norm *args);
 
 /* Rows and channels of a channels-last tensor: N H W and C, or N and F. */
 uint32_t cu_rows(const pn_shape *s);

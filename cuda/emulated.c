@@ -230,16 +230,43 @@ static pn_status emulated_mark_between(void *impl, void *from, void *to, double 
     if (has_wide && form == (CU_FP16 | CU_WIDE))                                                   \
       EACH(body(a, i, has_wide ? CU_HALF_LANES : 1, CU_FP16));                                     \
   }
+/* The threads of block i one after another, then its join. */
+#define BLOCKS(body, join, number, lanes, type)                                                    \
+  _Pragma("omp parallel for num_threads(threads) schedule(static)") for (uint32_t i = 0;           \
+                                                                         i < n / CU_BLOCK; i++) {  \
+    number sum[2][CU_HALF_LANES], all[2 * CU_HALF_LANES * CU_BLOCK];                               \
+    for (uint32_t t = 0; t < CU_BLOCK; t++) {                                                      \
+      body(a, i, t, lanes, type, sum);                                                             \
+      for (int k = 0; k < 2 * (lanes); k++)                                                        \
+        all[k * CU_BLOCK + (int)t] = sum[k / (lanes)][k % (lanes)];                                \
+    }                                                                                              \
+    for (uint32_t t = 0; t < CU_BLOCK; t++) join(a, i, t, lanes, all);                             \
+  }
+#define SUM_LOOP(name, body, join, type, number, has_wide)                                         \
+  static void name##_loop(const void *args, uint32_t n, int form, int threads) {                   \
+    const type *a = args;                                                                          \
+    if (form == CU_F32) BLOCKS(body, join, number, 1, CU_F32)                                      \
+    if (form == CU_BF16) BLOCKS(body, join, number, 1, CU_BF16)                                    \
+    if (form == CU_FP16) BLOCKS(body, join, number, 1, CU_FP16)                                    \
+    if (has_wide && form == CU_WIDE) BLOCKS(body, join, number, has_wide ? CU_LANES : 1, CU_F32)   \
+    if (has_wide && form == (CU_BF16 | CU_WIDE))                                                   \
+      BLOCKS(body, join, number, has_wide ? CU_HALF_LANES : 1, CU_BF16)                            \
+    if (has_wide && form == (CU_FP16 | CU_WIDE))                                                   \
+      BLOCKS(body, join, number, has_wide ? CU_HALF_LANES : 1, CU_FP16)                            \
+  }
 CU_TYPED_KERNELS(TYPED_LOOP)
+CU_SUM_KERNELS(SUM_LOOP)
 CU_KERNELS(LOOP)
 
 static void (*const loops[CU_KERNEL_COUNT])(const void *, uint32_t, int, int) = {
-#define ENTRY(name, body, type, has_wide) name##_loop,
-    CU_TYPED_KERNELS(ENTRY) CU_KERNELS(ENTRY)};
+#define ENTRY(name, body, type, has_wide)                   name##_loop,
+#define SUM_ENTRY(name, body, join, type, number, has_wide) name##_loop,
+    CU_TYPED_KERNELS(ENTRY) CU_SUM_KERNELS(SUM_ENTRY) CU_KERNELS(ENTRY)};
 
 static const size_t args_bytes[CU_KERNEL_COUNT] = {
-#define BYTES(name, body, type, has_wide) sizeof(type),
-    CU_TYPED_KERNELS(BYTES) CU_KERNELS(BYTES)};
+#define BYTES(name, body, type, has_wide)                   sizeof(type),
+#define SUM_BYTES(name, body, join, type, number, has_wide) sizeof(type),
+    CU_TYPED_KERNELS(BYTES) CU_SUM_KERNELS(SUM_BYTES) CU_KERNELS(BYTES)};
 
 static pn_status keep(struct tape *t, cu_kernel k, int form, const void *args, uint32_t n) {
   if (t->n == MAX_LAUNCHES || args_bytes[k] > ARGS_BYTES)

@@ -7,10 +7,18 @@
 #include "base/bf16.h"
 #include "base/fp16.h"
 
+#include <string.h>
+
 #ifdef __CUDACC__
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #endif
+
+CU_HD float cu_float_of(uint32_t bits) {
+  float x;
+  memcpy(&x, &bits, sizeof x);
+  return x;
+}
 
 CU_HD float cu_of_half(int type, uint16_t h) {
 #ifdef __CUDA_ARCH__

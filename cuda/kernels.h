@@ -24,6 +24,9 @@
 #endif
 
 enum { CU_LANES = 4, CU_HALF_LANES = 8 }; /* elements of one 16-byte access; 16 bits each */
+enum { CU_BLOCK = 256 };                  /* threads of a block */
+/* Rows that a thread of norm_apply and norm_data takes; channels that a block finds totals of. */
+enum { CU_ROWS = 4, CU_TOTALS = 8 };
 
 /* How a kernel is started: by one element or CU_WIDE, and with one type of activations. */
 enum { CU_F32 = 0, CU_WIDE = 1, CU_BF16 = 2, CU_FP16 = 4, CU_FORMS = 6 };
@@ -50,27 +53,25 @@ typedef struct {
   float rate, keep;
 } cu_dropout;
 
-/* Sums over rows, per channel, in parts: part p of channel c at partial[(p * 2 + k) * channels +
- * c], k = 0, 1: x and x^2, or the diff and diff * normalised x. */
+/* Rows of channels.  A block of threads takes `across` groups of channels of `down` rows at a time;
+ * `tiles` blocks make a row, and `parts` such rows of blocks take all rows.
+ * Sums over rows, per channel: those of part p of channel c at partial[(p * 2 + k) * channels + c],
+ * k = 0, 1: of x and x^2 (with `shifted`, of x less what lies at aux[CU_NORM_MEAN]), or of the diff
+ * and the diff * (x - mean). */
 typedef struct {
-  const void *x, *y, *z, *d, *d1, *add; /* y: where the chain's ReLU is undone */
+  const void *x, *y, *z, *d, *d1, *add; /* y: of the ReLU that norm_post undoes */
   void *out;
   const float *gamma, *beta;
   float *running_mean, *running_var, *dgamma, *dbeta;
   float *aux; /* [CU_NORM_ARRAYS][channels] */
   double *partial;
-  uint32_t rows, channels, parts;
+  uint32_t rows, channels, across, down, tiles, parts;
   float eps, update, unbiased;
   int32_t relu, batch; /* batch: statistics of the batch, else the running ones */
+  int32_t shifted;
 } cu_norm;
-enum { CU_NORM_MEAN, CU_NORM_INV, CU_NORM_SUM, CU_NORM_PRODUCT, CU_NORM_ARRAYS };
-
-/* out[q][i] = sum of `group` rows of in[parts][width]. */
-typedef struct {
-  const double *in;
-  double *out;
-  uint32_t width, parts, group;
-} cu_fold;
+/* y = (x - MEAN) * SCALE + beta; dx = d * SCALE + (x - MEAN) * SLOPE + REST.  INV: 1 / sd. */
+enum { CU_NORM_MEAN, CU_NORM_INV, CU_NORM_SCALE, CU_NORM_SLOPE, CU_NORM_REST, CU_NORM_ARRAYS };
 
 /* Pools and nearest upsampling.  where: place of the maximum in its window, CU_NOWHERE: padding. */
 enum { CU_NOWHERE = 255 };
@@ -148,9 +149,7 @@ typedef struct {
   X(map_forward, cu_map_forward, cu_map, 1)                                                        \
   X(map_backward, cu_map_backward, cu_map, 1)                                                      \
   X(dropout, cu_dropout_body, cu_dropout, 1)                                                       \
-  X(norm_statistics, cu_norm_statistics, cu_norm, 1)                                               \
   X(norm_apply, cu_norm_apply, cu_norm, 1)                                                         \
-  X(norm_diffs, cu_norm_diffs, cu_norm, 1)                                                         \
   X(norm_data, cu_norm_data, cu_norm, 1)                                                           \
   X(maxpool_forward, cu_maxpool_forward, cu_window, 1)                                             \
   X(maxpool_backward, cu_maxpool_backward, cu_window, 1)                                           \
@@ -166,9 +165,6 @@ typedef struct {
   X(conv_data, cu_conv_data, cu_conv, 0)                                                           \
   X(conv_weight, cu_conv_weight, cu_conv, 0)
 #define CU_KERNELS(X)                                                                              \
-  X(norm_settle, cu_norm_settle, cu_norm, 0)                                                       \
-  X(norm_gradients, cu_norm_gradients, cu_norm, 0)                                                 \
-  X(fold, cu_fold_body, cu_fold, 0)                                                                \
   X(softmax_forward, cu_softmax_forward, cu_softmax, 0)                                            \
   X(softmax_backward, cu_softmax_backward, cu_softmax, 0)                                          \
   X(loss_forward, cu_loss_forward, cu_loss, 0)                                                     \
@@ -183,12 +179,25 @@ typedef struct {
   X(image_table, cu_image_table, pn_image_job, 0)                                                  \
   X(image_pixels, cu_image_pixels, pn_image_job, 1)
 
-#define CU_NAME(name, body, args, wide) CU_K_##name,
+/* Two sums per channel and thread, which a block then adds up: X(kernel, body, join, argument type,
+ * type of the sums, form for 16 bytes).  body (args, block, thread, lanes, type, sum) makes those
+ * of one thread, join (args, block, thread, lanes, sums) sees all of its block's,
+ * [2][lanes][CU_BLOCK].  They are launched by n = CU_BLOCK times the number of blocks. */
+#define CU_SUM_KERNELS(X)                                                                          \
+  X(norm_statistics, cu_norm_statistics, cu_norm_keep, cu_norm, float, 1)                          \
+  X(norm_diffs, cu_norm_diffs, cu_norm_keep, cu_norm, float, 1)                                    \
+  X(norm_post, cu_norm_post, cu_norm_keep, cu_norm, float, 1)                                      \
+  X(norm_settle, cu_norm_total, cu_norm_settle, cu_norm, double, 0)                                \
+  X(norm_gradients, cu_norm_total, cu_norm_gradients, cu_norm, double, 0)
+
+#define CU_NAME(name, body, args, wide)                   CU_K_##name,
+#define CU_SUM_NAME(name, body, join, args, number, wide) CU_K_##name,
 typedef enum {
-  CU_TYPED_KERNELS(CU_NAME) CU_TYPED_COUNT,
+  CU_TYPED_KERNELS(CU_NAME) CU_SUM_KERNELS(CU_SUM_NAME) CU_TYPED_COUNT,
   CU_K_before_plain = CU_TYPED_COUNT - 1,
   CU_KERNELS(CU_NAME) CU_KERNEL_COUNT
 } cu_kernel;
 #undef CU_NAME
+#undef CU_SUM_NAME
 
 #endif

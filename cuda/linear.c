@@ -138,7 +138,7 @@ static pn_status bias_sums(const cu_state *s, void *const ptr[PN_ROLE_COUNT]) {
   a.dbeta = ptr[PN_DBIAS];
   a.partial = own_scratch(s, ptr);
   PN_TRY(cu_sum_rows(s, CU_K_norm_diffs, &a));
-  PN_TRY(cu_launch(s, CU_K_norm_gradients, false, &a, a.channels));
+  PN_TRY(cu_total_rows(s, CU_K_norm_gradients, &a));
 done:
   return st;
 }

@@ -34,20 +34,20 @@ static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_s
   a.beta = ptr[PN_BETA];
   a.running_mean = ptr[PN_MEAN];
   a.running_var = ptr[PN_VAR];
-  a.partial = ptr[PN_SCRATCH];
+  a.partial = a.batch ? ptr[PN_SCRATCH] : NULL;
   a.aux = aux_of(s, ptr);
+  a.shifted = 1;
   if (a.batch) PN_TRY(cu_sum_rows(s, CU_K_norm_statistics, &a));
-  PN_TRY(cu_launch(s, CU_K_norm_settle, false, &a, a.channels));
-  PN_TRY(
-      cu_launch(s, CU_K_norm_apply, cu_wide_rows(s, a.channels), &a, (int64_t)a.rows * a.channels));
+  PN_TRY(cu_total_rows(s, CU_K_norm_settle, &a));
+  PN_TRY(cu_map_rows(s, CU_K_norm_apply, &a));
 done:
   return st;
 }
 
 static void diffs(const cu_state *s, void *const ptr[PN_ROLE_COUNT], cu_norm *a) {
   a->x = ptr[PN_SRC];
-  a->y = ptr[PN_DST];
   a->d = ptr[PN_DDST];
+  a->beta = s->uses & CU_BIT(PN_BETA) ? ptr[PN_BETA] : NULL;
   a->d1 = s->uses & CU_BIT(PN_DDST1) ? ptr[PN_DDST1] : NULL;
   a->add = s->uses & CU_BIT(PN_DADD) ? ptr[PN_DADD] : NULL;
   a->aux = ptr[PN_AUX];
@@ -64,7 +64,7 @@ static pn_status weight(void *state, void *const ptr[PN_ROLE_COUNT], const pn_st
   a.dbeta = ptr[PN_DBETA];
   a.partial = ptr[PN_SCRATCH];
   PN_TRY(cu_sum_rows(s, CU_K_norm_diffs, &a));
-  PN_TRY(cu_launch(s, CU_K_norm_gradients, false, &a, a.channels));
+  PN_TRY(cu_total_rows(s, CU_K_norm_gradients, &a));
 done:
   return st;
 }
@@ -75,10 +75,8 @@ static pn_status data(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step
   (void)ctx;
 
   diffs(s, ptr, &a);
-  a.gamma = ptr[PN_GAMMA];
   a.out = ptr[PN_DSRC];
-  return cu_launch(s, CU_K_norm_data, cu_wide_rows(s, a.channels), &a,
-                   (int64_t)a.rows * a.channels);
+  return cu_map_rows(s, CU_K_norm_data, &a);
 }
 
 static pn_status prepare_forward(pn_device *d, pn_task *t, pn_kernel *out, cu_state **s) {
@@ -96,7 +94,8 @@ static pn_status prepare_forward(pn_device *d, pn_task *t, pn_kernel *out, cu_st
   return PN_OK;
 }
 
-/* With an add inside, POST undoes the ReLU for both branches; else each pass does it itself. */
+/* With an add inside, POST undoes the ReLU for both branches; else each pass does it itself, by the
+ * sign of what it computes again from the input: that saves the output's bytes. */
 pn_status cu_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   unsigned uses = CU_BIT(PN_SRC) | CU_BIT(PN_DDST) | CU_BIT(PN_AUX), offers = CU_BIT(PN_DADD);
   bool relu = t->n_ops == 2 || (t->n_ops == 3 && t->pass == PN_FORWARD);
@@ -105,7 +104,7 @@ pn_status cu_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
 
   *out = (pn_kernel){.run = NULL};
   if (t->pass == PN_BACKWARD_POST) return t->n_ops == 3 ? cu_relu_post(d, t, out) : PN_OK;
-  if (relu) uses |= CU_BIT(PN_DST);
+  if (relu) uses |= CU_BIT(PN_BETA);
   if (t->n_ops < 3) offers |= CU_BIT(PN_DDST1);
   if (t->pass == PN_FORWARD)
     st = prepare_forward(d, t, out, &s);
@@ -116,8 +115,7 @@ pn_status cu_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
                                   offers & CU_BIT(PN_DDST1)),
                    weight, out, &s);
   else
-    st = cu_answer(d, t, cu_with_offers(t, uses | CU_BIT(PN_GAMMA) | CU_BIT(PN_DSRC), offers), data,
-                   out, &s);
+    st = cu_answer(d, t, cu_with_offers(t, uses | CU_BIT(PN_DSRC), offers), data, out, &s);
   if (st != PN_OK) return st;
   s->args.norm = describe(s);
   s->args.norm.relu = relu;

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUM_THREADS = 1 << 17, SUM_ROWS = 8, FOLD = 64 };
-
 uint32_t cu_channels(const pn_shape *s) {
   return (uint32_t)(s->n_dims > 1 ? s->dim[1] : s->dim[0]);
 }
@@ -110,42 +108,62 @@ pn_status cu_launch(const cu_state *s, cu_kernel k, bool wide, const void *args,
   return n > 0 ? c->backend->launch(c->impl, k, form, args, (uint32_t)n) : PN_OK;
 }
 
-/* Enough threads to fill a GPU, each with some rows. */
-uint32_t cu_sum_parts(const cu_state *s, uint32_t rows, uint32_t channels) {
-  uint32_t groups = cu_wide_rows(s, channels) ? channels / (uint32_t)cu_lanes(s->form) : channels;
-  uint32_t parts = SUM_THREADS / groups, most = (rows + SUM_ROWS - 1) / SUM_ROWS;
-  if (parts > most) parts = most;
-  return parts ? parts : 1;
+/* Threads along a row: a warp's accesses of 16 bytes.  Three blocks of each of an H100's 132
+ * multiprocessors, but of threads with neither too few rows to be worth it nor too many to be added
+ * in f32. */
+enum { ACROSS = 32, SUM_BLOCKS = 396, LEAST_ROWS = 16, MOST_ROWS = 256 };
+
+static uint32_t ratio_up(uint32_t a, uint32_t b) {
+  return (a + b - 1) / b;
 }
 
-static uint32_t folded(uint32_t parts) {
-  return (parts + FOLD - 1) / FOLD;
+static void deal(const cu_state *s, cu_norm *a) {
+  uint32_t groups =
+      cu_wide_rows(s, a->channels) ? a->channels / (uint32_t)cu_lanes(s->form) : a->channels;
+
+  a->tiles = ratio_up(groups, ACROSS);
+  a->across = ratio_up(groups, a->tiles);
+  a->down = CU_BLOCK / a->across;
+}
+
+static void deal_sums(const cu_state *s, cu_norm *a) {
+  uint32_t least, most;
+
+  deal(s, a);
+  least = ratio_up(a->rows, a->down * MOST_ROWS);
+  most = ratio_up(a->rows, a->down * LEAST_ROWS);
+  a->parts = SUM_BLOCKS / a->tiles;
+  if (a->parts > most) a->parts = most;
+  if (a->parts < least) a->parts = least;
+}
+
+static pn_status launch_blocks(const cu_state *s, cu_kernel k, int form, const cu_norm *a,
+                               uint32_t blocks) {
+  return s->device->backend->launch(s->device->impl, k, form, a, blocks * CU_BLOCK);
+}
+
+static int form_of_rows(const cu_state *s, const cu_norm *a) {
+  return s->form | (cu_wide_rows(s, a->channels) ? CU_WIDE : 0);
 }
 
 size_t cu_sum_bytes(const cu_state *s, uint32_t rows, uint32_t channels) {
-  uint32_t parts = cu_sum_parts(s, rows, channels);
-  return ((size_t)parts + folded(parts)) * 2 * channels * sizeof(double);
+  cu_norm a = {.rows = rows, .channels = channels};
+  deal_sums(s, &a);
+  return (size_t)a.parts * 2 * channels * sizeof(double);
 }
 
-/* Few parts are left for the last kernel, which has one thread per channel.  Two areas: all parts,
- * then the folded ones; a second fold goes back to the first. */
 pn_status cu_sum_rows(const cu_state *s, cu_kernel k, cu_norm *args) {
-  uint32_t parts = cu_sum_parts(s, args->rows, args->channels);
-  double *at = args->partial, *other = at + (size_t)parts * 2 * args->channels;
-  bool wide = cu_wide_rows(s, args->channels);
-  pn_status st;
+  deal_sums(s, args);
+  return launch_blocks(s, k, form_of_rows(s, args), args, args->tiles * args->parts);
+}
 
-  args->parts = parts;
-  st = cu_launch(s, k, wide, args, (int64_t)args->channels * parts);
-  while (st == PN_OK && parts > FOLD) {
-    cu_fold fold = {
-        .in = at, .out = other, .width = 2 * args->channels, .parts = parts, .group = FOLD};
-    parts = folded(parts);
-    st = cu_launch(s, CU_K_fold, false, &fold, (int64_t)fold.width * parts);
-    other = at;
-    at = fold.out;
-  }
-  args->partial = at;
-  args->parts = parts;
-  return st;
+pn_status cu_total_rows(const cu_state *s, cu_kernel k, cu_norm *args) {
+  if (!args->partial) args->parts = 0;
+  return launch_blocks(s, k, CU_F32, args, ratio_up(args->channels, CU_TOTALS));
+}
+
+pn_status cu_map_rows(const cu_state *s, cu_kernel k, cu_norm *args) {
+  deal(s, args);
+  return launch_blocks(s, k, form_of_rows(s, args), args,
+                       args->tiles * ratio_up(args->rows, args->down * CU_ROWS));
 }

@@ -258,8 +258,9 @@ static void *gpu_queue(void *impl) {
 
 static pn_status gpu_launch(void *impl, cu_kernel k, int form, const void *args, uint32_t n) {
   static const char *const name[CU_KERNEL_COUNT] = {
-#define NAME(kernel, body, type, has_wide) #kernel,
-      CU_TYPED_KERNELS(NAME) CU_KERNELS(NAME)};
+#define NAME(kernel, body, type, has_wide)                   #kernel,
+#define SUM_NAME(kernel, body, join, type, number, has_wide) #kernel,
+      CU_TYPED_KERNELS(NAME) CU_SUM_KERNELS(SUM_NAME) CU_KERNELS(NAME)};
   cu_gpu_state *g = impl;
   return cu_check(cu_start(k, form, args, n, g->stream), name[k]);
 }

@@ -6,8 +6,6 @@
 
 #include <cuda_runtime_api.h>
 
-enum { CU_BLOCK = 256 }; /* threads of a block */
-
 #ifdef __cplusplus
 extern "C"
 #endif

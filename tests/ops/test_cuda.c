@@ -29,13 +29,13 @@ static void close_to(const float *got, const float *want, int64_t n, double most
       fail_msg("element %lld: %g, expected %g", (long long)i, (double)got[i], (double)want[i]);
 }
 
-/* Rows in so many parts that their sums are folded twice; means far from 0. */
-static void check_rows(int64_t channels) {
+/* Rows in many parts, and in several blocks side by side; means far from 0. */
+static void check_rows(int64_t channels, int64_t height, int64_t width) {
   op_case c = {.name = "norm of many rows", .op = {PN_OP_NORM}, .n_ops = 1};
   pn_op_desc op[CASE_CHAIN];
   op_data got, want;
 
-  c.in = pn_shape4(4, channels, 130, 101);
+  c.in = pn_shape4(4, channels, height, width);
   c.norm = (pn_norm)TORCH_NORM;
   case_ops(&c, op);
   op_data_make(&c, op, &got);
@@ -57,8 +57,9 @@ static void check_rows(int64_t channels) {
 
 static void test_many_rows(void **state) {
   (void)state;
-  check_rows(3);
-  check_rows(8);
+  check_rows(3, 130, 101);
+  check_rows(8, 130, 101);
+  check_rows(520, 9, 11);
 }
 
 enum { LONG = 100003, ARRAYS = 4 };
