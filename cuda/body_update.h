@@ -81,6 +81,14 @@ CU_HD void cu_update_some(const pn_flat_list *l, const pn_flat_row *row, const p
   if (average) cu_average(row, average, u->param, (size_t)i * (size_t)lanes, lanes);
 }
 
+CU_HD bool cu_skips(const pn_flat_list *l) {
+  return l->skips && !isfinite(l->result[PN_FLAT_NORM]);
+}
+
+CU_HD double cu_unscale(const pn_flat_list *l) {
+  return l->unscale ? *l->unscale : 1.0;
+}
+
 /* The last range that begins at or before this group, or with this partial sum. */
 CU_HD int32_t cu_range_of_group(const pn_flat_list *l, int64_t group) {
   int32_t lo = 0, hi = l->n - 1;
@@ -116,6 +124,7 @@ CU_HD void cu_update_body(const pn_flat_list *l, uint32_t i, int lanes) {
   float *average = NULL;
   (void)lanes;
 
+  if (cu_skips(l)) return;
   at = (group - r->first) * CU_LANES;
   u.param = r->param + at;
   u.grad = r->grad + at;
@@ -139,7 +148,7 @@ CU_HD void cu_squares_body(const pn_flat_list *l, uint32_t i, int lanes) {
   int32_t part = (int32_t)i, k = cu_range_of_part(l, part);
   const pn_flat_range *r = &l->range[k];
   int64_t step = (int64_t)(cu_end_part(l, k) - r->part) * CU_LANES;
-  double sum[2] = {0, 0}, scale = l->scaled && l->result ? l->result[PN_FLAT_CLIP] : l->unscale;
+  double sum[2] = {0, 0}, scale = l->scaled && l->result ? l->result[PN_FLAT_CLIP] : cu_unscale(l);
   double decay = l->scaled ? l->row[r->row].decay : 0.0;
   (void)lanes;
 
@@ -230,7 +239,7 @@ CU_HD void cu_clip_body(const pn_flat_list *l, uint32_t i, int lanes) {
       if (!l->row[l->range[k].row].frozen) sum += l->sums[2 * k + 1];
   l->result[PN_FLAT_NORM] = sqrt(sum);
   factor = l->clip_norm > 0 ? l->clip_norm / (sqrt(sum) + 1e-6) : 1.0;
-  l->result[PN_FLAT_CLIP] = (factor < 1.0 ? factor : 1.0) * l->unscale;
+  l->result[PN_FLAT_CLIP] = (factor < 1.0 ? factor : 1.0) * cu_unscale(l);
   (void)i;
 }
 

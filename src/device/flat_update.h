@@ -57,9 +57,10 @@ typedef struct {
   double *totals;          /* [tensors][2], with shares */
   double *trust;           /* [n]: factor on the learning rate; NULL: 1 */
   double *result;          /* [PN_FLAT_RESULTS]; NULL: nothing is clipped */
-  double unscale;          /* of gradients, before all else */
+  const double *unscale;   /* [1]: of gradients, before all else; NULL: 1 */
   double clip_norm, eta;   /* largest norm, 0: any; of trust ratios */
   int32_t scaled, balance; /* norms: see pn_far_ops */
+  int32_t skips;           /* update: changes nothing where the norm in `result` is not finite */
   int32_t tensors, rank, ranks, stride; /* of shares */
 } pn_flat_list;
 

@@ -84,6 +84,7 @@ pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hoo
 typedef struct {
   void *ctx;                     /* borrowed until the next step has been queued */
   pn_status (*queue)(void *ctx); /* queues communication and update on the device */
+  pn_status (*tell)(void *ctx);  /* queues what the host shall see of it, behind; NULL: nothing */
   const char *host; /* why that needs the host, so that it cannot be in a graph; NULL: it can */
   /* Now and then while the host waits for the device; not PN_OK: it waits no longer. */
   pn_status (*waiting)(void *ctx, double waited_s);

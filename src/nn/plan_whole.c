@@ -195,6 +195,7 @@ pn_status pn_plan_step(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *
   PN_TRY(run_step(p, &here, hooks, tail));
   PN_TRY(far->fetch(d, x->losses, pn_plan_far_buffer(p, p->loss_buffer),
                     (size_t)p->spec.batch * sizeof *x->losses));
+  if (tail->tell) PN_TRY(tail->tell(tail->ctx));
   PN_TRY(far->mark_set(d, f->mark[x->step % MARKS].end));
   f->turn = !f->turn;
   PN_TRY(complete(p, &f->side[f->turn]));

@@ -51,7 +51,7 @@ static pn_status clip_by_host(pn_strategy *s, struct pn_far_update *f) {
   double *result = f->host + 2 * f->list.n;
 
   result[PN_FLAT_NORM] = pn_pieces_norm(s);
-  result[PN_FLAT_CLIP] = pn_clip_factor(s, result[PN_FLAT_NORM]) * f->list.unscale;
+  result[PN_FLAT_CLIP] = pn_clip_factor(s, result[PN_FLAT_NORM]) * pn_unscale(s);
   return far_of(s)->upload(s->spec.device, f->list.result, result,
                            PN_FLAT_RESULTS * sizeof *result);
 }

@@ -13,11 +13,11 @@ struct pn_far_update {
   int *first;           /* [pieces + 1]: its first range; owned */
   pn_flat_range *range; /* [ranges], as on the device; owned */
   pn_group *group;      /* [rows], owned */
-  pn_flat_row *row[2];  /* [rows], the device's way; one may still be on its way; owned */
+  pn_flat_row *row[2];  /* [rows] and `unscale`, to be sent; one may be on its way; owned */
   double *host;         /* [ranges][2] and results, the device's way; owned */
   int turn;
   int64_t t; /* step of the coefficients on the device; 0: none */
-  double lr;
+  double lr, unscale;
 };
 
 /* The ranks' sums meet on the device, not on the host: then all of an update can be queued. */

@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { PART_GROUPS = 64, MOST_PARTS = 512 }; /* of a range's sum of squares */
 
@@ -102,6 +103,11 @@ static pn_status list_ranges(pn_strategy *s, struct pn_far_update *f) {
   return PN_OK;
 }
 
+/* What each step sends. */
+static size_t row_bytes(const struct pn_far_update *f) {
+  return (size_t)f->n_rows * sizeof **f->row + sizeof *f->list.unscale;
+}
+
 /* Places in one block of far memory. */
 static size_t take(size_t *at, size_t bytes) {
   size_t from = *at;
@@ -123,7 +129,7 @@ static void cut_shares(const pn_strategy *s, pn_flat_list *l) {
 static pn_status place_tables(pn_strategy *s, struct pn_far_update *f) {
   pn_flat_list *l = &f->list;
   size_t n = (size_t)(l->n + f->rest.n), bytes = 0, range = take(&bytes, n * sizeof *l->range);
-  size_t row = take(&bytes, (size_t)f->n_rows * sizeof *l->row);
+  size_t row = take(&bytes, row_bytes(f));
   size_t partial = take(&bytes, (size_t)l->parts * 2 * sizeof(double));
   size_t sums = take(&bytes, n * 2 * sizeof(double)), trust = take(&bytes, n * sizeof(double));
   size_t shares = take(&bytes, (size_t)(l->ranks * l->stride) * sizeof(double));
@@ -136,6 +142,7 @@ static pn_status place_tables(pn_strategy *s, struct pn_far_update *f) {
   far = f->far;
   l->range = (void *)(far + range);
   l->row = (void *)(far + row);
+  l->unscale = (void *)(l->row + f->n_rows);
   l->partial = (void *)(far + partial);
   l->sums = (void *)(far + sums);
   l->trust = (void *)(far + trust);
@@ -146,18 +153,18 @@ static pn_status place_tables(pn_strategy *s, struct pn_far_update *f) {
   }
   f->rest.range = l->range + l->n;
   f->rest.row = l->row;
+  f->rest.result = l->result;
   PN_TRY(far_of(s)->upload(s->spec.device, far + range, f->range, n * sizeof *f->range));
 done:
   return st;
 }
 
 static pn_status alloc_host(pn_strategy *s, struct pn_far_update *f) {
-  size_t rows = (size_t)f->n_rows * sizeof **f->row;
   void *p = NULL;
   pn_status st = PN_OK;
 
   for (int k = 0; k < 2; k++) {
-    PN_TRY(pn_device_alloc(s->spec.device, rows, &p));
+    PN_TRY(pn_device_alloc(s->spec.device, row_bytes(f), &p));
     f->row[k] = p;
   }
   PN_TRY(pn_device_alloc(s->spec.device,
@@ -172,7 +179,6 @@ pn_status pn_far_update_make(pn_strategy *s) {
   pn_status st;
 
   if (!f) return PN_FAIL(PN_ERR_NOMEM, "optimizer: out of memory");
-  f->list.unscale = 1;
   f->list.clip_norm = s->spec.clip_norm;
   f->list.eta = pn_optim_trust(s->spec.optim);
   PN_TRY(list_ranges(s, f));
@@ -210,18 +216,26 @@ static pn_flat_row row_now(const pn_strategy *s, const pn_group *g, int64_t t, d
   return r;
 }
 
+static bool staged(const struct pn_far_update *f, int64_t t, double lr, double unscale) {
+  return t == f->t && !(lr < f->lr) && !(lr > f->lr) && !(unscale < f->unscale) &&
+         !(unscale > f->unscale);
+}
+
 pn_status pn_far_update_stage(pn_strategy *s, int64_t t, double lr) {
   struct pn_far_update *f = s->far_update;
   pn_flat_row *row = f->row[f->turn];
+  double unscale = pn_unscale(s);
   pn_status st;
 
-  if (t == f->t && !(lr < f->lr) && !(lr > f->lr)) return PN_OK;
+  if (staged(f, t, lr, unscale)) return PN_OK;
   for (int k = 0; k < f->n_rows; k++) row[k] = row_now(s, &f->group[k], t, lr);
+  memcpy(row + f->n_rows, &unscale, sizeof unscale);
   f->list.rule = row[0].number.rule;
   f->turn = !f->turn;
-  st = far_of(s)->send(s->spec.device, (void *)f->list.row, row, (size_t)f->n_rows * sizeof *row);
+  st = far_of(s)->send(s->spec.device, (void *)f->list.row, row, row_bytes(f));
   f->t = st == PN_OK ? t : 0;
   f->lr = lr;
+  f->unscale = unscale;
   return st;
 }
 
@@ -252,13 +266,15 @@ pn_status pn_far_update_pieces(pn_strategy *s, int64_t lo, int64_t hi, int64_t t
   return st;
 }
 
-/* With the scale of fp16's loss. */
-static pn_status look_for_overflow(pn_strategy *s, const struct pn_far_update *f) {
+/* With the scale of fp16's loss.  Where all is queued the update itself looks. */
+static pn_status look_for_overflow(pn_strategy *s, pn_flat_list *l) {
   double norm = 0;
   pn_status st = PN_OK;
 
-  if (s->spec.loss_scaling)
-    st = far_of(s)->download(s->spec.device, &norm, f->list.result + PN_FLAT_NORM, sizeof norm);
+  s->overflow = false;
+  l->skips = s->spec.loss_scaling && pn_far_norms_stay(s);
+  if (!s->spec.loss_scaling || l->skips) return PN_OK;
+  st = far_of(s)->download(s->spec.device, &norm, l->result + PN_FLAT_NORM, sizeof norm);
   s->overflow = !isfinite(norm);
   return st;
 }
@@ -272,12 +288,11 @@ pn_status pn_far_update_all(pn_strategy *s, int64_t t, double lr, double *grad_n
   pn_status st;
 
   PN_TRY(pn_far_update_stage(s, t, lr));
-  f->list.unscale = pn_unscale(s);
   l = f->list;
   if (!clips) l.result = NULL;
   if (!pn_optim_wants_norms(s->spec.optim)) l.trust = NULL;
   if (clips) PN_TRY(pn_far_norms(s, &l));
-  if (clips) PN_TRY(look_for_overflow(s, f));
+  if (clips) PN_TRY(look_for_overflow(s, &l));
   if (s->overflow) return PN_OK;
   l.scaled = true;
   l.balance = l.trust != NULL;
@@ -294,5 +309,29 @@ pn_status pn_far_update_rest(pn_strategy *s) {
 
   if (f->rest.n == 0 || s->overflow) return PN_OK;
   f->rest.rule = f->list.rule;
+  f->rest.skips = s->spec.loss_scaling && pn_far_norms_stay(s);
   return far_of(s)->update(s->spec.device, &f->rest);
+}
+
+static double *told_of(const struct pn_far_update *f) {
+  return f->host + 2 * f->list.n;
+}
+
+pn_status pn_far_update_tell(pn_strategy *s) {
+  struct pn_far_update *f = s->far_update;
+  return far_of(s)->fetch(s->spec.device, told_of(f), f->list.result,
+                          PN_FLAT_RESULTS * sizeof(double));
+}
+
+pn_status pn_far_update_outcome(pn_strategy *s, bool told) {
+  struct pn_far_update *f = s->far_update;
+  pn_status st = PN_OK;
+
+  if (!told) PN_TRY(pn_resident_settle(s));
+  if (!told)
+    PN_TRY(far_of(s)->download(s->spec.device, told_of(f), f->list.result,
+                               PN_FLAT_RESULTS * sizeof(double)));
+  s->overflow = !isfinite(told_of(f)[PN_FLAT_NORM]);
+done:
+  return st;
 }

@@ -20,6 +20,12 @@ pn_status pn_far_update_pieces(pn_strategy *s, int64_t lo, int64_t hi, int64_t t
  * Collective where the pieces are cut. */
 pn_status pn_far_update_all(pn_strategy *s, int64_t t, double lr, double *grad_norm);
 
+/* fp16, where all of an update is queued: the device looks whether the gradients are finite, and
+ * changes nothing where they are not.  Tell queues a copy of what it found, for a mark behind it;
+ * outcome sets s->overflow, told: when that mark has passed, else it waits itself. */
+pn_status pn_far_update_tell(pn_strategy *s);
+pn_status pn_far_update_outcome(pn_strategy *s, bool told);
+
 /* The average of the running statistics, after one of the two. */
 pn_status pn_far_update_rest(pn_strategy *s);
 

@@ -219,14 +219,13 @@ done:
 
 bool pn_strategy_steps_whole(const pn_strategy *s) {
   bool there = pn_comm_size(s->spec.data) == 1 || pn_resident_in_place(s);
-  return s->resident && there && !s->spec.loss_scaling;
+  return s->resident && there;
 }
 
 const char *pn_strategy_no_graph(const pn_strategy *s) {
   const pn_device *d = s->spec.device;
 
   if (!s->resident) return "gradients are kept in host memory";
-  if (s->spec.loss_scaling) return "the host follows the scale of the loss";
   if (!pn_strategy_steps_whole(s)) return "gradients travel through host memory";
   if (pn_comm_size(s->spec.data) > 1 && !d->ops->far->queue((pn_device *)d))
     return "the device cannot record transfers";
@@ -238,17 +237,29 @@ static pn_status queue_update(void *ctx) {
   return pn_strategy_update(s, s->staged.t, s->staged.lr, NULL);
 }
 
+static pn_status tell_outcome(void *ctx) {
+  return pn_far_update_tell(ctx);
+}
+
 static pn_status look_at_peers(void *ctx, double waited_s) {
   const pn_strategy *s = ctx;
   return pn_comm_watch(s->spec.data, waited_s);
 }
 
 pn_status pn_strategy_stage(pn_strategy *s, int64_t t, double lr, pn_plan_tail *out) {
-  *out = (pn_plan_tail){
-      .ctx = s, .queue = queue_update, .host = pn_strategy_no_graph(s), .waiting = look_at_peers};
+  *out = (pn_plan_tail){.ctx = s,
+                        .queue = queue_update,
+                        .tell = s->spec.loss_scaling ? tell_outcome : NULL,
+                        .host = pn_strategy_no_graph(s),
+                        .waiting = look_at_peers};
   s->staged.t = t;
   s->staged.lr = lr;
   return pn_far_update_stage(s, t, lr);
+}
+
+pn_status pn_strategy_outcome(pn_strategy *s, bool told) {
+  if (!s->spec.loss_scaling || !pn_strategy_steps_whole(s)) return PN_OK;
+  return pn_far_update_outcome(s, told);
 }
 
 static pn_status skip_forward(pn_strategy *s, const pn_plan_hooks *h) {

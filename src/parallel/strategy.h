@@ -106,7 +106,8 @@ struct pn_strategy {
   float *ema_rest; /* in the same memory: average of the running statistics, this rank's until
                     * pn_strategy_sync_buffers; not cut: it follows the others */
   /* With spec.loss_scaling: what undoes the scale, set by the caller before an update; after it:
-   * the gradients were not finite and nothing was updated, the same on all ranks. */
+   * the gradients were not finite and nothing was updated, the same on all ranks.  Where steps are
+   * whole: after pn_strategy_outcome. */
   double grad_scale;
   bool overflow;
   int64_t fed; /* backward passes with images of this rank since pn_strategy_sync_buffers */
@@ -155,6 +156,10 @@ bool pn_strategy_steps_whole(const pn_strategy *s);
 const char *pn_strategy_no_graph(const pn_strategy *s);
 /* Before pn_plan_step: the numbers of step t to the device; *out: what to give to it. */
 pn_status pn_strategy_stage(pn_strategy *s, int64_t t, double lr, pn_plan_tail *out);
+
+/* With spec.loss_scaling, after the update of a whole step: s->overflow.  told: that step was
+ * pn_plan_step's, and pn_plan_result_of has waited for it; else this waits. */
+pn_status pn_strategy_outcome(pn_strategy *s, bool told);
 
 /* With spec.leaves: a step's batch is computed in parts, its leaves, that do not depend on the
  * number of ranks; a rank has those of pn_tree_range.  Begin, on every rank; after each leaf's

@@ -29,6 +29,7 @@ typedef struct {
   pn_schedule schedule;
   pn_loss_scale scaling;   /* fp16 */
   float *scaled;           /* fp16: sample_scale times the scale of the loss; [largest part] */
+  float *unscaled;         /* the same without, of `unread`; [largest part] */
   double base_lr, lr;      /* scaled optim.lr; that of the last step */
   uint8_t *label;          /* [images of the split]; NULL without train.balance */
   float *weight;           /* the same, in the mean loss; NULL: all 1 */
@@ -76,6 +77,7 @@ typedef struct {
     pn_plan *plan; /* NULL: none */
     pn_share share;
     int64_t at, step; /* of the pending steps; of the run */
+    bool follows;     /* fp16: whether it was skipped is not known yet; plan NULL: all the same */
   } unread;           /* a whole step whose loss is not in `loss` yet */
   int64_t bad_step;   /* first step with a loss that is not finite, INT64_MAX: none */
   char bad_where[PN_WHERE_BYTES];
@@ -115,7 +117,8 @@ void pn_run_tell_stop(const pn_run *r);
  * so that nobody waits for it, until pn_run_check ends the run on all ranks.  Allocates nothing. */
 pn_status pn_run_step(pn_run *r, int64_t k);
 
-/* step.c: the losses of all steps are in r->loss.  Not collective. */
+/* step.c: the losses of all steps are in r->loss, and r->scaling is that after them.  Not
+ * collective. */
 pn_status pn_run_read_loss(pn_run *r);
 
 /* epoch.c: times and losses of the pending steps over all ranks -> part, rows, files. Collective.

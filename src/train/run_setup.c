@@ -200,10 +200,11 @@ static pn_status make_buffers(pn_run *r) {
   r->rate = calloc(steps, sizeof *r->rate);
   r->loss_scale = calloc(steps, sizeof *r->loss_scale);
   r->scaled = calloc((size_t)pn_batches_largest(&r->batches) + 1, sizeof *r->scaled);
+  r->unscaled = calloc((size_t)pn_batches_largest(&r->batches) + 1, sizeof *r->unscaled);
   r->columns = calloc(steps * PN_COL_COUNT, sizeof *r->columns);
   r->leaf_loss = calloc(steps * (size_t)r->batches.leaves + 1, sizeof *r->leaf_loss);
   if (!r->leaf_loss || !r->order || !r->hidden || !r->late || !r->loss || !r->rate || !r->columns ||
-      !r->loss_scale || !r->scaled)
+      !r->loss_scale || !r->scaled || !r->unscaled)
     return PN_FAIL(PN_ERR_NOMEM, "training of %lld images: out of memory", (long long)r->batches.n);
   return pn_phases_create(r->batches.steps, &r->phases);
 }
@@ -375,6 +376,7 @@ void pn_run_destroy(pn_run *r) {
   free(r->rate);
   free(r->loss_scale);
   free(r->scaled);
+  free(r->unscaled);
   free(r->columns);
   free(r->rows);
   free(r);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Of this rank's share of a step. */
 struct part {
@@ -67,6 +68,10 @@ static const float *scale_samples(pn_run *r, const float *scale) {
   return r->scaled;
 }
 
+static double unscale(const pn_run *r) {
+  return r->scaling.scale > 0 ? 1 / r->scaling.scale : 1;
+}
+
 static pn_status pass(pn_run *r, pn_plan *plan, const struct part *x) {
   pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, x->last);
   pn_step_ctx ctx = pn_feed_context(r->feed);
@@ -99,7 +104,8 @@ static pn_status note_late(pn_run *r, int ago) {
 
   if (!r->unread.plan) return PN_OK;
   PN_TRY(pn_plan_result_of(r->unread.plan, ago, &result));
-  loss = part_of_loss(r, &r->unread.share, result.losses, result.scale);
+  loss = part_of_loss(r, &r->unread.share, result.losses,
+                      r->scaling.scale > 0 ? r->unscaled : result.scale);
   r->loss[r->unread.at] += loss;
   if (!isfinite(loss) && r->bad_step == INT64_MAX) r->bad_step = r->unread.step;
   r->unread.plan = NULL;
@@ -107,8 +113,62 @@ done:
   return st;
 }
 
+/* The same on all ranks. */
+static pn_status follow_scale(pn_run *r, int64_t at, int64_t step) {
+  bool overflow = r->strategy->overflow;
+  double scale = r->scaling.scale;
+  pn_status st;
+
+  r->loss_scale[at] = overflow ? -scale : scale;
+  if ((st = pn_loss_scale_step(&r->scaling, overflow)) != PN_OK) return st;
+  if (overflow)
+    pn_warn("step %lld skipped: gradients are not finite in fp16; loss scale %g -> %g",
+            (long long)step, scale, r->scaling.scale);
+  return PN_OK;
+}
+
+/* fp16: the end of a whole step decides the numbers of the next one.  *rule: of follow_scale. */
+static pn_status read_outcome(pn_run *r, pn_status *rule) {
+  bool told = r->unread.plan != NULL;
+  pn_status st = PN_OK;
+
+  *rule = PN_OK;
+  if (!r->unread.follows) return PN_OK;
+  PN_TRY(note_late(r, 0));
+  PN_TRY(pn_strategy_outcome(r->strategy, told));
+  r->unread.follows = false;
+  *rule = follow_scale(r, r->unread.at, r->unread.step);
+done:
+  return st;
+}
+
 pn_status pn_run_read_loss(pn_run *r) {
-  return note_late(r, 0);
+  pn_status rule, st;
+
+  PN_TRY(read_outcome(r, &rule));
+  PN_TRY(rule);
+  PN_TRY(note_late(r, 0));
+done:
+  return st;
+}
+
+/* Before the numbers of the next step are sent. */
+static pn_status settle_scale(pn_run *r) {
+  pn_status rule, st = read_outcome(r, &rule);
+  return st == PN_OK && rule != PN_OK ? pn_agree(r->comm, rule) : st;
+}
+
+/* Steps that the optimizer has seen, this one included. */
+static int64_t optimizer_step(const pn_run *r) {
+  return r->done - r->scaling.skipped + 1;
+}
+
+static void keep_unread(pn_run *r, pn_plan *plan, const pn_share *share) {
+  r->unread.plan = plan;
+  r->unread.share = *share;
+  r->unread.at = r->pending;
+  r->unread.step = r->done + 1;
+  r->unread.follows = r->scaling.scale > 0;
 }
 
 /* Forward, backward and update at once.  *whole: it was done so; only where this rank has one part
@@ -128,18 +188,19 @@ static pn_status whole_step(pn_run *r, int64_t k, bool *whole) {
   }
   *whole = true;
   pn_phases_enter(r->phases, PN_PHASE_FORWARD);
+  PN_TRY(settle_scale(r));
   ctx = pn_feed_context(r->feed);
   ctx.seed = r->cfg->seed;
   ctx.smoothing = (float)r->cfg->label_smoothing;
+  memcpy(r->unscaled, ctx.sample_scale, (size_t)share.count * sizeof *r->unscaled);
+  ctx.sample_scale = scale_samples(r, ctx.sample_scale);
   r->lr = r->rate[r->pending] = pn_run_step_lr(r);
-  PN_TRY(pn_strategy_stage(r->strategy, r->done + 1, r->lr, &tail));
+  r->strategy->grad_scale = unscale(r);
+  PN_TRY(pn_strategy_stage(r->strategy, optimizer_step(r), r->lr, &tail));
   PN_TRY(pn_plan_step(plan, &ctx, &hooks, &tail));
   r->strategy->fed++;
   PN_TRY(note_late(r, r->unread.plan == plan));
-  r->unread.plan = plan;
-  r->unread.share = share;
-  r->unread.at = r->pending;
-  r->unread.step = r->done + 1;
+  keep_unread(r, plan, &share);
 done:
   return st;
 }
@@ -191,33 +252,24 @@ done:
   return st;
 }
 
-/* The same on all ranks. */
-static pn_status follow_scale(pn_run *r) {
-  bool overflow = r->strategy->overflow;
-  double scale = r->scaling.scale;
-  pn_status st;
-
-  if (scale <= 0) return PN_OK;
-  r->loss_scale[r->pending] = overflow ? -scale : scale;
-  if ((st = pn_loss_scale_step(&r->scaling, overflow)) != PN_OK) return pn_agree(r->comm, st);
-  if (overflow)
-    pn_warn("step %lld skipped: gradients are not finite in fp16; loss scale %g -> %g",
-            (long long)r->done + 1, scale, r->scaling.scale);
-  return PN_OK;
-}
-
+/* fp16: where other ranks take whole steps, this one too looks how it ended before the next one. */
 static pn_status update(pn_run *r) {
+  static const pn_share none = {0};
   pn_strategy *s = r->strategy;
   double before = s->comm_exposed_s; /* in the backward pass */
   pn_status st;
 
   pn_phases_enter(r->phases, PN_PHASE_UPDATE);
   r->lr = r->rate[r->pending] = pn_run_step_lr(r);
-  s->grad_scale = r->scaling.scale > 0 ? 1 / r->scaling.scale : 1;
-  st = pn_strategy_update(s, r->done - r->scaling.skipped + 1, r->lr, NULL);
+  s->grad_scale = unscale(r);
+  PN_TRY(pn_strategy_update(s, optimizer_step(r), r->lr, NULL));
   s->carrying = false;
   move_comm(r, PN_PHASE_UPDATE, before);
-  return st == PN_OK ? follow_scale(r) : st;
+  if (r->scaling.scale <= 0) return PN_OK;
+  keep_unread(r, NULL, &none);
+  if (!pn_strategy_steps_whole(s)) PN_TRY(settle_scale(r));
+done:
+  return st;
 }
 
 pn_status pn_run_step(pn_run *r, int64_t k) {
@@ -238,6 +290,7 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
     PN_TRY(whole_step(r, k, &whole));
   else
     PN_TRY(passes(r, k, &passed));
+  if (!whole) PN_TRY(settle_scale(r));
   if (!whole) PN_TRY(skip(r, k, passed));
   if (!whole) PN_TRY(update(r));
   pn_phases_end(r->phases);

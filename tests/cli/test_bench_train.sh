@@ -51,6 +51,10 @@ has out.txt '^device: idle [0-9.]+ % of the time, host [0-9.]+ us a step; a step
 assert row["graph"] is True and 0 <= row["gpu_idle_percent"] <= 100 and row["host_us_per_step"] > 0' || say 'emulated: the JSON is wrong'
 "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" bench train $tiny train.strategy=zero1 > out.txt 2> err.txt || say "emulated, zero1: exit code $?"
 has out.txt '^device: a step is not one graph: gradients travel through host memory$'
+for o in "train.precision=fp16 train.loss_scale=1e9" "train.strategy=zero1 optim.name=lars" "train.strategy=fsdp train.precision=fp16"; do
+  "$PNEUMA" bench train $tiny $o > out.txt 2> err.txt || say "emulated, $o: exit code $?: $(cat err.txt)"
+  has out.txt '^device: .*; a step is one graph$'
+done
 
 "$MPIEXEC" -n 2 --bind-to none "$PNEUMA" bench train $small train.strategy=single > out.txt 2> err.txt &&
   say 'single on 2 ranks was accepted'

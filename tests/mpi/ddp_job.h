@@ -53,6 +53,7 @@ typedef struct {
   int64_t batch, hidden;
   const char *optim;
   double clip, ema;
+  bool half; /* fp16, with scaled gradients */
   bool keep_whole, norm;
   int64_t bucket_bytes; /* 0: several buckets, dense1.weight in pieces; -1: auto */
   int parts;            /* that a rank's images of a step are computed in; 0: 1 */
@@ -105,7 +106,8 @@ static inline void start(job *j, const job_spec *x, pn_comm *c) {
   pn_plan_spec like = {.graph = j->graph,
                        .device = j->device,
                        .batch = ((batch + ranks - 1) / ranks + parts - 1) / parts,
-                       .training = true};
+                       .training = true,
+                       .precision = x->half ? PN_FP16 : PN_F32};
   ok(pn_plan_set_create(&like, sizes, &j->plans));
   pn_strategy_spec spec = {.graph = j->graph,
                            .map = &j->plans.map,
@@ -119,7 +121,8 @@ static inline void start(job *j, const job_spec *x, pn_comm *c) {
                            .clip_norm = x->clip,
                            .micro_batches = parts,
                            .keep_whole = x->keep_whole,
-                           .ema = x->ema};
+                           .ema = x->ema,
+                           .loss_scaling = x->half};
   ok(pn_strategy_create(x->strategy, &spec, &j->strategy));
   pn_plan_set_bind(&j->plans, j->strategy->params, j->strategy->grads);
   pn_plan_set_bind_far(&j->plans, j->strategy->far);

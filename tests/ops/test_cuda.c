@@ -116,7 +116,7 @@ struct listed {
 
 static struct listed make_list(const struct optimized *a, const pn_optim *o, const float *average,
                                int64_t t) {
-  struct listed x = {.l = {.n = CUTS, .eta = pn_optim_trust(o), .clip_norm = 0.5, .unscale = 1}};
+  struct listed x = {.l = {.n = CUTS, .eta = pn_optim_trust(o), .clip_norm = 0.5}};
   pn_flat_row row[ROWS];
   int k = 0;
 
