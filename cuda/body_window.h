@@ -3,32 +3,123 @@
 #ifndef PN_CUDA_BODY_WINDOW_H
 #define PN_CUDA_BODY_WINDOW_H
 
-#include "body.h"
+#include "body_rows.h"
+
+/* Places of maxima, a byte each, as one access. */
+typedef struct {
+  uint8_t v[CU_HALF_LANES];
+} __attribute__((aligned(8))) cu_places8;
+typedef struct {
+  uint8_t v[CU_LANES];
+} __attribute__((aligned(4))) cu_places4;
+
+CU_HD cu_places8 cu_get_places(const uint8_t *from, size_t at, int lanes) {
+  cu_places8 p = {{0}};
+  if (lanes == CU_HALF_LANES) return *(const cu_places8 *)(const void *)(from + at);
+  if (lanes == 1) p.v[0] = from[at];
+  if (lanes == CU_LANES) {
+    cu_places4 q = *(const cu_places4 *)(const void *)(from + at);
+    for (int k = 0; k < CU_LANES; k++) p.v[k] = q.v[k];
+  }
+  return p;
+}
+
+CU_HD void cu_put_places(uint8_t *to, size_t at, int lanes, const uint8_t *where) {
+  cu_places8 p;
+  cu_places4 q;
+  for (int k = 0; k < lanes; k++) p.v[k] = where[k];
+  for (int k = 0; k < CU_LANES && k < lanes; k++) q.v[k] = where[k];
+  if (lanes == 1) to[at] = where[0];
+  if (lanes == CU_LANES) *(cu_places4 *)(void *)(to + at) = q;
+  if (lanes == CU_HALF_LANES) *(cu_places8 *)(void *)(to + at) = p;
+}
+
+/* Columns of a window that are loaded together. */
+enum { CU_COLUMNS = 3 };
 
 /* The first maximum wins, NaN over all (PyTorch). */
 CU_HD void cu_maxpool_forward(const cu_window *a, uint32_t i, int lanes, int type) {
   cu_at o = cu_locate(i, a->oh, a->ow, a->c, lanes);
+  int32_t top = (int32_t)o.y * a->stride[0] - a->pad[0], last = (int32_t)a->w - 1;
+  int32_t left = (int32_t)o.x * a->stride[1] - a->pad[1];
   float best[CU_HALF_LANES], x[CU_HALF_LANES];
   uint8_t where[CU_HALF_LANES];
+  cu_raw raw[CU_COLUMNS];
+  bool first = true;
 
-  for (int k = 0; k < lanes; k++) {
-    best[k] = -INFINITY;
-    where[k] = CU_NOWHERE;
-  }
-  for (int32_t p = 0; p < a->kernel[0] * a->kernel[1]; p++) {
-    int32_t y = (int32_t)o.y * a->stride[0] - a->pad[0] + p / a->kernel[1];
-    int32_t z = (int32_t)o.x * a->stride[1] - a->pad[1] + p % a->kernel[1];
-    if (y < 0 || z < 0 || y >= (int32_t)a->h || z >= (int32_t)a->w) continue;
-    cu_get(type, a->x, cu_offset(o.n, (uint32_t)y, (uint32_t)z, a->h, a->w, a->c) + o.c, lanes, x);
-    for (int k = 0; k < lanes; k++)
-      if (where[k] == CU_NOWHERE || x[k] > best[k] || isnan(x[k])) {
-        best[k] = x[k];
-        where[k] = (uint8_t)p;
+  cu_fill(-INFINITY, lanes, best);
+  for (int k = 0; k < lanes; k++) where[k] = CU_NOWHERE;
+  for (int32_t y = 0; y < a->kernel[0]; y++)
+    for (int32_t z = 0; z < a->kernel[1]; z += CU_COLUMNS) {
+      if (top + y < 0 || top + y >= (int32_t)a->h) continue;
+      for (int32_t j = 0; j < CU_COLUMNS; j++) {
+        int32_t at = left + z + j;
+        at = at < 0 ? 0 : at > last ? last : at;
+        raw[j] = cu_fetch(type, a->x,
+                          cu_offset(o.n, (uint32_t)(top + y), (uint32_t)at, a->h, a->w, a->c) + o.c,
+                          lanes);
       }
-  }
+      for (int32_t j = 0; j < CU_COLUMNS && z + j < a->kernel[1]; j++) {
+        if (left + z + j < 0 || left + z + j > last) continue;
+        cu_open(type, &raw[j], lanes, x);
+        for (int k = 0; k < lanes; k++) {
+          bool more = first || x[k] > best[k] || isnan(x[k]);
+          best[k] = more ? x[k] : best[k];
+          where[k] = more ? (uint8_t)(y * a->kernel[1] + z + j) : where[k];
+        }
+        first = false;
+      }
+    }
   cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, best);
-  for (int k = 0; k < lanes && a->where; k++)
-    a->where[(size_t)i * (size_t)lanes + (size_t)k] = where[k];
+  for (int k = 0; k < lanes; k++)
+    if (a->relu && best[k] <= 0.0f) where[k] = CU_NOWHERE;
+  if (a->where) cu_put_places(a->where, (size_t)i * (size_t)lanes, lanes, where);
+}
+
+/* The elements of one cell: the diff where the maximum was, 0 elsewhere. */
+CU_HD void cu_pool_fill(const cu_pool_post *a, const cu_at *cell, int lanes, int type,
+                        const float *d, const cu_places8 *where) {
+  for (uint32_t p = 0; p < a->kernel[0]; p++)
+    for (uint32_t q = 0; q < a->kernel[1]; q++) {
+      uint32_t y = cell->y * a->kernel[0] + p, x = cell->x * a->kernel[1] + q;
+      float e[CU_HALF_LANES];
+      if (y >= a->h || x >= a->w) continue;
+      for (int k = 0; k < lanes; k++) e[k] = where->v[k] == p * a->kernel[1] + q ? d[k] : 0.0f;
+      cu_put(type, a->rows.out, cu_offset(cell->n, y, x, a->h, a->w, a->rows.channels) + cell->c,
+             lanes, e);
+    }
+}
+
+/* And their sums, of a bias. */
+CU_HD void cu_pool_post_body(const cu_pool_post *a, uint32_t block, uint32_t thread, int lanes,
+                             int type, float sum[2][CU_HALF_LANES]) {
+  cu_seat s = cu_seat_of(&a->rows, block, thread, lanes);
+
+  cu_no_sums(lanes, sum);
+  if (!s.inside) return;
+  for (uint32_t r = s.part * a->rows.down + s.line; r < a->rows.rows;
+       r += a->rows.parts * a->rows.down) {
+    uint32_t line = r / a->cells[1], n = line / a->cells[0];
+    cu_at cell = {n, line - n * a->cells[0], r - line * a->cells[1], s.c};
+    cu_places8 where;
+    float d[CU_HALF_LANES];
+
+    cu_fill(0.0f, lanes, d);
+    for (int k = 0; k < lanes; k++) where.v[k] = CU_NOWHERE;
+    if (cell.y < a->oh && cell.x < a->ow) {
+      size_t at = cu_offset(n, cell.y, cell.x, a->oh, a->ow, a->rows.channels) + s.c;
+      where = cu_get_places(a->where, at, lanes);
+      cu_get(type, a->rows.d, at, lanes, d);
+      cu_add(type, a->rows.d1, at, lanes, d);
+    }
+    for (int k = 0; k < lanes; k++) sum[0][k] += where.v[k] == CU_NOWHERE ? 0.0f : d[k];
+    cu_pool_fill(a, &cell, lanes, type, d, &where);
+  }
+}
+
+CU_HD void cu_pool_post_keep(const cu_pool_post *a, uint32_t block, uint32_t thread, int lanes,
+                             const float *all) {
+  if (a->rows.partial) cu_norm_keep(&a->rows, block, thread, lanes, all);
 }
 
 typedef struct {
@@ -48,16 +139,25 @@ CU_HD void cu_maxpool_backward(const cu_window *a, uint32_t i, int lanes, int ty
   cu_at p = cu_locate(i, a->h, a->w, a->c, lanes);
   cu_span ys = cu_covering(a, 0, p.y), xs = cu_covering(a, 1, p.x);
   float sum[CU_HALF_LANES], d[CU_HALF_LANES];
+  cu_places8 where[2];
+  cu_raw raw[2];
 
   cu_fill(0.0f, lanes, sum);
   for (int32_t y = ys.lo; y < ys.hi; y++)
-    for (int32_t x = xs.lo; x < xs.hi; x++) {
-      size_t at = cu_offset(p.n, (uint32_t)y, (uint32_t)x, a->oh, a->ow, a->c) + p.c;
+    for (int32_t x = xs.lo; x < xs.hi; x += 2) {
       int32_t place = ((int32_t)p.y + a->pad[0] - y * a->stride[0]) * a->kernel[1] + (int32_t)p.x +
                       a->pad[1] - x * a->stride[1];
-      cu_get(type, a->d, at, lanes, d);
-      for (int k = 0; k < lanes; k++)
-        if ((int32_t)a->where[at + (size_t)k] == place) sum[k] += d[k];
+      for (int32_t j = 0; j < 2; j++) {
+        uint32_t z = (uint32_t)(x + j < xs.hi ? x + j : x);
+        size_t at = cu_offset(p.n, (uint32_t)y, z, a->oh, a->ow, a->c) + p.c;
+        raw[j] = cu_fetch(type, a->d, at, lanes);
+        where[j] = cu_get_places(a->where, at, lanes);
+      }
+      for (int32_t j = 0; j < 2; j++) {
+        cu_open(type, &raw[j], lanes, d);
+        for (int k = 0; k < lanes && x + j < xs.hi; k++)
+          sum[k] += (int32_t)where[j].v[k] == place - j * a->stride[1] ? d[k] : 0.0f;
+      }
     }
   cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, sum);
 }

@@ -27,6 +27,7 @@ typedef struct {
   cu_call call;       /* of a library; run NULL: own kernels */
   size_t sums;        /* where in SCRATCH sums over rows, or a bias of another type, lie */
   size_t half_weight; /* where in SCRATCH a library's diff of the weight in 16 bits lies */
+  size_t middle;      /* where in SCRATCH the convolution in front of a pool lies */
   union {
     cu_norm norm;
     cu_conv conv;
@@ -59,6 +60,9 @@ bool cu_wide_rows(const cu_state *s, int64_t channels); /* the same of the state
  * their bytes, and the launch, which fills in how the rows are dealt. */
 size_t cu_sum_bytes(const cu_state *s, uint32_t rows, uint32_t channels);
 pn_status cu_sum_rows(const cu_state *s, cu_kernel k, cu_norm *args);
+/* The same in two halves: how rows are dealt, and the launch of a kernel whose args begin so. */
+void cu_deal_sums(const cu_state *s, cu_norm *args);
+pn_status cu_sum_launch(const cu_state *s, cu_kernel k, const cu_norm *dealt, const void *args);
 /* The kernels that end them (norm_settle, norm_gradients); partial NULL: there are none. */
 pn_status cu_total_rows(const cu_state *s, cu_kernel k, cu_norm *args);
 /* Kernels of rows without sums (norm_apply, norm_data). */
@@ -77,6 +81,12 @@ pn_status cu_loss_prepare(pn_device *d, pn_task *t, pn_kernel *out);   /* and SO
 pn_status cu_reorder(pn_device *d, const pn_layout *from, const pn_layout *to, pn_kernel *out);
 /* BACKWARD_POST of chains that end in ReLU: DMID = DDST (+ DDST1) where DST > 0. */
 pn_status cu_relu_post(pn_device *d, pn_task *t, pn_kernel *out);
+/* BACKWARD_POST of any chain, with sums for WEIGHT where there is something to sum. */
+pn_status cu_post_prepare(pn_device *d, pn_task *t, pn_kernel *out);
+bool cu_post_sums(const cu_state *s);  /* does POST leave sums in AUX? */
+size_t cu_post_aux(const cu_state *s); /* bytes of AUX: forward's own, then those sums */
+cu_norm cu_post_rows(const cu_state *s, void *aux); /* rows, how they are dealt, and the sums */
+cu_window cu_window_of(const pn_op_desc *op);       /* without pointers */
 
 /* The parts of a table of pn_device_ops that do not depend on the backend. */
 pn_status cu_create(pn_device *d, const cu_backend *backend, const pn_device_spec *spec);

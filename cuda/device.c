@@ -16,6 +16,7 @@ struct cu_block {
 const struct pn_chain_pattern cu_patterns[] = {
     {3, {PN_OP_NORM, PN_OP_ADD, PN_OP_RELU}, false},
     {2, {PN_OP_NORM, PN_OP_RELU}, false},
+    {3, {PN_OP_CONV, PN_OP_RELU, PN_OP_MAXPOOL}, false},
     {2, {PN_OP_CONV, PN_OP_RELU}, false},
     {2, {PN_OP_DENSE, PN_OP_RELU}, false},
     {0, {PN_OP_INPUT}, false},

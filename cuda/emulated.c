@@ -38,7 +38,7 @@ struct emulated {
 };
 
 /* Kept launches. */
-enum { MAX_LAUNCHES = 4096, ARGS_BYTES = 192 };
+enum { MAX_LAUNCHES = 4096, ARGS_BYTES = 256 };
 struct tape {
   int n;
   struct {

@@ -82,7 +82,16 @@ typedef struct {
   uint32_t c, h, w, oh, ow;
   int32_t kernel[2], stride[2], pad[2];
   int32_t pad_counts;
+  int32_t relu; /* max pool behind a ReLU: a maximum of 0 is CU_NOWHERE, its diff has no way back */
 } cu_window;
+
+/* The way back of a pool without padding or overlap, and of the ReLU in front of it.  A row is a
+ * cell: a window, or what is left of one at the edges. */
+typedef struct {
+  cu_norm rows;         /* d, d1: of the pool's output; out: of what the ReLU was given */
+  const uint8_t *where; /* of max pooling with `relu` */
+  uint32_t h, w, oh, ow, cells[2], kernel[2];
+} cu_pool_post;
 
 /* out[n][y][x] = in[n][y - top][x - left], or 0 outside: zero padding, and cropping back. */
 typedef struct {
@@ -187,6 +196,7 @@ typedef struct {
   X(norm_statistics, cu_norm_statistics, cu_norm_keep, cu_norm, float, 1)                          \
   X(norm_diffs, cu_norm_diffs, cu_norm_keep, cu_norm, float, 1)                                    \
   X(norm_post, cu_norm_post, cu_norm_keep, cu_norm, float, 1)                                      \
+  X(pool_post, cu_pool_post_body, cu_pool_post_keep, cu_pool_post, float, 1)                       \
   X(norm_settle, cu_norm_total, cu_norm_settle, cu_norm, double, 0)                                \
   X(norm_gradients, cu_norm_total, cu_norm_gradients, cu_norm, double, 0)
 

@@ -91,31 +91,51 @@ static pn_status bias_of(const cu_state *s, void *const ptr[PN_ROLE_COUNT], void
   return cu_launch(s, CU_K_convert, cu_wide_rows(s, n), &a, n);
 }
 
-static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
-  const cu_state *s = state;
+/* The layer and its ReLU. */
+static pn_status apply(const cu_state *s, void *const ptr[PN_ROLE_COUNT], void *to) {
   int64_t n = pn_shape_count(s->op[0].out);
   cu_conv a = s->args.conv;
-  cu_map post = {.f = s->n_ops > 1 ? CU_RELU : CU_COPY, .x = ptr[PN_DST], .out = ptr[PN_DST]};
+  cu_map post = {.f = s->n_ops > 1 ? CU_RELU : CU_COPY, .x = to, .out = to};
   void *bias = NULL;
   pn_status st = PN_OK;
-  (void)ctx;
 
   a.bias = s->op[0].bias ? ptr[PN_BIAS] : NULL;
   if (!s->call.run) {
     a.x = ptr[PN_SRC];
     a.weight = ptr[PN_WEIGHT];
-    a.out = ptr[PN_DST];
+    a.out = to;
     a.relu = s->n_ops > 1;
     return cu_launch(s, CU_K_conv_forward, false, &a, n);
   }
   PN_TRY(bias_of(s, ptr, &bias));
-  PN_TRY(call(s, ptr[PN_SRC], ptr[PN_WEIGHT], ptr[PN_DST], bias, ptr));
+  PN_TRY(call(s, ptr[PN_SRC], ptr[PN_WEIGHT], to, bias, ptr));
   if (s->call.complete || (!a.bias && post.f == CU_COPY)) return PN_OK;
   post.bias = a.bias;
   post.channels = a.o;
   PN_TRY(cu_launch(s, CU_K_map_forward, cu_wide_rows(s, a.o), &post, n));
 done:
   return st;
+}
+
+static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  (void)ctx;
+  return apply(state, ptr, ptr[PN_DST]);
+}
+
+/* What is pooled lies in the scratch, and is gone afterwards: the way back needs `where` alone. */
+static pn_status forward_pool(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
+  const cu_state *s = state;
+  cu_window a = cu_window_of(&s->op[2]);
+  void *middle = (char *)ptr[PN_SCRATCH] + s->middle;
+  pn_status st = apply(s, ptr, middle);
+  (void)ctx;
+
+  if (st != PN_OK) return st;
+  a.x = middle;
+  a.out = ptr[PN_DST];
+  a.where = s->training ? ptr[PN_AUX] : NULL;
+  a.relu = 1;
+  return cu_launch(s, CU_K_maxpool_forward, cu_wide_rows(s, a.c), &a, pn_shape_count(s->op[2].out));
 }
 
 static pn_status data(void *state, void *const ptr[PN_ROLE_COUNT], const pn_step_ctx *ctx) {
@@ -134,10 +154,13 @@ static pn_status bias_sums(const cu_state *s, void *const ptr[PN_ROLE_COUNT]) {
   cu_norm a = {.rows = cu_rows(&s->op[0].out), .channels = cu_channels(&s->op[0].out)};
   pn_status st;
 
-  a.d = ptr[PN_DDST];
+  if (cu_post_sums(s)) a = cu_post_rows(s, ptr[PN_AUX]);
   a.dbeta = ptr[PN_DBIAS];
-  a.partial = own_scratch(s, ptr);
-  PN_TRY(cu_sum_rows(s, CU_K_norm_diffs, &a));
+  if (!cu_post_sums(s)) {
+    a.d = ptr[PN_DDST];
+    a.partial = own_scratch(s, ptr);
+    PN_TRY(cu_sum_rows(s, CU_K_norm_diffs, &a));
+  }
   PN_TRY(cu_total_rows(s, CU_K_norm_gradients, &a));
 done:
   return st;
@@ -185,12 +208,17 @@ static void split_weight(pn_task *t) {
 static pn_status answer(pn_device *d, pn_task *t, pn_kernel *out, cu_state **s) {
   unsigned bias = t->op[0]->bias ? CU_BIT(PN_BIAS) : 0, scratch = CU_BIT(PN_SCRATCH);
 
+  bool pool = t->n_ops == 3, sums = t->op[0]->kind == PN_OP_CONV && t->op[0]->bias && t->n_ops > 1;
+  unsigned aux = t->training && (pool || sums) ? CU_BIT(PN_AUX) : 0;
+
   switch (t->pass) {
   case PN_FORWARD:
-    return cu_answer(d, t, CU_BIT(PN_SRC) | CU_BIT(PN_WEIGHT) | CU_BIT(PN_DST) | bias | scratch,
-                     forward, out, s);
+    return cu_answer(d, t,
+                     CU_BIT(PN_SRC) | CU_BIT(PN_WEIGHT) | CU_BIT(PN_DST) | bias | scratch | aux,
+                     pool ? forward_pool : forward, out, s);
   case PN_BACKWARD_WEIGHT:
     if (bias) bias = CU_BIT(PN_DBIAS);
+    if (sums) bias |= aux;
     return cu_answer(d, t, CU_BIT(PN_SRC) | CU_BIT(PN_DDST) | CU_BIT(PN_DWEIGHT) | bias | scratch,
                      weight, out, s);
   default:
@@ -206,21 +234,36 @@ static void place_scratch(pn_task *t, cu_state *s) {
   s->sums = s->call.scratch_bytes / LIBRARY_ALIGN * LIBRARY_ALIGN;
   if (s->call.scratch_bytes) s->sums += 2 * LIBRARY_ALIGN;
   t->scratch_bytes = s->sums;
-  if (t->pass == PN_BACKWARD_WEIGHT && op->bias && !s->call.complete)
+  if (t->pass == PN_BACKWARD_WEIGHT && op->bias && !s->call.complete && !cu_post_sums(s))
     t->scratch_bytes += cu_sum_bytes(s, cu_rows(&op->out), cu_channels(&op->out));
   s->half_weight = (t->scratch_bytes + LIBRARY_ALIGN - 1) / LIBRARY_ALIGN * LIBRARY_ALIGN;
   if (t->pass == PN_BACKWARD_WEIGHT && s->call.half_weight)
     t->scratch_bytes = s->half_weight + (size_t)pn_shape_count(op->weight) * sizeof(uint16_t);
   if (t->pass == PN_FORWARD && op->bias && s->call.half_bias)
     t->scratch_bytes += (size_t)op->weight.dim[0] * sizeof(uint16_t);
+  s->middle = (t->scratch_bytes + LIBRARY_ALIGN - 1) / LIBRARY_ALIGN * LIBRARY_ALIGN;
+  if (t->pass == PN_FORWARD && t->n_ops == 3)
+    t->scratch_bytes = s->middle + (size_t)pn_shape_count(op->out) * pn_dtype_bytes(t->precision);
   if (t->scratch_bytes == 0) s->uses = t->uses &= ~CU_BIT(PN_SCRATCH);
+}
+
+/* Each input in one window at most, and none beside the image. */
+static bool plain_pool(const pn_op_desc *op) {
+  const pn_window *w = &op->window;
+  bool plain = w->kernel[0] * w->kernel[1] < CU_NOWHERE;
+
+  for (int i = 0; i < 2; i++)
+    plain = plain && w->kernel[i] == w->stride[i] && w->pad_before[i] == 0 &&
+            op->out.dim[2 + i] * w->kernel[i] <= op->in.dim[2 + i];
+  return plain;
 }
 
 pn_status cu_linear_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   cu_state *s = NULL;
   pn_status st;
 
-  if (t->pass == PN_BACKWARD_POST) return cu_relu_post(d, t, out);
+  if (t->n_ops == 3 && !plain_pool(t->op[2])) return PN_ERR_UNSUPPORTED;
+  if (t->pass == PN_BACKWARD_POST) return cu_post_prepare(d, t, out);
   split_weight(t);
   if ((st = answer(d, t, out, &s)) != PN_OK) return st;
   s->args.conv = describe(t->op[0]);
@@ -231,6 +274,7 @@ pn_status cu_linear_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
     return st;
   }
   place_scratch(t, s);
+  if (t->pass == PN_FORWARD && t->training) t->aux_bytes = cu_post_aux(s);
   snprintf(out->impl, sizeof out->impl, "%s", s->call.run ? s->call.impl : "own:direct");
   return PN_OK;
 }

@@ -62,8 +62,14 @@ static pn_status weight(void *state, void *const ptr[PN_ROLE_COUNT], const pn_st
   diffs(s, ptr, &a);
   a.dgamma = ptr[PN_DGAMMA];
   a.dbeta = ptr[PN_DBETA];
-  a.partial = ptr[PN_SCRATCH];
-  PN_TRY(cu_sum_rows(s, CU_K_norm_diffs, &a));
+  if (cu_post_sums(s)) {
+    cu_norm made = cu_post_rows(s, ptr[PN_AUX]);
+    a.partial = made.partial;
+    a.parts = made.parts;
+  } else {
+    a.partial = ptr[PN_SCRATCH];
+    PN_TRY(cu_sum_rows(s, CU_K_norm_diffs, &a));
+  }
   PN_TRY(cu_total_rows(s, CU_K_norm_gradients, &a));
 done:
   return st;
@@ -90,7 +96,7 @@ static pn_status prepare_forward(pn_device *d, pn_task *t, pn_kernel *out, cu_st
   if ((st = cu_answer(d, t, uses, forward, out, s)) != PN_OK) return st;
   (*s)->sums = cu_sum_bytes(*s, cu_rows(&t->op[0]->in), cu_channels(&t->op[0]->in));
   t->scratch_bytes = (*s)->sums + aux;
-  if (t->training) t->aux_bytes = aux;
+  if (t->training) t->aux_bytes = cu_post_aux(*s);
   return PN_OK;
 }
 
@@ -103,7 +109,7 @@ pn_status cu_norm_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   pn_status st;
 
   *out = (pn_kernel){.run = NULL};
-  if (t->pass == PN_BACKWARD_POST) return t->n_ops == 3 ? cu_relu_post(d, t, out) : PN_OK;
+  if (t->pass == PN_BACKWARD_POST) return t->n_ops == 3 ? cu_post_prepare(d, t, out) : PN_OK;
   if (relu) uses |= CU_BIT(PN_BETA);
   if (t->n_ops < 3) offers |= CU_BIT(PN_DDST1);
   if (t->pass == PN_FORWARD)

@@ -126,7 +126,7 @@ static void deal(const cu_state *s, cu_norm *a) {
   a->down = CU_BLOCK / a->across;
 }
 
-static void deal_sums(const cu_state *s, cu_norm *a) {
+void cu_deal_sums(const cu_state *s, cu_norm *a) {
   uint32_t least, most;
 
   deal(s, a);
@@ -137,7 +137,7 @@ static void deal_sums(const cu_state *s, cu_norm *a) {
   if (a->parts < least) a->parts = least;
 }
 
-static pn_status launch_blocks(const cu_state *s, cu_kernel k, int form, const cu_norm *a,
+static pn_status launch_blocks(const cu_state *s, cu_kernel k, int form, const void *a,
                                uint32_t blocks) {
   return s->device->backend->launch(s->device->impl, k, form, a, blocks * CU_BLOCK);
 }
@@ -148,13 +148,17 @@ static int form_of_rows(const cu_state *s, const cu_norm *a) {
 
 size_t cu_sum_bytes(const cu_state *s, uint32_t rows, uint32_t channels) {
   cu_norm a = {.rows = rows, .channels = channels};
-  deal_sums(s, &a);
+  cu_deal_sums(s, &a);
   return (size_t)a.parts * 2 * channels * sizeof(double);
 }
 
+pn_status cu_sum_launch(const cu_state *s, cu_kernel k, const cu_norm *dealt, const void *args) {
+  return launch_blocks(s, k, form_of_rows(s, dealt), args, dealt->tiles * dealt->parts);
+}
+
 pn_status cu_sum_rows(const cu_state *s, cu_kernel k, cu_norm *args) {
-  deal_sums(s, args);
-  return launch_blocks(s, k, form_of_rows(s, args), args, args->tiles * args->parts);
+  cu_deal_sums(s, args);
+  return cu_sum_launch(s, k, args, args);
 }
 
 pn_status cu_total_rows(const cu_state *s, cu_kernel k, cu_norm *args) {

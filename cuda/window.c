@@ -1,7 +1,7 @@
 /* window.c -- pools, zero padding, upsampling. */
 #include "cuda_device.h"
 
-static cu_window describe(const pn_op_desc *op) {
+cu_window cu_window_of(const pn_op_desc *op) {
   cu_window a = {.c = cu_channels(&op->in), .h = (uint32_t)op->in.dim[2]};
 
   a.w = (uint32_t)op->in.dim[3];
@@ -79,7 +79,7 @@ pn_status cu_window_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   if (pool && (t->training || !forward)) uses |= CU_BIT(PN_AUX);
   st = cu_answer(d, t, uses, op->kind == PN_OP_ZEROPAD ? place_run : window_run, out, &s);
   if (st != PN_OK) return st;
-  s->args.window = describe(op);
+  s->args.window = cu_window_of(op);
   if (pool && forward && t->training) t->aux_bytes = (size_t)pn_shape_count(op->out);
   return PN_OK;
 }
