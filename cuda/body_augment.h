@@ -82,18 +82,21 @@ CU_HD float cu_sample(const cu_plane *p, int32_t y, int32_t x) {
   return cu_lerp(top, bottom, (float)(uint32_t)py * 0x1p-32f);
 }
 
-/* Numbers [i, i + lanes) of the channel's noise: eight in a block, of which lanes never straddle
- * two. */
+/* Numbers [i, i + lanes) of the channel's noise: eight of 16 bits in a block, of which lanes never
+ * straddle two. */
 CU_HD void cu_noise(const cu_plane *p, uint32_t i, int lanes, float v[CU_LANES]) {
   const pn_image_job *a = p->job;
-  uint32_t pixels = (uint32_t)a->height * (uint32_t)a->width, k = i % 8;
+  uint32_t pixels = (uint32_t)a->height * (uint32_t)a->width;
   uint32_t block[4] = {p->row->counter[0] + p->channel * ((pixels + 7) / 8) + i / 8,
                        p->row->counter[1], p->row->counter[2], p->row->counter[3]};
   float lo = (0.0f - a->mean) / a->sd, hi = (1.0f - a->mean) / a->sd;
+  uint64_t four;
 
   cu_philox(block, p->row->key[0], p->row->key[1]);
-  for (int j = 0; j < lanes; j++, k++) {
-    uint32_t which = block[k / 2] >> (k % 2 * 16) & (PN_NOISE_QUANTILES - 1);
+  four = i % 8 < 4 ? (uint64_t)block[1] << 32 | block[0] : (uint64_t)block[3] << 32 | block[2];
+  four >>= i % 4 * 16;
+  for (int j = 0; j < lanes; j++) {
+    uint32_t which = (uint32_t)(four >> (16 * j)) & (PN_NOISE_QUANTILES - 1);
     float x = v[j] + p->row->noise * a->quantile[which];
     v[j] = x < lo ? lo : x > hi ? hi : x;
   }
@@ -103,7 +106,10 @@ CU_HD void cu_noise(const cu_plane *p, uint32_t i, int lanes, float v[CU_LANES])
 CU_HD void cu_image(const cu_plane *p, int32_t y, int32_t x, int lanes, float v[CU_LANES]) {
   const pn_image_row *r = p->row;
 
-  for (int k = 0; k < lanes; k++) v[k] = cu_sample(p, y, x + k);
+  CU_ROLLED for (int k = 0; k < lanes; k++) { /* much code: once; v stays in registers */
+    float one = cu_sample(p, y, x + k);
+    for (int j = 0; j < lanes; j++) v[j] = j == k ? one : v[j];
+  }
   if (r->noise > 0.0f) cu_noise(p, (uint32_t)(y * p->job->width + x), lanes, v);
   if (y < r->cut[0] || y >= r->cut[1]) return;
   for (int k = 0; k < lanes; k++)
@@ -112,12 +118,12 @@ CU_HD void cu_image(const cu_plane *p, int32_t y, int32_t x, int lanes, float v[
 
 CU_HD void cu_image_pixels(const pn_image_job *a, uint32_t i, int lanes) {
   size_t at = (size_t)i * (size_t)lanes;
-  uint32_t x = (uint32_t)(at % (size_t)a->width), line = (uint32_t)(at / (size_t)a->width);
+  uint32_t line = (uint32_t)at / (uint32_t)a->width, x = (uint32_t)at - line * (uint32_t)a->width;
   uint32_t y = line % (uint32_t)a->height, plane = line / (uint32_t)a->height;
   uint32_t n = plane / (uint32_t)a->channels, c = plane % (uint32_t)a->channels;
   cu_plane p = cu_plane_of(a, n, c);
   int32_t other = p.row->other;
-  float share = p.row->share, v[CU_LANES], w[CU_LANES];
+  float share = p.row->share, v[CU_LANES] = {0}, w[CU_LANES] = {0};
 
   cu_image(&p, (int32_t)y, (int32_t)x, lanes, v);
   if (other >= 0) {

@@ -23,7 +23,7 @@ CU_HD void cu_map_forward(const cu_map *a, uint32_t i, int lanes, int type) {
   float x[CU_HALF_LANES];
 
   cu_get(type, a->x, at, lanes, x);
-  if (a->bias) cu_add(CU_F32, a->bias, at % a->channels, lanes, x);
+  if (a->bias) cu_add(CU_F32, a->bias, (uint32_t)at % a->channels, lanes, x);
   cu_add(type, a->z, at, lanes, x);
   for (int k = 0; k < lanes; k++) x[k] = cu_apply(a->f, x[k]);
   cu_put(type, a->out, at, lanes, x);
@@ -85,20 +85,46 @@ CU_HD void cu_dropout_block(const cu_dropout *a, uint32_t n, uint32_t block, uin
   cu_philox(c, now ? now->key[0] : a->key[0], now ? now->key[1] : a->key[1]);
 }
 
-/* The stream counts elements in C H W order; four in a row share a block where area is 1. */
+/* The stream counts elements in C H W order, four to a block: of the group's channels, bit
+ * CU_PIXELS * k + j says whether pixel j of channel k is kept. */
+CU_HD uint64_t cu_dropout_kept(const cu_dropout *a, uint32_t n, uint32_t c, uint32_t pixel,
+                               int lanes) {
+  uint32_t left = a->area - pixel, most = CU_PIXELS, pixels = left < most ? left : most;
+  uint64_t kept = 0;
+
+  CU_ROLLED for (int k = 0; k < lanes; k++) {
+    uint32_t first = (c + (uint32_t)k) * a->area + pixel, skip = first % 4, bits = 0;
+    CU_ROLLED for (uint32_t b = 0; 4 * b < skip + pixels; b++) {
+      uint32_t word[4];
+      cu_dropout_block(a, n, first / 4 + b, word);
+      for (uint32_t j = 0; j < 4; j++)
+        bits |= (uint32_t)((float)(word[j] >> 8) * 0x1p-24f >= a->rate) << (4 * b + j);
+    }
+    kept |= (uint64_t)(bits >> skip & ((1u << CU_PIXELS) - 1)) << (CU_PIXELS * k);
+  }
+  return kept;
+}
+
+/* CU_PIXELS pixels of a group of channels.  Forward keeps the bits for the way back. */
 CU_HD void cu_dropout_body(const cu_dropout *a, uint32_t i, int lanes, int type) {
-  size_t at = (size_t)i * (size_t)lanes;
-  uint32_t n = (uint32_t)(at / a->per_image), r = (uint32_t)(at % a->per_image), c[4] = {0};
-  uint32_t made = UINT32_MAX;
+  uint32_t groups = a->channels / (uint32_t)lanes, rest = i / groups, n = rest / a->runs;
+  uint32_t c = (i - rest * groups) * (uint32_t)lanes, pixel = (rest - n * a->runs) * CU_PIXELS;
+  size_t first = (size_t)n * a->area;
+  uint64_t kept;
+  cu_raw raw[CU_PIXELS];
   float x[CU_HALF_LANES];
 
-  cu_get(type, a->x, at, lanes, x);
-  for (int k = 0; k < lanes; k++) {
-    uint32_t e = r + (uint32_t)k, logical = e % a->channels * a->area + e / a->channels;
-    if (logical / 4 != made) cu_dropout_block(a, n, made = logical / 4, c);
-    x[k] *= (float)(c[logical % 4] >> 8) * 0x1p-24f >= a->rate ? a->keep : 0.0f;
+  for (uint32_t j = 0; j < CU_PIXELS; j++) {
+    uint32_t p = pixel + j < a->area ? pixel + j : a->area - 1;
+    raw[j] = cu_fetch(type, a->x, (first + p) * a->channels + c, lanes);
   }
-  cu_put(type, a->out, at, lanes, x);
+  kept = a->back ? a->kept[i] : cu_dropout_kept(a, n, c, pixel, lanes);
+  if (!a->back && a->kept) a->kept[i] = kept;
+  for (uint32_t j = 0; j < CU_PIXELS && pixel + j < a->area; j++) {
+    cu_open(type, &raw[j], lanes, x);
+    for (int k = 0; k < lanes; k++) x[k] *= kept >> (CU_PIXELS * k + (int)j) & 1 ? a->keep : 0.0f;
+    cu_put(type, a->out, (first + pixel + j) * a->channels + c, lanes, x);
+  }
 }
 
 CU_HD void cu_slice_body(const cu_slice *a, uint32_t i, int lanes, int type) {

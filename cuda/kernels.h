@@ -22,6 +22,11 @@
 #else
 #define CU_HD static inline __attribute__((always_inline, unused))
 #endif
+#ifdef __CUDA_ARCH__ /* before a loop */
+#define CU_ROLLED _Pragma("unroll 1")
+#else
+#define CU_ROLLED
+#endif
 
 enum { CU_LANES = 4, CU_HALF_LANES = 8 }; /* elements of one 16-byte access; 16 bits each */
 enum { CU_BLOCK = 256 };                  /* threads of a block */
@@ -42,15 +47,19 @@ typedef struct {
   uint32_t channels; /* of bias */
 } cu_map;
 
-/* out = x * factor: 0 or 1 / (1 - rate), the mask of device/dropout.h. */
+/* out = x * factor: 0 or 1 / (1 - rate), the mask of device/dropout.h.  A thread takes so many
+ * pixels, of which `runs` make an image. */
+enum { CU_PIXELS = 8 };
 typedef struct {
   const void *x;
   void *out;
+  uint64_t *kept; /* one per thread: written, or read on the way `back` */
   const uint64_t *sample_id;
   const pn_step_numbers *numbers; /* NULL: all of it is in key and stream */
   uint32_t key[2], stream;        /* Philox key, counter[1] (without the epoch) */
-  uint32_t per_image, channels, area;
+  uint32_t channels, area, runs;
   float rate, keep;
+  int32_t back;
 } cu_dropout;
 
 /* Rows of channels.  A block of threads takes `across` groups of channels of `down` rows at a time;

@@ -55,57 +55,92 @@ pn_status cu_relu_post(pn_device *d, pn_task *t, pn_kernel *out) {
   return cu_answer(d, t, cu_with_offers(t, uses, CU_BIT(PN_DDST1)), relu_post, out, &s);
 }
 
-/* The mask of pn_dropout_factors: the stream of the sample, the layer and the epoch. */
-static pn_status run_dropout(const cu_state *s, const pn_step_ctx *ctx, const void *x, void *to) {
-  const pn_op_desc *op = &s->op[0];
-  int64_t n = pn_shape_count(op->in);
-  uint32_t channels = cu_channels(&op->in), per_image = (uint32_t)(n / op->in.dim[0]);
-  uint32_t layer;
-  pn_rng r;
-  cu_dropout a;
+static cu_dropout dropout_of(const pn_op_desc *op) {
+  uint32_t channels = cu_channels(&op->in);
+  cu_dropout a = {.channels = channels, .area = cu_rows(&op->in) / (uint32_t)op->in.dim[0]};
 
-  if (!ctx || !ctx->sample_id)
-    return PN_FAIL(PN_ERR_ARG, "dropout needs the sample ids of the batch");
-  layer = ((ctx->numbers ? 0 : ctx->epoch) & 0xfffffu) << 8 | ((uint32_t)op->id & 0xffu);
-  r = pn_rng_make(ctx->seed, PN_RNG_DROPOUT, 0, layer);
-  a = (cu_dropout){.x = x,
-                   .out = to,
-                   .sample_id = ctx->sample_id,
-                   .numbers = ctx->numbers,
-                   .key = {r.key[0], r.key[1]},
-                   .stream = r.counter[1],
-                   .per_image = per_image,
-                   .channels = channels,
-                   .area = per_image / channels,
-                   .rate = op->rate,
-                   .keep = 1.0f / (1.0f - op->rate)};
-  return cu_launch(s, CU_K_dropout, cu_wide_rows(s, per_image), &a, n);
+  a.runs = (a.area + CU_PIXELS - 1) / CU_PIXELS;
+  a.rate = op->rate;
+  a.keep = 1.0f / (1.0f - op->rate);
+  return a;
 }
 
+/* n threads, each with its bits. */
+static int64_t dropout_threads(const cu_state *s, const cu_dropout *a) {
+  int64_t groups =
+      cu_wide_rows(s, a->channels) ? a->channels / (uint32_t)cu_lanes(s->form) : a->channels;
+  return s->op[0].in.dim[0] * a->runs * groups;
+}
+
+static pn_status start_dropout(const cu_state *s, const cu_dropout *a) {
+  bool wide = cu_wide_rows(s, a->channels);
+  return cu_launch(s, CU_K_dropout, wide, a,
+                   dropout_threads(s, a) * (wide ? cu_lanes(s->form) : 1));
+}
+
+/* The mask of pn_dropout_factors: the stream of the sample, the layer and the epoch. */
 static pn_status dropout_forward(void *state, void *const ptr[PN_ROLE_COUNT],
                                  const pn_step_ctx *ctx) {
   const cu_state *s = state;
-  if (s->training) return run_dropout(s, ctx, ptr[PN_SRC], ptr[PN_DST]);
-  return map_forward(state, ptr, ctx);
+  cu_dropout a = dropout_of(&s->op[0]);
+  uint32_t layer;
+  pn_rng r;
+
+  if (!s->training) return map_forward(state, ptr, ctx);
+  if (!ctx || !ctx->sample_id)
+    return PN_FAIL(PN_ERR_ARG, "dropout needs the sample ids of the batch");
+  layer = ((ctx->numbers ? 0 : ctx->epoch) & 0xfffffu) << 8 | ((uint32_t)s->op[0].id & 0xffu);
+  r = pn_rng_make(ctx->seed, PN_RNG_DROPOUT, 0, layer);
+  a.x = ptr[PN_SRC];
+  a.out = ptr[PN_DST];
+  a.kept = ptr[PN_AUX];
+  a.sample_id = ctx->sample_id;
+  a.numbers = ctx->numbers;
+  a.key[0] = r.key[0];
+  a.key[1] = r.key[1];
+  a.stream = r.counter[1];
+  return start_dropout(s, &a);
 }
 
 static pn_status dropout_backward(void *state, void *const ptr[PN_ROLE_COUNT],
                                   const pn_step_ctx *ctx) {
-  return run_dropout(state, ctx, ptr[PN_DDST], ptr[PN_DSRC]);
+  const cu_state *s = state;
+  cu_dropout a = dropout_of(&s->op[0]);
+  (void)ctx;
+
+  a.x = ptr[PN_DDST];
+  a.out = ptr[PN_DSRC];
+  a.kept = ptr[PN_AUX];
+  a.back = 1;
+  return start_dropout(s, &a);
+}
+
+static pn_status prepare_dropout(pn_device *d, pn_task *t, pn_kernel *out) {
+  bool forward = t->pass == PN_FORWARD;
+  unsigned uses = forward ? CU_BIT(PN_SRC) | CU_BIT(PN_DST) : CU_BIT(PN_DDST) | CU_BIT(PN_DSRC);
+  cu_state *s;
+  cu_dropout a;
+  pn_status st;
+
+  if (t->training || !forward) uses |= CU_BIT(PN_AUX);
+  st = cu_answer(d, t, uses, forward ? dropout_forward : dropout_backward, out, &s);
+  if (st != PN_OK) return st;
+  a = dropout_of(t->op[0]);
+  if (forward && t->training) t->aux_bytes = (size_t)dropout_threads(s, &a) * sizeof(uint64_t);
+  return PN_OK;
 }
 
 pn_status cu_map_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   pn_op_kind kind = t->op[0]->kind;
-  bool dropout = kind == PN_OP_DROPOUT;
   unsigned uses = CU_BIT(PN_SRC) | CU_BIT(PN_DST), offers = CU_BIT(PN_DDST1) | CU_BIT(PN_DADD);
   cu_state *s;
 
+  if (kind == PN_OP_DROPOUT) return prepare_dropout(d, t, out);
   if (t->pass == PN_FORWARD) {
     if (kind == PN_OP_ADD) uses |= CU_BIT(PN_SRC1);
-    return cu_answer(d, t, uses, dropout ? dropout_forward : map_forward, out, &s);
+    return cu_answer(d, t, uses, map_forward, out, &s);
   }
   uses = CU_BIT(PN_DDST) | CU_BIT(PN_DSRC);
-  if (dropout) return cu_answer(d, t, uses, dropout_backward, out, &s);
   uses |= kind == PN_OP_SILU ? CU_BIT(PN_SRC) : CU_BIT(PN_DST);
   return cu_answer(d, t, cu_with_offers(t, uses, offers), map_backward, out, &s);
 }
