@@ -139,6 +139,20 @@ CU_HD void cu_update_body(const pn_flat_list *l, uint32_t i, int lanes) {
       cu_update_some(l, row, &u, average, j, 1);
 }
 
+CU_HD void cu_adding_body(const cu_adding *a, uint32_t i, int lanes) {
+  size_t at = (size_t)i * CU_LANES;
+  float x[CU_LANES], y[CU_LANES];
+  (void)lanes;
+
+  if (a->wide && a->count - (int64_t)at >= CU_LANES) {
+    cu_load(a->to, at, CU_LANES, x);
+    cu_load(a->from, at, CU_LANES, y);
+    for (int k = 0; k < CU_LANES; k++) x[k] += y[k];
+    cu_store(a->to, at, CU_LANES, x);
+  } else
+    for (size_t k = at; k < at + CU_LANES && (int64_t)k < a->count; k++) a->to[k] += a->from[k];
+}
+
 CU_HD int32_t cu_end_part(const pn_flat_list *l, int32_t k) {
   return k + 1 < l->n ? l->range[k + 1].part : l->parts;
 }

@@ -233,6 +233,17 @@ done:
   return st;
 }
 
+static pn_status far_add(pn_device *d, float *to, const float *from, int64_t count) {
+  cu_state s = {.device = d->impl};
+  cu_adding a = {.to = to, .from = from, .count = count};
+  int64_t groups = (count + CU_LANES - 1) / CU_LANES;
+
+  if (groups > INT32_MAX)
+    return PN_FAIL(PN_ERR_UNSUPPORTED, "%s: sum of %lld elements", d->ops->name, (long long)count);
+  a.wide = ((uintptr_t)to | (uintptr_t)from) % (CU_LANES * sizeof(float)) == 0;
+  return cu_launch(&s, CU_K_add, false, &a, groups);
+}
+
 static pn_status far_capture_begin(pn_device *d) {
   cu_device *c = d->impl;
   return c->backend->capture_begin(c->impl);
@@ -269,6 +280,7 @@ const pn_far_ops cu_far_ops = {.alloc = far_alloc,
                                .update = far_update,
                                .norms = far_norms,
                                .totals = far_totals,
+                               .add = far_add,
                                .capture_begin = far_capture_begin,
                                .capture_end = far_capture_end,
                                .replay = far_replay,

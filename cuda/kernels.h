@@ -150,6 +150,14 @@ typedef struct {
   float smoothing;
 } cu_loss;
 
+/* to += from, CU_LANES elements at a time. */
+typedef struct {
+  float *to;
+  const float *from;
+  int64_t count;
+  int32_t wide; /* both are multiples of 16 bytes */
+} cu_adding;
+
 /* Convolution without a library: weight O KH KW I.  A dense layer is one of a 1x1 image.  The diff
  * of the weight is f32, and a forward result where f32_out says so. */
 typedef struct {
@@ -187,6 +195,7 @@ typedef struct {
   X(softmax_backward, cu_softmax_backward, cu_softmax, 0)                                          \
   X(loss_forward, cu_loss_forward, cu_loss, 0)                                                     \
   X(loss_backward, cu_loss_backward, cu_loss, 0)                                                   \
+  X(add, cu_adding_body, cu_adding, 0)                                                             \
   X(update, cu_update_body, pn_flat_list, 0)                                                       \
   X(squares, cu_squares_body, pn_flat_list, 0)                                                     \
   X(sums, cu_sums_body, pn_flat_list, 0)                                                           \

@@ -151,6 +151,8 @@ typedef struct {
   pn_status (*update)(pn_device *d, const pn_flat_list *l);
   pn_status (*norms)(pn_device *d, const pn_flat_list *l);
   pn_status (*totals)(pn_device *d, const pn_flat_list *l);
+  /* to += from; queued. */
+  pn_status (*add)(pn_device *d, float *to, const float *from, int64_t count);
   /* Kernels that run between begin and end are kept, not done; replay does them all again, with the
    * operands and numbers of then, for the cost of one call.  No transfers in between. */
   pn_status (*capture_begin)(pn_device *d);

@@ -80,8 +80,19 @@ pn_status pn_plan_forward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hook
  */
 pn_status pn_plan_backward(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks);
 
+/* A step may be in parts, one whole step each for what follows; each kind has a graph of its own.
+ */
+typedef enum {
+  PN_ONLY_PART,
+  PN_FIRST_PART,
+  PN_MIDDLE_PART,
+  PN_LAST_PART,
+  PN_PART_KINDS
+} pn_part_kind;
+
 /* What follows a backward pass in a whole step. */
 typedef struct {
+  pn_part_kind part;
   void *ctx;                     /* borrowed until the next step has been queued */
   pn_status (*queue)(void *ctx); /* queues communication and update on the device */
   pn_status (*tell)(void *ctx);  /* queues what the host shall see of it, behind; NULL: nothing */

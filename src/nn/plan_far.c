@@ -89,7 +89,7 @@ void pn_plan_far_destroy(pn_plan *p) {
 
   if (!f) return;
   for (int i = 0; i < 2; i++) pn_plan_far_drop(p, &f->pass[i]);
-  pn_plan_far_drop(p, &f->whole);
+  for (int i = 0; i < PN_PART_KINDS; i++) pn_plan_far_drop(p, &f->whole[i]);
   for (int i = 0; i < MARKS; i++) {
     pn_plan_far_ops(p)->mark_destroy(d, f->mark[i].start);
     pn_plan_far_ops(p)->mark_destroy(d, f->mark[i].end);
@@ -124,7 +124,7 @@ void pn_plan_far_drop(const pn_plan *p, struct captured *c) {
 void pn_plan_bind_far(pn_plan *p, const pn_far_places *where) {
   if (!p->far || p->far->lent == where) return;
   for (int i = 0; i < 2; i++) pn_plan_far_drop(p, &p->far->pass[i]);
-  pn_plan_far_drop(p, &p->far->whole);
+  for (int i = 0; i < PN_PART_KINDS; i++) pn_plan_far_drop(p, &p->far->whole[i]);
   p->far->lent = where;
   pn_plan_bind(p, p->params, p->grads);
 }

@@ -43,7 +43,7 @@ struct pn_plan_far {
   const pn_far_places *lent; /* instead of them; borrowed; NULL: none */
   struct captured pass[2];   /* forward, backward */
 
-  struct captured whole;
+  struct captured whole[PN_PART_KINDS];
   int64_t steps, completed; /* whole ones: queued; last one that is known to be complete */
   struct {
     void *start, *end; /* owned; NULL before the first whole step */

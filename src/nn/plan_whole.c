@@ -30,7 +30,7 @@ bool pn_plan_can_step(const pn_plan *p) {
 }
 
 bool pn_plan_is_graph(const pn_plan *p) {
-  return p->far && p->far->whole.graph;
+  return p->far && p->far->whole[p->far->tail.part].graph;
 }
 
 /* Copies into it come behind the zeroing of its memory. */
@@ -95,7 +95,7 @@ done:
  * only gives no graph runs its kernels one by one from now on. */
 static pn_status record(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *h,
                         const pn_plan_tail *tail) {
-  struct captured *c = &p->far->whole;
+  struct captured *c = &p->far->whole[tail->part];
   pn_device *d = p->spec.device;
   pn_status st, end;
 
@@ -115,7 +115,7 @@ static pn_status record(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks 
 
 static pn_status run_step(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *h,
                           const pn_plan_tail *tail) {
-  struct captured *c = &p->far->whole;
+  struct captured *c = &p->far->whole[tail->part];
   bool same = c->seen && pn_plan_far_same(&c->key, ctx);
   pn_status st = PN_OK;
 

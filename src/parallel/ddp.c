@@ -30,9 +30,10 @@ done:
 static pn_status start_bucket(pn_strategy *s, struct ddp *d) {
   const pn_bucket *b = &d->plan.bucket[d->flight.started];
   float *grads = s->grads + b->first;
+  pn_exchange_job sum = {PN_ALLREDUCE, "sum of gradients", grads, grads, b->count};
+  pn_status st = pn_strategy_add_kept(s, b->first, b->count);
 
-  return pn_flight_start(
-      s, &d->flight, &(pn_exchange_job){PN_ALLREDUCE, "sum of gradients", grads, grads, b->count});
+  return st == PN_OK ? pn_flight_start(s, &d->flight, &sum) : st;
 }
 
 /* Gradients come in descending order, so do the buckets: always started in the same order. */

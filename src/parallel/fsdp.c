@@ -117,13 +117,17 @@ static float *sum_of(pn_strategy *s, struct pn_fsdp *f, int u) {
   return f->pass == 0 ? f->grads + f->unit[u].grads_at : s->grads + b->first + b->own.first;
 }
 
-static void add_sum(pn_strategy *s, struct pn_fsdp *f, int u) {
+static pn_status add_sum(pn_strategy *s, struct pn_fsdp *f, int u) {
   const pn_block *b = &f->shards.block[u];
   const float *sum = sum_of(s, f, u);
   float *own = f->grads + f->unit[u].grads_at;
 
-  if (sum == own) return;
+  if (sum == own || b->own.count == 0) return PN_OK;
+  if (f->far)
+    return s->spec.device->ops->far->add(s->spec.device, pn_resident_far(s, own),
+                                         pn_resident_far(s, sum), b->own.count);
   for (int64_t i = 0; i < b->own.count; i++) own[i] += sum[i];
+  return PN_OK;
 }
 
 static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
@@ -135,7 +139,7 @@ static pn_status wait_reduce(pn_strategy *s, struct pn_fsdp *f, int u) {
   if ((st = pn_exchange_wait(s, &x->reduce)) != PN_OK) return st;
   s->comm_exposed_s += pn_now() - t0;
   if (x->reducing) closed(s, f);
-  add_sum(s, f, u);
+  if ((st = add_sum(s, f, u)) != PN_OK) return st;
   x->reducing = x->busy[PN_UNIT_GRADS] = false;
   x->reduces = false;
   return PN_OK;
@@ -233,6 +237,15 @@ static pn_status fsdp_next_pass(pn_strategy *s) {
   f->reduced = 0;
   f->pass++;
   return st;
+}
+
+/* Units that a pass before left are gathered anew. */
+static void fsdp_begin_pass(pn_strategy *s, int pass) {
+  struct pn_fsdp *f = s->impl;
+
+  outdate_params(f);
+  f->pass = pass;
+  f->reduced = 0;
 }
 
 /* One host's ranks wait for each other; others have nothing in common.  x: what is shared. */
@@ -363,6 +376,7 @@ const pn_strategy_ops pn_strategy_fsdp_ops = {
     .step = fsdp_step,
     .apply = fsdp_apply,
     .next_pass = fsdp_next_pass,
+    .begin_pass = fsdp_begin_pass,
     .visit_owned = fsdp_visit_owned,
     .visit_held = fsdp_visit_held,
     .gather = fsdp_gather,

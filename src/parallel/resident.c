@@ -36,7 +36,7 @@ static size_t bytes_of(int64_t count) {
 }
 
 pn_status pn_resident_open(pn_strategy *s) {
-  if (!far_of(s) || s->spec.micro_batches > 1 || s->spec.leaves > 0) return PN_OK;
+  if (!far_of(s) || s->spec.leaves > 0) return PN_OK;
   s->resident = calloc(1, sizeof *s->resident);
   if (!s->resident) return PN_FAIL(PN_ERR_NOMEM, "strategy: out of memory");
   pn_comm_follow(s->spec.data, far_of(s)->queue(s->spec.device));

@@ -10,7 +10,7 @@
 
 /* In setup, after the host arenas are filled: open, add or alias every part, close.  Open does
  * nothing (s->resident stays NULL, and so do the others) where the device works in host memory, and
- * where gradients are summed on the host (micro-batches, exact sums). */
+ * where gradients are summed on the host (exact sums). */
 pn_status pn_resident_open(pn_strategy *s);
 /* copied: fetched for checkpoints and the like; gradients need not be. */
 pn_status pn_resident_add(pn_strategy *s, const char *what, float *host, int64_t count,

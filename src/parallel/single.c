@@ -11,12 +11,17 @@ static pn_status single_plan(pn_strategy *s) {
   return pn_replica_plan(s);
 }
 
+static pn_status single_step(pn_strategy *s, int64_t t, double lr, double *grad_norm) {
+  pn_status st = pn_strategy_add_kept(s, 0, s->spec.map->trainable);
+  return st == PN_OK ? pn_pieces_update_all(s, t, lr, grad_norm) : st;
+}
+
 const pn_strategy_ops pn_strategy_single_ops = {
     .name = "single",
     .help = "one rank, no communication",
     .plan = single_plan,
     .setup = pn_replica_alloc,
-    .step = pn_pieces_update_all,
+    .step = single_step,
     .apply = pn_pieces_update_all,
     .visit_owned = pn_replica_visit_owned,
     .visit_held = pn_replica_visit_held,

@@ -113,6 +113,21 @@ static pn_status choose_buckets(pn_strategy *s) {
   return PN_OK;
 }
 
+static pn_status make_carry(pn_strategy *s) {
+  void *far = NULL;
+  pn_status st = PN_OK;
+
+  if (s->spec.micro_batches <= 1 || s->ops->next_pass) return PN_OK;
+  if (s->resident) {
+    st =
+        s->spec.device->ops->far->alloc(s->spec.device, "gradients of parts", s->bytes_grads, &far);
+    s->far_carry = far;
+  } else if (!(s->carry = malloc(s->bytes_grads + 1)))
+    st = PN_FAIL(PN_ERR_NOMEM, "gradients of %d micro-batches: out of memory",
+                 s->spec.micro_batches);
+  return st;
+}
+
 pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_strategy **out) {
   const pn_strategy_ops *ops = NULL;
   pn_strategy *s = calloc(1, sizeof *s);
@@ -130,9 +145,8 @@ pn_status pn_strategy_create(const char *name, const pn_strategy_spec *spec, pn_
   tell_plan(s);
   PN_TRY(pn_agree(spec->data, ops->setup(s)));
   s->spec.initial = NULL;
-  if (spec->micro_batches > 1 && !ops->next_pass && !(s->carry = malloc(s->bytes_grads + 1)))
-    st = PN_FAIL(PN_ERR_NOMEM, "gradients of %d micro-batches: out of memory", spec->micro_batches);
-  PN_TRY(pn_agree(spec->data, st));
+  s->part.last = true;
+  PN_TRY(pn_agree(spec->data, make_carry(s)));
   if (spec->leaves > 0) PN_TRY(pn_exact_create(s));
   *out = s;
   s = NULL;
@@ -156,6 +170,7 @@ pn_status pn_strategy_initial_value(const pn_strategy *s, int param, float *logi
 void pn_strategy_destroy(pn_strategy *s) {
   if (!s) return;
   pn_exact_destroy(s);
+  if (s->far_carry) s->spec.device->ops->far->free(s->spec.device, s->far_carry);
   if (s->ops) s->ops->destroy(s);
   free(s->carry);
   free(s);
@@ -181,10 +196,27 @@ pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last) {
   return hooks;
 }
 
+static pn_status keep_far(pn_strategy *s) {
+  const pn_far_ops *far = s->spec.device->ops->far;
+  const float *grads = pn_resident_far(s, s->grads);
+  int64_t n = (int64_t)(s->bytes_grads / sizeof *grads);
+
+  if (s->carrying) return far->add(s->spec.device, s->far_carry, grads, n);
+  s->carrying = true;
+  return far->copy(s->spec.device, s->far_carry, grads, s->bytes_grads);
+}
+
+pn_status pn_strategy_add_kept(pn_strategy *s, int64_t first, int64_t count) {
+  if (!s->far_carry || !s->carrying) return PN_OK;
+  return s->spec.device->ops->far->add(s->spec.device, pn_resident_far(s, s->grads) + first,
+                                       s->far_carry + first, count);
+}
+
 pn_status pn_strategy_keep_grads(pn_strategy *s) {
   int64_t n = (int64_t)(s->bytes_grads / sizeof *s->grads);
 
   if (s->ops->next_pass) return s->ops->next_pass(s);
+  if (s->far_carry) return keep_far(s);
   if (s->carrying)
     for (int64_t i = 0; i < n; i++) s->carry[i] += s->grads[i];
   else
@@ -215,51 +247,6 @@ pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr, double *grad_
   st = average_rest(s, t);
 done:
   return st;
-}
-
-bool pn_strategy_steps_whole(const pn_strategy *s) {
-  bool there = pn_comm_size(s->spec.data) == 1 || pn_resident_in_place(s);
-  return s->resident && there;
-}
-
-const char *pn_strategy_no_graph(const pn_strategy *s) {
-  const pn_device *d = s->spec.device;
-
-  if (!s->resident) return "gradients are kept in host memory";
-  if (!pn_strategy_steps_whole(s)) return "gradients travel through host memory";
-  if (pn_comm_size(s->spec.data) > 1 && !d->ops->far->queue((pn_device *)d))
-    return "the device cannot record transfers";
-  return NULL;
-}
-
-static pn_status queue_update(void *ctx) {
-  pn_strategy *s = ctx;
-  return pn_strategy_update(s, s->staged.t, s->staged.lr, NULL);
-}
-
-static pn_status tell_outcome(void *ctx) {
-  return pn_far_update_tell(ctx);
-}
-
-static pn_status look_at_peers(void *ctx, double waited_s) {
-  const pn_strategy *s = ctx;
-  return pn_comm_watch(s->spec.data, waited_s);
-}
-
-pn_status pn_strategy_stage(pn_strategy *s, int64_t t, double lr, pn_plan_tail *out) {
-  *out = (pn_plan_tail){.ctx = s,
-                        .queue = queue_update,
-                        .tell = s->spec.loss_scaling ? tell_outcome : NULL,
-                        .host = pn_strategy_no_graph(s),
-                        .waiting = look_at_peers};
-  s->staged.t = t;
-  s->staged.lr = lr;
-  return pn_far_update_stage(s, t, lr);
-}
-
-pn_status pn_strategy_outcome(pn_strategy *s, bool told) {
-  if (!s->spec.loss_scaling || !pn_strategy_steps_whole(s)) return PN_OK;
-  return pn_far_update_outcome(s, told);
 }
 
 static pn_status skip_forward(pn_strategy *s, const pn_plan_hooks *h) {

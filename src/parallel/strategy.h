@@ -79,6 +79,10 @@ typedef struct pn_strategy_ops {
    * second one and those after it.  NULL: they are kept, and shared with the last one's.
    * Collective. */
   pn_status (*next_pass)(pn_strategy *s);
+  /* Before backward pass `pass` of a step, from 0, where steps are whole: what the host remembers
+   * becomes what holds there always, for the passes before may have been replayed.  NULL: nothing.
+   */
+  void (*begin_pass)(pn_strategy *s, int pass);
   /* Each logical tensor once over all ranks, to be saved; and all that this rank has a copy of, to
    * be filled when a checkpoint is read, parts of tensors too.  visit_owned gives whole tensors and
    * is collective; an error of `fn` is this rank's own. */
@@ -99,8 +103,13 @@ struct pn_strategy {
   float *params, *grads, *state[2];
   pn_pieces own;
   pn_bucket_choice buckets;
-  float *carry; /* gradients of the step's backward passes so far; owned */
+  float *carry, *far_carry; /* gradients of the step's backward passes so far, on the host or the
+                             * device; owned */
   bool carrying;
+  struct {
+    int number;
+    bool last;
+  } part;                 /* of the step, see pn_strategy_begin_part */
   struct pn_exact *exact; /* NULL: ordinary sums; owned */
   float *ema; /* average of the trainable params, or of this rank's slices; NULL: none; owned */
   float *ema_rest; /* in the same memory: average of the running statistics, this rank's until
@@ -143,6 +152,9 @@ pn_plan_hooks pn_strategy_hooks(pn_strategy *s, bool last);
 /* Before a step's second backward pass and those after it: the gradients so far are kept.
  * Collective where ops->next_pass is. */
 pn_status pn_strategy_keep_grads(pn_strategy *s);
+/* Where the device keeps them: they are added to the elements [first, first + count) of the last
+ * pass's.  Strategies call it before they send or use these. */
+pn_status pn_strategy_add_kept(pn_strategy *s, int64_t first, int64_t count);
 pn_status pn_strategy_skip(pn_strategy *s); /* this rank has no sample: zero gradients, all ready */
 
 /* Wait for gradients, or sum them exactly; update parameters and averages.  *grad_norm (may be
@@ -154,6 +166,10 @@ pn_status pn_strategy_update(pn_strategy *s, int64_t t, double lr, double *grad_
 bool pn_strategy_steps_whole(const pn_strategy *s);
 /* Why a step cannot be one graph; NULL: it can. */
 const char *pn_strategy_no_graph(const pn_strategy *s);
+/* Steps in parts, whole ones: before pn_strategy_stage, or pn_strategy_skip, of each; number: from
+ * 0.  The gradients of all but the last are kept by their tails, after pn_strategy_skip by
+ * pn_strategy_keep_grads; not called: there is one part. */
+void pn_strategy_begin_part(pn_strategy *s, int number, bool last);
 /* Before pn_plan_step: the numbers of step t to the device; *out: what to give to it. */
 pn_status pn_strategy_stage(pn_strategy *s, int64_t t, double lr, pn_plan_tail *out);
 

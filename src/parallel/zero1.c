@@ -122,7 +122,9 @@ static pn_status reduce(pn_strategy *s, struct zero1 *z) {
   float *grads = s->grads + b->first;
   pn_exchange_job sum = {PN_REDUCE_SCATTER, "slices of gradients", grads, grads + b->own.first,
                          b->count};
+  pn_status st = pn_strategy_add_kept(s, b->first, b->count);
 
+  if (st != PN_OK) return st;
   if (sums_late(s)) return pn_flight_share(s, &z->flight, "gradients", grads, b->count);
   return pn_flight_start(s, &z->flight, &sum);
 }

@@ -29,7 +29,7 @@ typedef struct {
   pn_schedule schedule;
   pn_loss_scale scaling;   /* fp16 */
   float *scaled;           /* fp16: sample_scale times the scale of the loss; [largest part] */
-  float *unscaled;         /* the same without, of `unread`; [largest part] */
+  float *unscaled;         /* the same without, of whole steps; [2 * largest part] */
   double base_lr, lr;      /* scaled optim.lr; that of the last step */
   uint8_t *label;          /* [images of the split]; NULL without train.balance */
   float *weight;           /* the same, in the mean loss; NULL: all 1 */
@@ -76,10 +76,11 @@ typedef struct {
   struct {
     pn_plan *plan; /* NULL: none */
     pn_share share;
-    int64_t at, step; /* of the pending steps; of the run */
-    bool follows;     /* fp16: whether it was skipped is not known yet; plan NULL: all the same */
-  } unread;           /* a whole step whose loss is not in `loss` yet */
-  int64_t bad_step;   /* first step with a loss that is not finite, INT64_MAX: none */
+    const float *scale; /* of its images, unscaled; in `unscaled` */
+    int64_t at, step;   /* of the pending steps; of the run */
+    bool follows;       /* fp16: whether it was skipped is not known yet; plan NULL: all the same */
+  } unread;             /* a whole step, or part of one, whose loss is not in `loss` yet */
+  int64_t bad_step;     /* first step with a loss that is not finite, INT64_MAX: none */
   char bad_where[PN_WHERE_BYTES];
 
   /* Reduced over the ranks. */

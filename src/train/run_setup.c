@@ -200,7 +200,7 @@ static pn_status make_buffers(pn_run *r) {
   r->rate = calloc(steps, sizeof *r->rate);
   r->loss_scale = calloc(steps, sizeof *r->loss_scale);
   r->scaled = calloc((size_t)pn_batches_largest(&r->batches) + 1, sizeof *r->scaled);
-  r->unscaled = calloc((size_t)pn_batches_largest(&r->batches) + 1, sizeof *r->unscaled);
+  r->unscaled = calloc(2 * (size_t)pn_batches_largest(&r->batches) + 1, sizeof *r->unscaled);
   r->columns = calloc(steps * PN_COL_COUNT, sizeof *r->columns);
   r->leaf_loss = calloc(steps * (size_t)r->batches.leaves + 1, sizeof *r->leaf_loss);
   if (!r->leaf_loss || !r->order || !r->hidden || !r->late || !r->loss || !r->rate || !r->columns ||

@@ -105,7 +105,7 @@ static pn_status note_late(pn_run *r, int ago) {
   if (!r->unread.plan) return PN_OK;
   PN_TRY(pn_plan_result_of(r->unread.plan, ago, &result));
   loss = part_of_loss(r, &r->unread.share, result.losses,
-                      r->scaling.scale > 0 ? r->unscaled : result.scale);
+                      r->scaling.scale > 0 ? r->unread.scale : result.scale);
   r->loss[r->unread.at] += loss;
   if (!isfinite(loss) && r->bad_step == INT64_MAX) r->bad_step = r->unread.step;
   r->unread.plan = NULL;
@@ -163,44 +163,75 @@ static int64_t optimizer_step(const pn_run *r) {
   return r->done - r->scaling.skipped + 1;
 }
 
-static void keep_unread(pn_run *r, pn_plan *plan, const pn_share *share) {
+/* The weights of a batch that was queued while those of the one before are still wanted. */
+static float *unscaled_room(const pn_run *r) {
+  return r->unread.scale == r->unscaled ? r->unscaled + pn_batches_largest(&r->batches)
+                                        : r->unscaled;
+}
+
+static void keep_unread(pn_run *r, pn_plan *plan, const pn_share *share, bool last) {
   r->unread.plan = plan;
   r->unread.share = *share;
   r->unread.at = r->pending;
   r->unread.step = r->done + 1;
-  r->unread.follows = r->scaling.scale > 0;
+  r->unread.follows = last && r->scaling.scale > 0;
 }
 
-/* Forward, backward and update at once.  *whole: it was done so; only where this rank has one part
- * of the step. */
-static pn_status whole_step(pn_run *r, int64_t k, bool *whole) {
-  pn_share share = pn_batches_part(&r->batches, k, 0);
-  pn_plan *plan = pn_plan_set_get(&r->plans, share.count);
-  pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, true);
-  pn_plan_tail tail;
-  pn_step_ctx ctx;
-  pn_status st = PN_OK;
+/* Gradients of every part are shared, not only their sum: all ranks have as many. */
+static bool shares_parts(const pn_run *r) {
+  return r->batches.leaves > 0 || r->strategy->ops->next_pass;
+}
 
-  pn_phases_enter(r->phases, PN_PHASE_DATA);
-  if ((st = pn_feed_load(r->feed, k, 0, plan)) != PN_OK) {
-    pn_failure_note(&r->data_lost, st, r->done + 1);
-    return PN_OK;
-  }
-  *whole = true;
-  pn_phases_enter(r->phases, PN_PHASE_FORWARD);
-  PN_TRY(settle_scale(r));
-  ctx = pn_feed_context(r->feed);
+static bool is_last(const pn_run *r, int64_t k, int64_t m) {
+  return m + 1 ==
+         (shares_parts(r) ? pn_batches_rounds(&r->batches, k) : pn_batches_parts(&r->batches, k));
+}
+
+/* Forward, backward and what follows part m of the step, at once. */
+static pn_status whole_part(pn_run *r, int64_t k, int64_t m, pn_plan *plan) {
+  pn_share share = pn_batches_part(&r->batches, k, m);
+  bool last = is_last(r, k, m);
+  pn_plan_hooks hooks = pn_strategy_hooks(r->strategy, last);
+  pn_step_ctx ctx = pn_feed_context(r->feed);
+  float *unscaled = unscaled_room(r);
+  pn_plan_tail tail;
+  pn_status st;
+
   ctx.seed = r->cfg->seed;
   ctx.smoothing = (float)r->cfg->label_smoothing;
-  memcpy(r->unscaled, ctx.sample_scale, (size_t)share.count * sizeof *r->unscaled);
+  memcpy(unscaled, ctx.sample_scale, (size_t)share.count * sizeof *unscaled);
   ctx.sample_scale = scale_samples(r, ctx.sample_scale);
   r->lr = r->rate[r->pending] = pn_run_step_lr(r);
   r->strategy->grad_scale = unscale(r);
+  pn_strategy_begin_part(r->strategy, (int)m, last);
   PN_TRY(pn_strategy_stage(r->strategy, optimizer_step(r), r->lr, &tail));
   PN_TRY(pn_plan_step(plan, &ctx, &hooks, &tail));
   r->strategy->fed++;
   PN_TRY(note_late(r, r->unread.plan == plan));
-  keep_unread(r, plan, &share);
+  keep_unread(r, plan, &share, last);
+  r->unread.scale = unscaled;
+done:
+  return st;
+}
+
+/* *whole: all of the step was done so. */
+static pn_status whole_parts(pn_run *r, int64_t k, int64_t *passed, bool *whole) {
+  int64_t n = pn_batches_parts(&r->batches, k);
+  pn_status st = PN_OK;
+
+  for (*passed = 0; *passed < n; (*passed)++) {
+    pn_share share = pn_batches_part(&r->batches, k, *passed);
+    pn_plan *plan = pn_plan_set_get(&r->plans, share.count);
+    pn_phases_enter(r->phases, PN_PHASE_DATA);
+    if ((st = pn_feed_load(r->feed, k, *passed, plan)) != PN_OK) {
+      pn_failure_note(&r->data_lost, st, r->done + 1);
+      return PN_OK;
+    }
+    pn_phases_enter(r->phases, PN_PHASE_FORWARD);
+    PN_TRY(settle_scale(r));
+    PN_TRY(whole_part(r, k, *passed, plan));
+  }
+  *whole = n > 0 && is_last(r, k, n - 1);
 done:
   return st;
 }
@@ -230,22 +261,25 @@ done:
 
 /* How many parts the other ranks wait for; where parts are kept, only for the last one. */
 static int64_t parts_missing(const pn_run *r, int64_t k, int64_t passed) {
-  bool every = r->batches.leaves > 0 || r->strategy->ops->next_pass;
-
-  if (every) return pn_batches_rounds(&r->batches, k) - passed;
+  if (shares_parts(r)) return pn_batches_rounds(&r->batches, k) - passed;
   return passed == 0 || passed < pn_batches_parts(&r->batches, k);
 }
 
 /* The other ranks count on this one where it has no images, or fewer parts. */
 static pn_status skip(pn_run *r, int64_t k, int64_t passed) {
   int64_t n = parts_missing(r, k, passed);
+  bool whole = pn_strategy_steps_whole(r->strategy);
   pn_status st = PN_OK;
 
   for (int64_t m = 0; m < n; m++) {
-    PN_TRY(keep_before(r, passed + m));
+    if (whole)
+      pn_strategy_begin_part(r->strategy, (int)(passed + m), m == n - 1);
+    else
+      PN_TRY(keep_before(r, passed + m));
     pn_phases_enter(r->phases, PN_PHASE_BACKWARD);
     double before = r->strategy->comm_exposed_s;
     PN_TRY(pn_strategy_skip(r->strategy));
+    if (whole && m < n - 1) PN_TRY(pn_strategy_keep_grads(r->strategy));
     move_comm(r, PN_PHASE_BACKWARD, before);
   }
 done:
@@ -266,7 +300,8 @@ static pn_status update(pn_run *r) {
   s->carrying = false;
   move_comm(r, PN_PHASE_UPDATE, before);
   if (r->scaling.scale <= 0) return PN_OK;
-  keep_unread(r, NULL, &none);
+  PN_TRY(note_late(r, 0)); /* of parts before those it has not */
+  keep_unread(r, NULL, &none, true);
   if (!pn_strategy_steps_whole(s)) PN_TRY(settle_scale(r));
 done:
   return st;
@@ -286,8 +321,8 @@ pn_status pn_run_step(pn_run *r, int64_t k) {
   pn_phases_enter(r->phases, PN_PHASE_DATA);
   if (r->batches.leaves > 0)
     pn_strategy_begin_leaves(r->strategy, pn_batches_leaves(&r->batches, k));
-  if (pn_strategy_steps_whole(r->strategy) && pn_batches_parts(&r->batches, k) == 1)
-    PN_TRY(whole_step(r, k, &whole));
+  if (pn_strategy_steps_whole(r->strategy))
+    PN_TRY(whole_parts(r, k, &passed, &whole));
   else
     PN_TRY(passes(r, k, &passed));
   if (!whole) PN_TRY(settle_scale(r));

@@ -90,6 +90,16 @@ for s in ddp zero1 fsdp; do
   [ "$(sha run-$s)" = "$(sha run-ddp)" ] && [ -n "$(sha run-$s)" ] || say "$s: other weights than ddp"
   losses_agree run-$D run-$s || say "$s on two ranks: other losses than single on one"
 done
+# steps in parts, of unequal numbers of images: gradients stay on the device, and an image that cannot be read ends the run in any part
+parts="train.batch=7 train.accumulate=3"
+for d in ref $D; do must "$PNEUMA" train run.yaml $parts train.device=$d train.epochs=4 out.path=run-parts-$d; done
+agree steps.csv 4 8 run-parts-ref run-parts-$D || say "$D adds parts otherwise than ref: $(paste -d'\n' run-parts-ref/steps.csv run-parts-$D/steps.csv)"
+for s in ddp zero1 fsdp; do
+  ranks 2 train run.yaml train.batch=4 train.accumulate=3 train.device=$D device.share=true train.strategy=$s train.comm=shm out.path=run-parts-$s
+  agree steps.csv 4 6 run-parts-ddp run-parts-$s || say "$s in parts: other losses than ddp"
+done
+PN_FAULT=0:read:error:5 "$PNEUMA" train run.yaml $parts train.device=$D out.path=run-fault-parts > out.txt 2> err.txt && say 'a part that cannot be read'
+has err.txt 'error at site read'
 must "$PNEUMA" train run.yaml train.device=$D train.epochs=1 out.path=run-half
 must "$PNEUMA" train run.yaml train.device=$D --resume out.path=run-half
 [ "$(sha run-half)" = "$(sha run-$D)" ] || say 'another end after a resume'

@@ -56,6 +56,10 @@ must "$PNEUMA" train --resume out.path=run-cut train.steps=0
 [ "$(sha run-cut)" = "$(sha run-over)" ] || say 'another end after a resume'
 [ "$(column run-cut loss_scale)" = "$(column run-over loss_scale)" ] || say 'another scale after a resume'
 
+# the same in parts, with weights of the classes, which the loss has before it is scaled
+for p in f32 fp16; do must "$PNEUMA" train run.yaml train.device=$D train.precision=$p train.accumulate=3 train.balance=weights out.path=run-parts-$p; done
+near run-parts-f32 run-parts-fp16 0.01
+
 # several ranks agree on what is skipped, also where none has all gradients
 for s in ddp zero1 fsdp; do
   must "$MPIEXEC" -n 2 --oversubscribe --bind-to none "$PNEUMA" train run.yaml train.device=$D device.share=true train.comm=shm train.strategy=$s \

@@ -229,40 +229,68 @@ static inline void pass(job *j, int t, int64_t first, int64_t count, bool last) 
   ok(pn_plan_backward(plan, &ctx, &hooks));
 }
 
-/* As the trainer where everything is on the device; the loss is read one step late. */
-static inline void whole_step(job *j, int t) {
-  pn_plan *plan = pn_plan_set_get(&j->plans, j->mine);
-  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, true);
+/* How many parts a rank's share of a step has, and how many the ranks wait for: as many as any has
+ * where all parts are shared. */
+static inline void count_parts(const job *j, int64_t *own, int64_t *all) {
+  int64_t parts = j->spec.parts ? j->spec.parts : 1, ranks = pn_comm_size(j->comm);
+  int64_t most = (j->batch + ranks - 1) / ranks;
+
+  *own = j->mine < parts ? j->mine : parts;
+  *all = most < parts ? most : parts;
+  if (!j->strategy->ops->next_pass) *all = *own > 0 ? *own : 1;
+}
+
+static inline void add_losses(job *j, pn_plan *plan, int t, int ago, int64_t count) {
+  pn_plan_result result;
+
+  ok(pn_plan_result_of(plan, ago, &result));
+  for (int64_t i = 0; i < count; i++)
+    j->loss[t - ago] += (double)result.losses[i] * (double)result.scale[i];
+}
+
+/* As the trainer where everything is on the device; the loss of a step with one part is read one
+ * step late. */
+static inline void whole_part(job *j, int t, int64_t first, int64_t count) {
+  pn_plan *plan = pn_plan_set_get(&j->plans, count);
+  pn_plan_hooks hooks = pn_strategy_hooks(j->strategy, j->strategy->part.last);
   uint64_t id[64];
   float scale[64];
   pn_step_ctx ctx = context(t, id, scale, j->batch);
-  pn_plan_result result;
   pn_plan_tail tail;
 
-  if (!plan) {
-    ok(pn_strategy_skip(j->strategy));
-    ok(pn_strategy_update(j->strategy, t + 1, 0.05, NULL));
-    return;
-  }
-  fill(plan, t, j->first, j->mine, id);
+  fill(plan, t, first, count, id);
   ok(pn_strategy_stage(j->strategy, t + 1, 0.05, &tail));
   ok(pn_plan_step(plan, &ctx, &hooks, &tail));
   j->strategy->fed++;
-  for (int ago = t > 0; ago >= (t == j->steps - 1 ? 0 : 1); ago--) {
-    ok(pn_plan_result_of(plan, ago, &result));
-    for (int64_t i = 0; i < j->mine; i++)
-      j->loss[t - ago] += (double)result.losses[i] * (double)result.scale[i];
+  if (j->spec.parts > 1)
+    add_losses(j, plan, t, 0, count);
+  else
+    for (int ago = t > 0; ago >= (t == j->steps - 1 ? 0 : 1); ago--)
+      add_losses(j, plan, t, ago, count);
+}
+
+static inline void whole_step(job *j, int t) {
+  int64_t own, all, first, count;
+
+  count_parts(j, &own, &all);
+  for (int64_t m = 0; m < all; m++) {
+    pn_strategy_begin_part(j->strategy, (int)m, m == all - 1);
+    if (m < own) {
+      pn_partition(j->mine, (int)m, (int)own, &first, &count);
+      whole_part(j, t, j->first + first, count);
+      continue;
+    }
+    ok(pn_strategy_skip(j->strategy));
+    if (m < all - 1) ok(pn_strategy_keep_grads(j->strategy));
   }
+  if (own < all) ok(pn_strategy_update(j->strategy, t + 1, 0.05, NULL));
 }
 
 /* As the trainer: no more parts than images; where all parts are shared, as many as any rank. */
 static inline void step(job *j, int t) {
-  int64_t parts = j->spec.parts ? j->spec.parts : 1, most, own, first, count;
-  int ranks = pn_comm_size(j->comm);
+  int64_t most, own, first, count;
 
-  most = (j->batch + ranks - 1) / ranks < parts ? (j->batch + ranks - 1) / ranks : parts;
-  own = j->mine < parts ? j->mine : parts;
-  if (!j->strategy->ops->next_pass) most = own > 0 ? own : 1;
+  count_parts(j, &own, &most);
   for (int64_t m = 0; m < most; m++) {
     if (m > 0) ok(pn_strategy_keep_grads(j->strategy));
     first = count = 0;

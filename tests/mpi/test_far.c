@@ -141,6 +141,50 @@ static void test_in_place(void **state) {
   pn_comm_destroy(self);
 }
 
+/* Graphs that a rank needs: one for each kind of part and number of images. */
+static int kinds_of_parts(const job_spec *x) {
+  bool fsdp = strcmp(x->strategy, "fsdp") == 0, seen[BATCH + 1][3] = {{false}};
+  int64_t first, mine, most = (x->batch + size - 1) / size, own, all;
+  int n = 0;
+
+  pn_partition(x->batch, rank, size, &first, &mine);
+  own = mine < x->parts ? mine : x->parts;
+  all = !fsdp ? own : most < x->parts ? most : x->parts;
+  for (int64_t m = 0; m < own; m++) {
+    int64_t count;
+    pn_partition(mine, (int)m, (int)own, &first, &count);
+    int kind = m == all - 1 ? 2 : m > 0;
+    n += !seen[count][kind];
+    seen[count][kind] = true;
+  }
+  return n;
+}
+
+/* Gradients of the parts of a step are added on the device, each part is a graph, the last one with
+ * transfers and update; ranks have unequal numbers of them, and of images in them. */
+static void test_parts(void **state) {
+  pn_comm *self = NULL;
+
+  (void)state;
+  ok(pn_comm_self(&self));
+  for (int s = size > 1; s < 4; s++)
+    for (int r = 0; r < N_RULES; r++) {
+      job_spec x = spec_of(s, r);
+      x.parts = 2 + r % 2;
+      x.comm = size == 1 ? "auto" : r % 2 ? "mpi" : "shm";
+      x.open_device = open_closed;
+      check(self, &x);
+      x.comm = "auto";
+      x.open_device = open_recorder;
+      if (size > 1) x.open_comm = open_fake;
+      emu.graphs = emu.replays = 0;
+      check(self, &x);
+      assert_int_equal(emu.graphs, kinds_of_parts(&x));
+      assert_true(emu.replays >= RUN - 1);
+    }
+  pn_comm_destroy(self);
+}
+
 /* A rank without images does one by one what the others have in their graphs. */
 static void test_idle(void **state) {
   pn_comm *self = NULL;
@@ -178,11 +222,6 @@ static void test_reasons(void **state) {
   if (size > 1)
     assert_string_equal(pn_strategy_no_graph(j.strategy), "gradients travel through host memory");
   stop(&j);
-  x.parts = 2;
-  start(&j, &x, world);
-  assert_null(j.strategy->far);
-  assert_false(pn_strategy_steps_whole(j.strategy));
-  stop(&j);
 }
 
 /* Sharded units take turns in the device's memory: two of the largest, not all. */
@@ -206,9 +245,10 @@ static void test_windows(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_staged), cmocka_unit_test(test_in_place),
-                                     cmocka_unit_test(test_idle), cmocka_unit_test(test_reasons),
-                                     cmocka_unit_test(test_windows)};
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_staged),  cmocka_unit_test(test_in_place),
+      cmocka_unit_test(test_parts),   cmocka_unit_test(test_idle),
+      cmocka_unit_test(test_reasons), cmocka_unit_test(test_windows)};
 
   if (pn_test_start(60) != PN_OK) return 3;
   MPI_Comm_dup(MPI_COMM_WORLD, &fake.comm);
