@@ -157,31 +157,54 @@ CU_HD int32_t cu_end_part(const pn_flat_list *l, int32_t k) {
   return k + 1 < l->n ? l->range[k + 1].part : l->parts;
 }
 
-/* A part takes every so many groups of its range. */
-CU_HD void cu_squares_body(const pn_flat_list *l, uint32_t i, int lanes) {
-  int32_t part = (int32_t)i, k = cu_range_of_part(l, part);
-  const pn_flat_range *r = &l->range[k];
-  int64_t step = (int64_t)(cu_end_part(l, k) - r->part) * CU_LANES;
-  double sum[2] = {0, 0}, scale = l->scaled && l->result ? l->result[PN_FLAT_CLIP] : cu_unscale(l);
-  double decay = l->scaled ? l->row[r->row].decay : 0.0;
-  (void)lanes;
+/* Elements [at, at + width) to the sums: of the parameter, and of the gradient as it is used. */
+CU_HD void cu_add_squares(const pn_flat_range *r, int64_t at, int width, double scale, double decay,
+                          double sum[2][CU_HALF_LANES]) {
+  float p[CU_LANES] = {0}, g[CU_LANES] = {0};
 
-  for (int64_t at = (int64_t)(part - r->part) * CU_LANES; at < r->count; at += step) {
-    int width = r->count - at < CU_LANES ? (int)(r->count - at) : CU_LANES;
-    float p[CU_LANES], g[CU_LANES];
-    if (r->wide && width == CU_LANES) {
-      cu_load(r->param, (size_t)at, CU_LANES, p);
-      cu_load(r->grad, (size_t)at, CU_LANES, g);
-    } else
-      for (int j = 0; j < width; j++) p[j] = r->param[at + j], g[j] = r->grad[at + j];
-    for (int j = 0; j < width; j++) {
-      double x = (double)p[j], d = scale * (double)g[j] + decay * x;
-      sum[0] += x * x;
-      sum[1] += d * d;
-    }
+  if (r->wide && width == CU_LANES) {
+    cu_load(r->param, (size_t)at, CU_LANES, p);
+    cu_load(r->grad, (size_t)at, CU_LANES, g);
+  } else
+    for (int j = 0; j < CU_LANES; j++)
+      if (j < width) p[j] = r->param[at + j], g[j] = r->grad[at + j];
+  for (int j = 0; j < CU_LANES; j++) {
+    double x = (double)p[j], d = scale * (double)g[j] + decay * x;
+    sum[0][0] += x * x;
+    sum[1][0] += d * d;
   }
-  l->partial[2 * (size_t)i] = sum[0];
-  l->partial[2 * (size_t)i + 1] = sum[1];
+}
+
+/* A part is a block, and takes every so many groups of its range. */
+CU_HD void cu_squares_body(const pn_flat_list *l, uint32_t block, uint32_t thread, int lanes,
+                           int type, double sum[2][CU_HALF_LANES]) {
+  int32_t part = (int32_t)block, k = cu_range_of_part(l, part);
+  const pn_flat_range *r = &l->range[k];
+  int64_t step = (int64_t)(cu_end_part(l, k) - r->part) * CU_BLOCK * CU_LANES;
+  double scale = l->scaled && l->result ? l->result[PN_FLAT_CLIP] : cu_unscale(l);
+  double decay = l->scaled ? l->row[r->row].decay : 0.0;
+  (void)lanes, (void)type;
+
+  sum[0][0] = sum[1][0] = 0.0;
+  for (int64_t at = ((int64_t)(part - r->part) * CU_BLOCK + thread) * CU_LANES; at < r->count;
+       at += step)
+    cu_add_squares(r, at, r->count - at < CU_LANES ? (int)(r->count - at) : CU_LANES, scale, decay,
+                   sum);
+}
+
+/* What the threads of a block have of sum k. */
+CU_HD double cu_block_sum(const double *all, int k) {
+  double sum[4] = {0, 0, 0, 0}; /* four chains of additions */
+
+  for (int t = 0; t < CU_BLOCK; t += 4)
+    for (int j = 0; j < 4; j++) sum[j] += all[k * CU_BLOCK + t + j];
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+CU_HD void cu_squares_keep(const pn_flat_list *l, uint32_t block, uint32_t thread, int lanes,
+                           const double *all) {
+  (void)lanes;
+  if (thread < 2) l->partial[2 * (size_t)block + thread] = cu_block_sum(all, (int)thread);
 }
 
 CU_HD double cu_trust_ratio(const pn_flat_list *l, const pn_flat_range *r, const double sum[2]) {
@@ -189,20 +212,28 @@ CU_HD double cu_trust_ratio(const pn_flat_list *l, const pn_flat_range *r, const
   return adapts ? l->eta * sqrt(sum[0]) / sqrt(sum[1]) : 1.0;
 }
 
-/* Range i: its parts; what its learning rate is multiplied by. */
-CU_HD void cu_sums_body(const pn_flat_list *l, uint32_t i, int lanes) {
-  const pn_flat_range *r = &l->range[i];
-  const double *part = l->partial + 2 * (size_t)r->part;
-  double sum[2] = {0, 0};
+/* Range `block`: its parts; what its learning rate is multiplied by. */
+CU_HD void cu_sums_body(const pn_flat_list *l, uint32_t block, uint32_t thread, int lanes, int type,
+                        double sum[2][CU_HALF_LANES]) {
+  int32_t last = cu_end_part(l, (int32_t)block);
+  (void)lanes, (void)type;
+
+  sum[0][0] = sum[1][0] = 0.0;
+  for (int32_t k = l->range[block].part + (int32_t)thread; k < last; k += CU_BLOCK) {
+    sum[0][0] += l->partial[2 * (size_t)k];
+    sum[1][0] += l->partial[2 * (size_t)k + 1];
+  }
+}
+
+CU_HD void cu_sums_keep(const pn_flat_list *l, uint32_t block, uint32_t thread, int lanes,
+                        const double *all) {
+  double sum[2];
   (void)lanes;
 
-  for (int32_t k = 0; k < cu_end_part(l, (int32_t)i) - r->part; k++) {
-    sum[0] += part[2 * k];
-    sum[1] += part[2 * k + 1];
-  }
-  l->sums[2 * (size_t)i] = sum[0];
-  l->sums[2 * (size_t)i + 1] = sum[1];
-  if (l->balance && !l->shares) l->trust[i] = cu_trust_ratio(l, r, sum);
+  if (thread != 0) return;
+  for (int k = 0; k < 2; k++)
+    l->sums[2 * (size_t)block + (size_t)k] = sum[k] = cu_block_sum(all, k);
+  if (l->balance && !l->shares) l->trust[block] = cu_trust_ratio(l, &l->range[block], sum);
 }
 
 /* Tensor i: its ranges on this rank, in their order. */
@@ -241,20 +272,30 @@ CU_HD void cu_trust_body(const pn_flat_list *l, uint32_t i, int lanes) {
   l->trust[i] = cu_trust_ratio(l, r, l->totals + 2 * (size_t)r->tensor);
 }
 
-/* torch.nn.utils.clip_grad_norm_ */
-CU_HD void cu_clip_body(const pn_flat_list *l, uint32_t i, int lanes) {
-  double sum = 0, factor;
-  (void)lanes;
+/* torch.nn.utils.clip_grad_norm_, by one block. */
+CU_HD void cu_clip_body(const pn_flat_list *l, uint32_t block, uint32_t thread, int lanes, int type,
+                        double sum[2][CU_HALF_LANES]) {
+  (void)block, (void)lanes, (void)type;
 
+  sum[0][0] = sum[1][0] = 0.0;
   if (l->shares)
-    for (int32_t k = 0; k < l->tensors; k++) sum += l->totals[2 * k + 1];
+    for (int32_t k = (int32_t)thread; k < l->tensors; k += CU_BLOCK)
+      sum[0][0] += l->totals[2 * k + 1];
   else
-    for (int32_t k = 0; k < l->n; k++)
-      if (!l->row[l->range[k].row].frozen) sum += l->sums[2 * k + 1];
+    for (int32_t k = (int32_t)thread; k < l->n; k += CU_BLOCK)
+      if (!l->row[l->range[k].row].frozen) sum[0][0] += l->sums[2 * k + 1];
+}
+
+CU_HD void cu_clip_keep(const pn_flat_list *l, uint32_t block, uint32_t thread, int lanes,
+                        const double *all) {
+  double sum, factor;
+  (void)block, (void)lanes;
+
+  if (thread != 0) return;
+  sum = cu_block_sum(all, 0);
   l->result[PN_FLAT_NORM] = sqrt(sum);
   factor = l->clip_norm > 0 ? l->clip_norm / (sqrt(sum) + 1e-6) : 1.0;
   l->result[PN_FLAT_CLIP] = (factor < 1.0 ? factor : 1.0) * cu_unscale(l);
-  (void)i;
 }
 
 #endif

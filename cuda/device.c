@@ -214,10 +214,10 @@ static pn_status far_norms(pn_device *d, const pn_flat_list *l) {
   cu_state s = {.device = d->impl};
   pn_status st;
 
-  PN_TRY(cu_launch(&s, CU_K_squares, false, l, l->parts));
-  PN_TRY(cu_launch(&s, CU_K_sums, false, l, l->n));
+  PN_TRY(cu_launch(&s, CU_K_squares, false, l, (int64_t)l->parts * CU_BLOCK));
+  PN_TRY(cu_launch(&s, CU_K_sums, false, l, (int64_t)l->n * CU_BLOCK));
   if (l->shares) return cu_launch(&s, CU_K_share, false, l, l->tensors);
-  if (l->result && !l->scaled) PN_TRY(cu_launch(&s, CU_K_clip, false, l, 1));
+  if (l->result && !l->scaled) PN_TRY(cu_launch(&s, CU_K_clip, false, l, CU_BLOCK));
 done:
   return st;
 }
@@ -227,7 +227,7 @@ static pn_status far_totals(pn_device *d, const pn_flat_list *l) {
   pn_status st;
 
   PN_TRY(cu_launch(&s, CU_K_total, false, l, l->tensors));
-  if (l->result && !l->scaled) PN_TRY(cu_launch(&s, CU_K_clip, false, l, 1));
+  if (l->result && !l->scaled) PN_TRY(cu_launch(&s, CU_K_clip, false, l, CU_BLOCK));
   if (l->balance) PN_TRY(cu_launch(&s, CU_K_trust, false, l, l->n));
 done:
   return st;

@@ -197,12 +197,9 @@ typedef struct {
   X(loss_backward, cu_loss_backward, cu_loss, 0)                                                   \
   X(add, cu_adding_body, cu_adding, 0)                                                             \
   X(update, cu_update_body, pn_flat_list, 0)                                                       \
-  X(squares, cu_squares_body, pn_flat_list, 0)                                                     \
-  X(sums, cu_sums_body, pn_flat_list, 0)                                                           \
   X(share, cu_share_body, pn_flat_list, 0)                                                         \
   X(total, cu_total_body, pn_flat_list, 0)                                                         \
   X(trust, cu_trust_body, pn_flat_list, 0)                                                         \
-  X(clip, cu_clip_body, pn_flat_list, 0)                                                           \
   X(image_table, cu_image_table, pn_image_job, 0)                                                  \
   X(image_pixels, cu_image_pixels, pn_image_job, 1)
 
@@ -216,7 +213,10 @@ typedef struct {
   X(norm_post, cu_norm_post, cu_norm_keep, cu_norm, float, 1)                                      \
   X(pool_post, cu_pool_post_body, cu_pool_post_keep, cu_pool_post, float, 1)                       \
   X(norm_settle, cu_norm_total, cu_norm_settle, cu_norm, double, 0)                                \
-  X(norm_gradients, cu_norm_total, cu_norm_gradients, cu_norm, double, 0)
+  X(norm_gradients, cu_norm_total, cu_norm_gradients, cu_norm, double, 0)                          \
+  X(squares, cu_squares_body, cu_squares_keep, pn_flat_list, double, 0)                            \
+  X(sums, cu_sums_body, cu_sums_keep, pn_flat_list, double, 0)                                     \
+  X(clip, cu_clip_body, cu_clip_keep, pn_flat_list, double, 0)
 
 #define CU_NAME(name, body, args, wide)                   CU_K_##name,
 #define CU_SUM_NAME(name, body, join, args, number, wide) CU_K_##name,

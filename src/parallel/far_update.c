@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PART_GROUPS = 64, MOST_PARTS = 512 }; /* of a range's sum of squares */
+enum { PART_GROUPS = 2048, MOST_PARTS = 512 }; /* of a range's sum of squares: a block each */
 
 static const pn_far_ops *far_of(const pn_strategy *s) {
   return s->spec.device->ops->far;
