@@ -108,6 +108,9 @@ typedef struct {
  * before this one is complete; the buffers of the next batch are then free. */
 pn_status pn_plan_step(pn_plan *p, const pn_step_ctx *ctx, const pn_plan_hooks *hooks,
                        const pn_plan_tail *tail);
+/* The host's images of the next pn_plan_step are complete: they begin to travel, while the caller
+ * still waits for what the step before gives.  Need not be called. */
+pn_status pn_plan_begin_input(pn_plan *p);
 /* Of the last whole step (ago 0), or the one before (1), after waiting for it; valid until the next
  * pn_plan_step.  Errors: ARG (there is none), those of the device. */
 typedef struct {

@@ -22,6 +22,7 @@ typedef struct {
   char *memory;    /* of block */
   void *far_input; /* where whole steps copy `input` to, beside the step before; far; NULL: none */
   batch_block block;
+  bool travels; /* the copy of `input` has begun */
   int64_t step; /* whole step that uses it, from 1; 0: none */
 } host_side;
 

@@ -46,6 +46,27 @@ done:
   return st;
 }
 
+static pn_status begin_input(const pn_plan *p, host_side *x) {
+  pn_status st = PN_OK;
+
+  if (x->travels) return PN_OK;
+  PN_TRY(make_far_input(p, x));
+  PN_TRY(pn_plan_far_ops(p)->images->begin(p->spec.device, p->far->turn, x->far_input, x->input,
+                                           p->far->input_bytes));
+  x->travels = true;
+done:
+  return st;
+}
+
+pn_status pn_plan_begin_input(pn_plan *p) {
+  pn_status st;
+
+  PN_TRY(make_ready(p));
+  if (!p->far->filled) PN_TRY(begin_input(p, &p->far->side[p->far->turn]));
+done:
+  return st;
+}
+
 /* The host's images travel while the step before this one runs; behind it they are moved to where
  * the kernels read them. */
 static pn_status send_input(const pn_plan *p, host_side *x) {
@@ -55,8 +76,8 @@ static pn_status send_input(const pn_plan *p, host_side *x) {
   int lane = p->far->turn;
   pn_status st;
 
-  PN_TRY(make_far_input(p, x));
-  PN_TRY(far->images->begin(d, lane, x->far_input, x->input, bytes));
+  PN_TRY(begin_input(p, x));
+  x->travels = false;
   PN_TRY(far->images->arrive(d, lane));
   PN_TRY(far->copy(d, pn_plan_far_buffer(p, p->input_buffer), x->far_input, bytes));
   PN_TRY(far->images->done(d, lane));

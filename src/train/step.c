@@ -228,6 +228,7 @@ static pn_status whole_parts(pn_run *r, int64_t k, int64_t *passed, bool *whole)
       return PN_OK;
     }
     pn_phases_enter(r->phases, PN_PHASE_FORWARD);
+    PN_TRY(pn_plan_begin_input(plan));
     PN_TRY(settle_scale(r));
     PN_TRY(whole_part(r, k, *passed, plan));
   }

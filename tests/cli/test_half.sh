@@ -60,6 +60,10 @@ must "$PNEUMA" train --resume out.path=run-cut train.steps=0
 for p in f32 fp16; do must "$PNEUMA" train run.yaml train.device=$D train.precision=$p train.accumulate=3 train.balance=weights out.path=run-parts-$p; done
 near run-parts-f32 run-parts-fp16 0.01
 
+# batches made by the host travel while it still waits for what the step before gives
+must "$PNEUMA" train run.yaml train.device=$D train.precision=fp16 device.images=host out.path=run-host
+near run-fp16 run-host 0.01
+
 # several ranks agree on what is skipped, also where none has all gradients
 for s in ddp zero1 fsdp; do
   must "$MPIEXEC" -n 2 --oversubscribe --bind-to none "$PNEUMA" train run.yaml train.device=$D device.share=true train.comm=shm train.strategy=$s \

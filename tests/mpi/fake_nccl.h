@@ -20,7 +20,8 @@ typedef struct {
 } fake_op;
 
 typedef struct {
-  int polls; /* until it has come */
+  int polls;           /* until it has come */
+  int capture, groups; /* fake.capture and fake.groups when it was recorded */
 } fake_event;
 
 static struct {
@@ -36,8 +37,11 @@ static struct {
   void *producer;                     /* stream of the computation */
   bool (*also_device)(const void *p); /* other memory than fake_alloc's; NULL: none */
   bool recording;                     /* of a graph: nobody may ask an event */
-  void (*keep)(void);                 /* instead of running op[0 .. n_ops), while recording */
-  int async;                          /* what NCCL's threads have met */
+  /* What CUDA wants of a graph: the transfers' stream has followed the producer into it (number
+   * of the capture; 0: none), and the producer has waited for all transfers of it at its end. */
+  int captures, capture, followed, groups, joined;
+  void (*keep)(void); /* instead of running op[0 .. n_ops), while recording */
+  int async;          /* what NCCL's threads have met */
   int aborts, destroys, grouped, waits, streams;
 } fake;
 
@@ -127,6 +131,8 @@ static int fake_group_end(void) {
   if (!fake.in_group) return INVALID_USAGE;
   fake.in_group = false;
   if (fake.hang) return NCCL_SUCCESS;
+  if (fake.capture != 0 && fake.followed != fake.capture) return INVALID_USAGE;
+  fake.groups++;
   if (fake.recording) fake.keep();
   for (int i = 0; !fake.recording && i < fake.n_ops; i++) fake_run(&fake.op[i]);
   fake.grouped += fake.n_ops > 1;
@@ -208,7 +214,13 @@ static int fake_stream_destroy(void *stream) {
 static int fake_stream_wait(void *stream, void *event, unsigned flags) {
   fake.waits++;
   if (stream != &fake.stream && (!fake.producer || stream != fake.producer)) return 1;
-  return event && flags == 0 ? CU_SUCCESS : 1;
+  if (!event || flags != 0) return 1;
+  if (((fake_event *)event)->capture != fake.capture) return 1; /* of another graph, or of none */
+  if (stream == &fake.stream)
+    fake.followed = fake.capture;
+  else
+    fake.joined = ((fake_event *)event)->groups;
+  return CU_SUCCESS;
 }
 
 static int fake_event_create(void **event, unsigned flags) {
@@ -222,7 +234,7 @@ static int fake_event_destroy(void *event) {
 }
 
 static int fake_event_record(void *event, void *stream) {
-  ((fake_event *)event)->polls = 2;
+  *(fake_event *)event = (fake_event){2, fake.capture, fake.groups};
   return stream ? CU_SUCCESS : 1;
 }
 

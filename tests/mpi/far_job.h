@@ -60,6 +60,7 @@ static pn_status record(pn_device *d) {
   emu.now = calloc(1, sizeof *emu.now);
   emu.recorder = d;
   fake.recording = true;
+  fake.capture = ++fake.captures;
   return plain()->capture_begin(d);
 }
 
@@ -76,7 +77,9 @@ static void keep_group(void) {
 
 static pn_status end_record(pn_device *d, void **graph) {
   *graph = emu.now;
+  assert_int_equal(fake.joined, fake.groups);
   fake.recording = false;
+  fake.capture = 0;
   emu.graphs++;
   return plain()->capture_end(d, &emu.now->kernels[emu.now->n]);
 }

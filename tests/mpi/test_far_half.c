@@ -36,6 +36,7 @@ static void run_whole(half_job *h, int t, pn_plan *plan, const pn_step_ctx *ctx,
   pn_plan_result result;
   pn_plan_tail tail;
 
+  ok(pn_plan_begin_input(plan));
   ok(pn_strategy_stage(s, t - h->scaling.skipped + 1, 0.05, &tail));
   assert_null(tail.host);
   if (h->way == LAUNCHES) tail.host = "test";
