@@ -36,10 +36,11 @@ void cu_algorithm_key(const char *gpu, int64_t library, bool tf32, const cu_conv
 
   const char *type = tf32 && job->type == PN_F32 ? "tf32" : pn_dtype_name(job->type);
 
-  snprintf(key, CU_KEY_BYTES, "%s|%" PRId64 "|%s|pass %d%s%s|n%u c%u h%u w%u o%u|%dx%d/%dx%d+%dx%d",
-           gpu, library, type, (int)job->pass, job->bias ? "+bias" : "", job->relu ? "+relu" : "",
-           s->n, s->c, s->h, s->w, s->o, s->kernel[0], s->kernel[1], s->stride[0], s->stride[1],
-           s->pad[0], s->pad[1]);
+  snprintf(key, CU_KEY_BYTES,
+           "%s|%" PRId64 "|%s|pass %d%s%s%s|n%u c%u h%u w%u o%u|%dx%d/%dx%d+%dx%d", gpu, library,
+           type, (int)job->pass, job->bias ? "+bias" : "", job->relu ? "+relu" : "",
+           job->stats ? "+stats" : "", s->n, s->c, s->h, s->w, s->o, s->kernel[0], s->kernel[1],
+           s->stride[0], s->stride[1], s->pad[0], s->pad[1]);
 }
 
 /* Lines that do not parse, or were cut by a full disk, are passed over. */

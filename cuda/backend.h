@@ -11,6 +11,7 @@ typedef struct {
   pn_pass pass; /* FORWARD, BACKWARD_WEIGHT or BACKWARD_DATA */
   pn_dtype type;
   bool bias, relu; /* FORWARD */
+  bool stats;      /* FORWARD, without the two: sums and sums of squares of y's channels as well */
   cu_conv shape;
 } cu_conv_job;
 
@@ -25,9 +26,9 @@ typedef struct {
   bool bias, relu;
 } cu_dense_job;
 
-/* x, w, y: input, weight, output of the layer, or their diffs; so is bias. */
+/* x, w, y: input, weight, output of the layer, or their diffs; so is bias.  stats: f32 [2][C]. */
 typedef struct {
-  void *bias;
+  void *bias, *stats;
   void *x, *w, *y, *scratch;
 } cu_operands;
 
@@ -41,6 +42,7 @@ typedef struct {
                        type than that of the products; BACKWARD_WEIGHT: the bias's diff too */
   bool half_weight; /* BACKWARD_WEIGHT: the diff is in `type`, not in f32 */
   bool half_bias;   /* FORWARD, complete: the bias is wanted in the type of y */
+  bool stats;       /* FORWARD: made, as was asked for */
   char impl[PN_IMPL_BYTES];
 } cu_call;
 

@@ -46,6 +46,8 @@ CU_HD void cu_norm_settle(const cu_norm *a, uint32_t block, uint32_t thread, int
 
   if (!cu_total_of(a, block, thread, all, &c, total)) return;
   if (a->batch) {
+    for (int k = 0; k < 2 && a->stats; k++)
+      total[k] = (double)a->stats[(uint32_t)k * a->channels + c];
     shift = a->shifted ? (double)a->aux[CU_NORM_MEAN * a->channels + c] : 0.0;
     mean = total[0] / (double)a->rows;
     var = total[1] / (double)a->rows - mean * mean;

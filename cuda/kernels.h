@@ -74,6 +74,8 @@ typedef struct {
   float *running_mean, *running_var, *dgamma, *dbeta;
   float *aux; /* [CU_NORM_ARRAYS][channels] */
   double *partial;
+  const float
+      *stats; /* sums of x and of x^2, [2][channels], made by a convolution; NULL: partial */
   uint32_t rows, channels, across, down, tiles, parts;
   float eps, update, unbiased;
   int32_t relu, batch; /* batch: statistics of the batch, else the running ones */

@@ -33,7 +33,13 @@ static bool symmetric(const pn_window *w) {
   return w->pad_before[0] == w->pad_after[0] && w->pad_before[1] == w->pad_after[1];
 }
 
-static pn_status find_library(cu_state *s, pn_dtype type) {
+/* In f32 the norm's own sums stay: theirs are more exact. */
+static bool wants_stats(const pn_task *t) {
+  return t->pass == PN_FORWARD && t->layout[PN_STATS].tag[0] && !t->op[0]->bias && t->n_ops == 1 &&
+         t->precision != PN_F32;
+}
+
+static pn_status find_library(cu_state *s, const pn_task *t) {
   const cu_backend *b = s->device->backend;
   const pn_op_desc *op = &s->op[0];
   bool forward = s->pass == PN_FORWARD;
@@ -41,14 +47,15 @@ static pn_status find_library(cu_state *s, pn_dtype type) {
 
   if (op->kind == PN_OP_CONV && b->conv && symmetric(&op->window)) {
     cu_conv_job job = {.pass = s->pass,
-                       .type = type,
+                       .type = t->precision,
                        .bias = forward && op->bias,
                        .relu = forward && s->n_ops > 1,
+                       .stats = wants_stats(t),
                        .shape = s->args.conv};
     st = b->conv(s->device->impl, &job, &s->call);
   } else if (op->kind == PN_OP_DENSE && b->dense) {
     cu_dense_job job = {.pass = s->pass,
-                        .type = type,
+                        .type = t->precision,
                         .f32_out = s->args.conv.f32_out,
                         .batch = op->in.dim[0],
                         .in = op->weight.dim[1],
@@ -76,6 +83,7 @@ static void *own_scratch(const cu_state *s, void *const ptr[PN_ROLE_COUNT]) {
 static pn_status call(const cu_state *s, void *x, void *w, void *y, void *bias,
                       void *const ptr[PN_ROLE_COUNT]) {
   cu_operands o = {.x = x, .w = w, .y = y, .bias = bias};
+  o.stats = s->uses & CU_BIT(PN_STATS) ? ptr[PN_STATS] : NULL;
   o.scratch = s->uses & CU_BIT(PN_SCRATCH) ? library_scratch(ptr[PN_SCRATCH]) : NULL;
   return s->call.run(s->call.plan, &o);
 }
@@ -268,11 +276,12 @@ pn_status cu_linear_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   if ((st = answer(d, t, out, &s)) != PN_OK) return st;
   s->args.conv = describe(t->op[0]);
   s->args.conv.f32_out = t->pass == PN_FORWARD && t->layout[PN_DST].type == PN_F32;
-  if ((st = find_library(s, t->precision)) != PN_OK) {
+  if ((st = find_library(s, t)) != PN_OK) {
     out->destroy(out->state);
     *out = (pn_kernel){.run = NULL};
     return st;
   }
+  if (s->call.stats) s->uses = t->uses |= CU_BIT(PN_STATS);
   place_scratch(t, s);
   if (t->pass == PN_FORWARD && t->training) t->aux_bytes = cu_post_aux(s);
   snprintf(out->impl, sizeof out->impl, "%s", s->call.run ? s->call.impl : "own:direct");

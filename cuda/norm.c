@@ -34,10 +34,11 @@ static pn_status forward(void *state, void *const ptr[PN_ROLE_COUNT], const pn_s
   a.beta = ptr[PN_BETA];
   a.running_mean = ptr[PN_MEAN];
   a.running_var = ptr[PN_VAR];
-  a.partial = a.batch ? ptr[PN_SCRATCH] : NULL;
+  a.stats = s->uses & CU_BIT(PN_STATS) ? ptr[PN_STATS] : NULL;
+  a.partial = a.batch && !a.stats ? ptr[PN_SCRATCH] : NULL;
   a.aux = aux_of(s, ptr);
-  a.shifted = 1;
-  if (a.batch) PN_TRY(cu_sum_rows(s, CU_K_norm_statistics, &a));
+  a.shifted = a.partial != NULL;
+  if (a.partial) PN_TRY(cu_sum_rows(s, CU_K_norm_statistics, &a));
   PN_TRY(cu_total_rows(s, CU_K_norm_settle, &a));
   PN_TRY(cu_map_rows(s, CU_K_norm_apply, &a));
 done:
@@ -93,10 +94,13 @@ static pn_status prepare_forward(pn_device *d, pn_task *t, pn_kernel *out, cu_st
 
   if (t->n_ops == 3) uses |= CU_BIT(PN_SRC1);
   if (t->training) uses |= CU_BIT(PN_AUX);
+  uses = cu_with_offers(t, uses, CU_BIT(PN_STATS));
+  if (uses & CU_BIT(PN_STATS)) uses &= ~CU_BIT(PN_SCRATCH); /* in training alone, with AUX */
   if ((st = cu_answer(d, t, uses, forward, out, s)) != PN_OK) return st;
   (*s)->sums = cu_sum_bytes(*s, cu_rows(&t->op[0]->in), cu_channels(&t->op[0]->in));
-  t->scratch_bytes = (*s)->sums + aux;
+  if (uses & CU_BIT(PN_SCRATCH)) t->scratch_bytes = (*s)->sums + aux;
   if (t->training) t->aux_bytes = cu_post_aux(*s);
+  if (uses & CU_BIT(PN_STATS)) snprintf(out->impl, sizeof out->impl, "own, sums given");
   return PN_OK;
 }
 

@@ -7,6 +7,8 @@
 
 #include "gpu.h"
 
+#include "../algorithms.h"
+
 #include <cudnn.h>
 
 /* What is called of the library; F(field, function). */
@@ -50,7 +52,7 @@ pn_status cu_dnn_make(const struct cu_dnn *d, cudnnBackendDescriptorType_t type,
 pn_status cu_dnn_finish(const struct cu_dnn *d, cu_desc x, const char *what);
 
 /* Of tensors, in a run. */
-enum { CU_UID_X = 1, CU_UID_W, CU_UID_Y, CU_UID_BIAS, CU_UID_INSIDE };
+enum { CU_UID_X = 1, CU_UID_W, CU_UID_Y, CU_UID_BIAS, CU_UID_SUM, CU_UID_SQUARES, CU_UID_INSIDE };
 
 enum { CU_DNN_DESCS = 16, CU_DNN_OPS = 3 };
 typedef struct {
@@ -62,24 +64,45 @@ typedef struct {
   cu_desc graph; /* owned */
 } cu_dnn_graph;
 
-/* conv [+ bias] [+ ReLU], or a backward pass; all tensors of job->type, also the diff of the
- * weight. *g is to be freed, on errors too. */
+/* conv [+ bias] [+ ReLU], conv and the sums of what it writes, or a backward pass; all tensors of
+ * job->type, also the diff of the weight, but the sums are f32.  *g is to be freed, on errors too.
+ */
 pn_status cu_dnn_graph_make(const struct cu_dnn *d, const cu_conv_job *job, cu_dnn_graph *g);
 void cu_dnn_graph_free(cu_dnn_graph *g);
 
 /* Engines with their settings, the most promising first: those that give the same bits every time
- * (unless d->loose), and in f32 without tf32 do not round their inputs. */
+ * (unless d->loose), and in f32 without tf32 do not round their inputs.  job: of the graph. */
 enum { CU_DNN_CHOICES = 48 };
 typedef struct {
   cu_desc config[CU_DNN_CHOICES]; /* owned */
   int engine[CU_DNN_CHOICES];     /* the library's number of it */
   int n;
 } cu_dnn_choices;
-pn_status cu_dnn_choices_find(const struct cu_dnn *d, cu_desc graph, pn_dtype type,
+pn_status cu_dnn_choices_find(const struct cu_dnn *d, cu_desc graph, const cu_conv_job *job,
                               cu_dnn_choices *out); /* to be freed, on errors too */
 void cu_dnn_choices_free(const struct cu_dnn *d, cu_dnn_choices *c);
 
 /* Ready to run, maybe compiled here and now.  *plan owned by the caller (call.drop). */
 pn_status cu_dnn_plan(const struct cu_dnn *d, cu_desc config, cu_desc *plan, size_t *bytes);
+
+/* One prepared convolution.  The plan looks into its graph and its engine's settings. */
+typedef struct {
+  struct cu_dnn *dnn; /* borrowed */
+  cu_conv_job job;
+  cu_dnn_graph graph;
+  cu_dnn_choices choices; /* of these only the one chosen is kept */
+  cu_desc plan, pack;     /* pack: the pointers of the last run; owned */
+  cu_operands last;
+  bool timed;             /* by this search, not an earlier one */
+  cu_algorithm algorithm; /* number: place among the choices; math: the engine's number */
+} cu_prepared;
+
+pn_status cu_dnn_run(void *prepared, const cu_operands *o);
+/* The fastest of the engines in c->choices, by what the file says or by a search, as c->plan.
+ * UNSUPPORTED: there is none, or cu_dnn_weigh once decided against it. */
+pn_status cu_dnn_choose(cu_prepared *c);
+/* Times c, with its sums, against `plain` and sums of our own after it.  UNSUPPORTED: these are
+ * faster, which is kept. */
+pn_status cu_dnn_weigh(cu_prepared *c, cu_prepared *plain);
 
 #endif

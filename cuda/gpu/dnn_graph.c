@@ -161,6 +161,31 @@ done:
   return st;
 }
 
+/* Sums, and sums of squares, of x's channels. */
+static pn_status add_stats(cu_dnn_graph *g, const cu_conv *s, cu_desc x) {
+  const struct tensor sum = {CU_UID_SUM, {1, s->o, 1, 1}, CUDNN_DATA_FLOAT, false};
+  const struct tensor squares = {CU_UID_SQUARES, {1, s->o, 1, 1}, CUDNN_DATA_FLOAT, false};
+  const cudnnGenStatsMode_t mode = CUDNN_GENSTATS_SUM_SQSUM;
+  const cudnnDataType_t type = CUDNN_DATA_FLOAT;
+  const struct cu_dnn *d = g->dnn;
+  cu_desc t[2], op;
+  pn_status st;
+
+  PN_TRY(add_tensor(g, &sum, &t[0]));
+  PN_TRY(add_tensor(g, &squares, &t[1]));
+  PN_TRY(add(g, CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR, &op));
+  PN_TRY(cu_dnn_set(d, op, CUDNN_ATTR_OPERATION_GENSTATS_MODE, CUDNN_TYPE_GENSTATS_MODE, 1, &mode));
+  PN_TRY(
+      cu_dnn_set(d, op, CUDNN_ATTR_OPERATION_GENSTATS_MATH_PREC, CUDNN_TYPE_DATA_TYPE, 1, &type));
+  PN_TRY(set_desc(g, op, CUDNN_ATTR_OPERATION_GENSTATS_XDESC, x));
+  PN_TRY(set_desc(g, op, CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, t[0]));
+  PN_TRY(set_desc(g, op, CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, t[1]));
+  PN_TRY(cu_dnn_finish(d, op, "sums"));
+  g->op[g->n_ops++] = op;
+done:
+  return st;
+}
+
 /* Between the operations results are f32 and stay in registers. */
 static pn_status add_operations(cu_dnn_graph *g, const cu_conv_job *job) {
   const cu_conv *s = &job->shape;
@@ -192,6 +217,7 @@ static pn_status add_operations(cu_dnn_graph *g, const cu_conv_job *job) {
     PN_TRY(add_pointwise(g, t[2], vector, relu ? step : end));
   }
   if (relu) PN_TRY(add_pointwise(g, step, NULL, end));
+  if (job->stats) PN_TRY(add_stats(g, s, end));
 done:
   return st;
 }

@@ -55,6 +55,8 @@ typedef enum {
   PN_VAR,
   PN_DGAMMA,
   PN_DBETA,
+  PN_STATS, /* FORWARD: f32 [2][C], of each channel of a convolution's DST the sum and the sum of
+               squares, for the norm that alone reads it */
   PN_ROLE_COUNT
 } pn_role;
 
@@ -67,6 +69,7 @@ enum { PN_MAX_CHAIN = 4, PN_IMPL_BYTES = 64 };
  *  - an output with a fixed tag that the kernel cannot write: overwrite it, a reorder follows.
  * DDST1 and DADD are offers: the value has such a term.  A device that does not set their bits in
  * `uses` gets the sum in DDST, and its DSRC is added to the term in a step of its own.
+ * STATS is one too: of a convolution, that its kernel may make them, and then of the norm.
  * Precision: where it is bf16, SRC, DST and their diffs should be bf16, and WEIGHT as the kernel
  * reads it may be (the planner converts it once in each step).  On entry a type is what is there,
  * or what is wished; the answer's type is what the kernel takes and makes, and the planner

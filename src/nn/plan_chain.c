@@ -111,3 +111,10 @@ void pn_chain_match(const pn_plan *p, int start, pn_chain *c) {
   }
   find_inputs(p, c);
 }
+
+bool pn_chain_feeds_norm(const pn_plan *p, const pn_chain *c) {
+  int reader = only_consumer(p, c->node[0]);
+
+  if (!p->spec.training || c->n > 1 || p->op[c->node[0]].kind != PN_OP_CONV) return false;
+  return reader >= 0 && p->op[reader].kind == PN_OP_NORM && !p->op[reader].norm.frozen;
+}

@@ -33,6 +33,18 @@ static pn_status add_outputs(pn_plan *p, pn_chain *c, pn_step *s) {
   return st;
 }
 
+/* A convolution makes them for its value's reader. */
+static pn_status place_stats(pn_plan *p, const pn_chain *c, pn_step *s) {
+  const pn_operand *made = &p->value[c->input[0]].stats;
+  pn_operand *make = &p->value[c->node[0]].stats;
+  pn_status st = PN_OK;
+
+  if (!pn_step_uses(s, PN_STATS)) return PN_OK;
+  if (made->at == AT_NOWHERE) st = pn_buffer_add_layout(p, &s->task.layout[PN_STATS], make);
+  s->operand[PN_STATS] = made->at == AT_NOWHERE ? *make : *made;
+  return st;
+}
+
 /* The first answer fixes the storage, unless the caller has. */
 static void fix_weight_layout(pn_plan *p, const pn_chain *c, const pn_step *s) {
   int weight = pn_graph_node(p->spec.graph, c->node[0])->weight;
@@ -53,6 +65,7 @@ static pn_status lower_chain(pn_plan *p, int start) {
   for (int i = 0; i < c->n; i++) s.flop += pn_op_flop(&p->op[c->node[i]]);
   fix_weight_layout(p, c, &s);
   PN_TRY(add_outputs(p, c, &s));
+  PN_TRY(place_stats(p, c, &s));
   PN_TRY(pn_step_inputs(p, c, &s));
   PN_TRY(pn_step_add(p, &s));
   for (int i = 0; i < c->n; i++) p->lowered[c->node[i]] = true;

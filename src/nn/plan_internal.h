@@ -31,7 +31,8 @@ typedef struct {
     pn_layout layout;
     pn_operand where;
   } copy[MAX_COPIES];
-  int n_copies; /* 0: not made yet */
+  int n_copies;     /* 0: not made yet */
+  pn_operand stats; /* PN_STATS of it, AT_NOWHERE: not made */
 } pn_value;
 
 /* The diff of a value that several nodes read: the sum of the terms.  One term may belong to
@@ -139,6 +140,8 @@ pn_status pn_plan_peek(const pn_plan *p, const void *at, size_t bytes, void **ho
 pn_status pn_plan_analyse(pn_plan *p);
 /* The longest allowed chain from `start`: its nodes, inputs and norm. */
 void pn_chain_match(const pn_plan *p, int start, pn_chain *c);
+/* A convolution alone, whose only reader is a norm that wants the batch's statistics of it. */
+bool pn_chain_feeds_norm(const pn_plan *p, const pn_chain *c);
 bool pn_is_loss(pn_op_kind k);
 
 /* plan_step.c: tasks, values, reorders, steps */

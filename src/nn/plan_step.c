@@ -30,6 +30,11 @@ static pn_layout any_of(pn_shape shape, pn_dtype type) {
   return l;
 }
 
+/* To make, or made by the convolution before. */
+static bool stats_offered(const pn_plan *p, const pn_chain *c) {
+  return p->value[c->input[0]].stats.at != AT_NOWHERE || pn_chain_feeds_norm(p, c);
+}
+
 /* Layouts as the kernel would find them: empty tags where it may choose. */
 pn_task pn_task_begin(const pn_plan *p, const pn_chain *c, pn_pass pass) {
   pn_task t = {
@@ -51,6 +56,8 @@ pn_task pn_task_begin(const pn_plan *p, const pn_chain *c, pn_pass pass) {
   weight_layouts(p, c, t.layout);
   for (int r = PN_GAMMA; r <= PN_DBETA && c->norm >= 0; r++)
     t.layout[r] = pn_layout_plain(pn_shape1(p->op[c->norm].in.dim[1]));
+  if (pass == PN_FORWARD && stats_offered(p, c))
+    t.layout[PN_STATS] = pn_layout_plain(pn_shape2(2, first->out.dim[1]));
   return t;
 }
 

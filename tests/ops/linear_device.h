@@ -3,7 +3,7 @@
 #ifndef PN_TESTS_LINEAR_DEVICE_H
 #define PN_TESTS_LINEAR_DEVICE_H
 
-#include "op_check.h"
+#include "op_run.h"
 
 #include "../../cuda/cuda_device.h"
 

@@ -2,6 +2,7 @@
  * (tests/fake/fake_cublaslt.c): layouts, transpositions, epilogues and types of each pass give the
  * results of `ref`.  Builds with CUDA only; what the true library makes of them it cannot show. */
 #include "linear_device.h"
+#include "op_check.h"
 
 #include "../../cuda/gpu/gpu.h"
 

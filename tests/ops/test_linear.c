@@ -2,6 +2,7 @@
  * (cuda/linear.c), with one in its place that does more or less of the work, wants biases in 16
  * bits, leaves diffs in 16 bits, soils its scratch, refuses: the results are those of `ref`. */
 #include "linear_device.h"
+#include "op_check.h"
 
 /* How the library behaves. */
 static struct {
