@@ -41,7 +41,7 @@ enum { N_TENSOR_ROLES = sizeof tensor_roles / sizeof *tensor_roles };
 
 static inline bool is_output(pn_pass pass, int role) {
   static const unsigned outputs[PN_PASS_COUNT] = {
-      1u << PN_DST | 1u << PN_MEAN | 1u << PN_VAR, 1u << PN_DMID,
+      1u << PN_DST | 1u << PN_MEAN | 1u << PN_VAR | 1u << PN_STATS, 1u << PN_DMID,
       1u << PN_DWEIGHT | 1u << PN_DBIAS | 1u << PN_DGAMMA | 1u << PN_DBETA,
       1u << PN_DSRC | 1u << PN_DSRC1 | 1u << PN_DSRC2 | 1u << PN_DSRC3};
   return outputs[pass] & 1u << role;

@@ -422,7 +422,8 @@ static void test_weights_go_up_once(void **state) {
 }
 
 static void test_algorithms(void **state) {
-  char folder[] = "/tmp/pn_algorithms_XXXXXX", path[64], key[2][CU_KEY_BYTES];
+  char folder[] = "/tmp/pn_algorithms_XXXXXX", path[64], key[2][CU_KEY_BYTES],
+       with_sums[CU_KEY_BYTES];
   cu_conv_job job = {.pass = PN_FORWARD, .shape = {.n = 256, .c = 64, .h = 56, .w = 56, .o = 64}};
   cu_algorithm a = {.number = 0};
 
@@ -437,6 +438,12 @@ static void test_algorithms(void **state) {
   cu_algorithm_keep(key[0], &(cu_algorithm){1, 3, 4096});
   cu_algorithm_keep(key[1], &(cu_algorithm){5, 1, 0});
   cu_algorithm_keep(key[0], &(cu_algorithm){2, 1, (size_t)3 << 30}); /* a later search */
+  job.pass = PN_FORWARD;
+  job.stats = true;
+  cu_algorithm_key("NVIDIA H100 80GB HBM3, sm_90", 91900, false, &job, with_sums);
+  assert_false(cu_algorithm_find(with_sums, &a));
+  cu_algorithm_keep(with_sums, &(cu_algorithm){.number = -1});
+  assert_true(cu_algorithm_find(with_sums, &a) && a.number == -1);
   assert_true(cu_algorithm_find(key[0], &a));
   assert_true(a.number == 2 && a.math == 1 && a.bytes == (size_t)3 << 30);
   assert_true(cu_algorithm_find(key[1], &a) && a.number == 5);

@@ -1,19 +1,14 @@
 /* test_stats.c -- a library that gives the sums of what its convolution writes, as cuDNN's genstats
  * do: the norm behind takes its statistics from them.  Forward, backward and running statistics are
  * those of the norm's own sums and of `ref`; where nobody wants them, none are asked for; how much
- * sums in f32 lose where means are far from 0. */
-#include "linear_device.h"
+ * sums in f32 lose where means are far from 0.  With the name of a device: on that one. */
+#include "stats_job.h"
 
-#include "models/builders.h"
-#include "nn/plan.h"
-
-enum { BATCH = 5, CHANNELS = 8, HEIGHT = 10, WIDTH = 12, CLASSES = 3 };
-
-static pn_device *ref;
+#include "test_device.h"
 
 static struct {
   bool sums; /* it has engines with sums */
-  int asked, made, runs;
+  int asked, runs;
 } library;
 
 /* One sum after the other in f32: no library is worse. */
@@ -61,148 +56,23 @@ static pn_status library_run(void *plan, const cu_operands *o) {
 }
 
 /* Backward passes, biases and ReLU are left to our own kernels. */
-static pn_status library_conv(void *impl, const cu_conv_job *job, cu_call *out) {
+static pn_status library_conv(void *impl, const cu_conv_job *asked, cu_call *out) {
   cu_conv_job *j;
   (void)impl;
 
-  if (job->pass != PN_FORWARD) return PN_FAIL(PN_ERR_UNSUPPORTED, "library: not this pass");
-  assert_false(job->stats && (job->bias || job->relu || job->type == PN_F32));
+  if (asked->pass != PN_FORWARD) return PN_FAIL(PN_ERR_UNSUPPORTED, "library: not this pass");
+  assert_false(asked->stats && (asked->bias || asked->relu || asked->type == PN_F32));
   assert_non_null(j = malloc(sizeof *j));
-  *j = *job;
-  j->stats = job->stats && library.sums;
-  library.asked += job->stats;
-  library.made += j->stats;
+  *j = *asked;
+  j->stats = asked->stats && library.sums;
+  library.asked += asked->stats;
   *out = (cu_call){.run = library_run, .destroy = free, .plan = j, .stats = j->stats};
   snprintf(out->impl, sizeof out->impl, "library%s", j->stats ? "+stats" : "");
   return PN_OK;
 }
 
-typedef enum { RESIDUAL, SHARED, BIASED } net_kind;
-
-/* conv, norm, ReLU; then conv, norm, + conv, norm, ReLU.  SHARED: the first convolution's result is
- * read by that sum, too.  BIASED: that convolution has a bias. */
-static pn_graph *net(net_kind kind) {
-  static const pn_norm norm = {.eps = 1e-5f, .update = 0.1f};
-  pn_graph *g = NULL;
-  int at, first, deep, side;
-  pn_status st = pn_graph_create("net", &g);
-
-  PN_TRY(st);
-  PN_TRY(pn_graph_input(g, CHANNELS, HEIGHT, WIDTH, &at));
-  if (kind == BIASED)
-    PN_TRY(pn_graph_conv(g, "conv1", at, 16, pn_square(3, 1, 1), &first));
-  else
-    PN_TRY(pn_graph_conv_bare(g, "conv1", at, 16, pn_square(3, 1, 1), &first));
-  PN_TRY(pn_graph_norm(g, "bn1", first, norm, &at));
-  PN_TRY(pn_graph_relu(g, "relu1", at, &at));
-  PN_TRY(pn_graph_conv_bare(g, "conv2", at, 16, pn_square(3, 1, 1), &deep));
-  PN_TRY(pn_graph_norm(g, "bn2", deep, norm, &deep));
-  PN_TRY(
-      pn_graph_conv_bare(g, "conv3", kind == SHARED ? first : at, 16, pn_square(1, 1, 0), &side));
-  PN_TRY(pn_graph_norm(g, "bn3", side, norm, &side));
-  PN_TRY(pn_graph_add(g, "add", deep, side, &at));
-  PN_TRY(pn_graph_relu(g, "relu2", at, &at));
-  PN_TRY(pn_graph_simple(g, "gap", at, PN_OP_GAP, &at));
-  PN_TRY(pn_graph_dense(g, "fc", at, CLASSES, &at));
-  PN_TRY(pn_graph_loss(g, "loss", at, PN_OP_SOFTMAX_CE, &at));
-done:
-  assert_int_equal(st, PN_OK);
-  return g;
-}
-
-typedef struct {
-  pn_device *device;
-  pn_graph *graph;
-  pn_plan *plan;
-  const pn_param_map *map;
-  float *params, *grads;
-} job;
-
-static void bind(job *j) {
-  j->params = calloc((size_t)j->map->total + 1, sizeof(float));
-  j->grads = calloc((size_t)j->map->total + 1, sizeof(float));
-  assert_true(j->params && j->grads);
-  for (int i = 0; i < j->map->n; i++) {
-    int64_t n = pn_shape_count(pn_graph_param(j->graph, i)->shape);
-    float *w = malloc((size_t)n * sizeof *w);
-    assert_non_null(w);
-    pn_graph_init_param(j->graph, i, 21, w);
-    assert_int_equal(pn_layout_pack(&j->map->slot[i].layout, w, j->params + j->map->slot[i].offset),
-                     PN_OK);
-    free(w);
-  }
-  pn_plan_bind(j->plan, j->params, j->grads);
-}
-
-/* Takes the graph. */
-static void job_make(job *j, pn_device *d, pn_graph *g, pn_dtype type, bool training) {
-  pn_plan_spec spec = {
-      .graph = g, .device = d, .batch = BATCH, .training = training, .precision = type};
-
-  *j = (job){.device = d, .graph = g};
-  library.asked = library.made = library.runs = 0;
-  if (pn_plan_create(&spec, &j->plan) != PN_OK) fail_msg("%s", pn_last_error());
-  j->map = pn_plan_param_map(j->plan);
-  bind(j);
-}
-
-static void job_free(job *j) {
-  pn_plan_destroy(j->plan);
-  pn_graph_destroy(j->graph);
-  free(j->params);
-  free(j->grads);
-}
-
-static void step(job *j) {
-  static const uint64_t id[BATCH] = {7, 8, 9, 10, 11};
-  static const float scale[BATCH] = {200, 200, 200, 200, 200}; /* fp16's diffs not too small */
-  pn_step_ctx ctx = {.seed = 8, .epoch = 3, .sample_id = id, .sample_scale = scale};
-
-  for (int n = 0; n < BATCH; n++) pn_plan_labels(j->plan)[n] = n % CLASSES;
-  if (pn_plan_forward(j->plan, &ctx, NULL) != PN_OK) fail_msg("%s", pn_last_error());
-  if (pn_plan_backward(j->plan, &ctx, NULL) != PN_OK) fail_msg("%s", pn_last_error());
-}
-
-static void fill_images(job *j) {
-  fill_normal(pn_plan_input(j->plan), BATCH * CHANNELS * HEIGHT * WIDTH, 5, 1.0f);
-}
-
-static double distance(const float *a, const float *b, int64_t n) {
-  double d = 0, norm = 0;
-
-  for (int64_t i = 0; i < n; i++) {
-    d += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
-    norm += (double)b[i] * (double)b[i];
-  }
-  assert_true(norm > 0);
-  return sqrt(d / norm);
-}
-
-/* Of parameter i or its gradient, in logical order; owned by the caller. */
-static float *plain(const job *j, int i, const float *arena) {
-  const struct pn_slot *s = &j->map->slot[i];
-  float *x = malloc((size_t)pn_shape_count(s->layout.shape) * sizeof *x);
-
-  assert_non_null(x);
-  assert_int_equal(pn_layout_unpack(&s->layout, arena + s->offset, x), PN_OK);
-  return x;
-}
-
-/* Logits, gradients, and running statistics ten times as well: their distance, relative. */
-static void check_same(const job *a, const job *b, double tolerance) {
-  double d = distance(pn_plan_logits(a->plan), pn_plan_logits(b->plan), BATCH * CLASSES);
-
-  if (!(d <= tolerance)) fail_msg("logits differ by %g", d);
-  for (int i = 0; i < a->map->n; i++) {
-    bool trains = a->map->slot[i].trainable;
-    float *x = plain(a, i, trains ? a->grads : a->params);
-    float *y = plain(b, i, trains ? b->grads : b->params);
-    d = distance(x, y, pn_shape_count(a->map->slot[i].layout.shape));
-    free(x);
-    free(y);
-    if (!(d <= (trains ? tolerance : tolerance / 10)))
-      fail_msg("%s differs by %g", pn_graph_param(a->graph, i)->name, d);
-  }
+static void count_again(void) {
+  library.asked = library.runs = 0;
 }
 
 /* Beside f32, a rounding may turn a ReLU. */
@@ -214,9 +84,11 @@ static void test_training(void **state) {
   for (pn_dtype type = PN_BF16; type <= PN_FP16; type++) {
     job_make(&full, ref, net(RESIDUAL), PN_F32, true);
     library.sums = false;
+    count_again();
     job_make(&without, d, net(RESIDUAL), type, true);
     assert_int_equal(library.asked, 3);
     library.sums = true;
+    count_again();
     job_make(&with, d, net(RESIDUAL), type, true);
     for (int k = 0; k < 2; k++) { /* the second time the buffers are used ones */
       fill_images(&full), fill_images(&with), fill_images(&without);
@@ -254,6 +126,7 @@ static void test_steps(void **state) {
 static void expect_asked(pn_device *d, pn_graph *g, pn_dtype type, bool training, int asked) {
   job j;
 
+  count_again();
   job_make(&j, d, g, type, training);
   assert_int_equal(library.asked, asked);
   if (training) {
@@ -368,16 +241,109 @@ static void test_cancellation(void **state) {
   pn_device_destroy(d);
 }
 
-int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_training), cmocka_unit_test(test_steps),
-                                     cmocka_unit_test(test_not_taken),
+enum { FILTERS = 64 };
+
+/* Of channel f of a result N C H W: sum, sum of squares, and how far off the library's may be: it
+ * may have summed before it rounded. */
+static void compare_sums(const float *y, const float *stats, int f, int64_t images, double unit) {
+  enum { AREA = 14 * 14 };
+  double sum[2] = {0, 0}, size = 0;
+
+  for (int64_t i = 0; i < images * AREA; i++) {
+    double x = (double)y[(i / AREA * FILTERS + f) * AREA + i % AREA];
+    sum[0] += x;
+    sum[1] += x * x;
+    size += fabs(x);
+  }
+  assert_true(fabs((double)stats[f] - sum[0]) <= unit * size);
+  assert_true(fabs((double)stats[FILTERS + f] - sum[1]) <= 2 * unit * sum[1]);
+}
+
+/* One convolution, in memory that is not zero.  False: the device makes no sums. */
+static bool check_sums(pn_device *d, pn_dtype type) {
+  const op_case c = CONV("sums", IMAGE(4, 32, 14, 14), FILTERS, W(3, 1, 1, 1));
+  pn_op_desc op[CASE_CHAIN];
+  op_data data;
+  pn_task t;
+  bool ran, made;
+
+  case_ops(&c, op);
+  op[0].bias = false;
+  op_precision = type;
+  op_data_make(&c, op, &data);
+  data.plain[PN_STATS] = malloc(2 * FILTERS * sizeof(float));
+  assert_non_null(data.plain[PN_STATS]);
+  for (int i = 0; i < 2 * FILTERS; i++) data.plain[PN_STATS][i] = 1e6f;
+  t = op_task(op, 1, PN_FORWARD, NULL, false);
+  op_precision = PN_F32;
+  t.layout[PN_STATS] = pn_layout_plain(pn_shape2(2, FILTERS));
+  if (op_pass(d, &t, &data, &ran, NULL) != PN_OK) fail_msg("%s", pn_last_error());
+  made = t.uses & 1u << PN_STATS;
+  for (int f = 0; f < FILTERS && made; f++)
+    compare_sums(data.plain[PN_DST], data.plain[PN_STATS], f, c.in.dim[0],
+                 type == PN_BF16 ? 0x1p-8 : 0x1p-11);
+  op_data_free(&data);
+  return made;
+}
+
+static void test_sums(void **state) {
+  pn_device *d = linear_open();
+  (void)state;
+
+  for (pn_dtype type = PN_BF16; type <= PN_FP16; type++) {
+    library.sums = true;
+    assert_true(check_sums(d, type));
+    library.sums = false;
+    assert_false(check_sums(d, type));
+  }
+  pn_device_destroy(d);
+}
+
+static const char *device_name; /* on a GPU: cuDNN, whatever it takes, deterministic and not */
+
+static void test_device(void **state) {
+  pn_device_spec spec = {.name = device_name, .threads = 2};
+  (void)state;
+
+  for (int loose = 0; loose < 2; loose++)
+    for (pn_dtype type = PN_BF16; type <= PN_FP16; type++) {
+      pn_device *d;
+      job j, full;
+      spec.loose = loose;
+      if (pn_device_open(&spec, &d) != PN_OK) fail_msg("%s", pn_last_error());
+      print_message("%s, %s%s: %s\n", device_name, pn_dtype_name(type), loose ? ", loose" : "",
+                    check_sums(d, type) ? "sums of the convolution" : "own sums");
+      job_make(&full, ref, net(RESIDUAL), PN_F32, true);
+      job_make(&j, d, net(RESIDUAL), type, true);
+      fill_images(&full), fill_images(&j);
+      step(&full), step(&j);
+      check_same(&j, &full, type == PN_BF16 ? 0.1 : 0.05);
+      job_free(&j), job_free(&full);
+      pn_device_destroy(d);
+    }
+}
+
+static int run_on(const char *name) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_device)};
+  pn_device *d = test_device_open(name, 1);
+
+  if (!d) return TEST_SKIPPED;
+  pn_device_destroy(d);
+  device_name = name;
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv) {
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_sums), cmocka_unit_test(test_training),
+                                     cmocka_unit_test(test_steps), cmocka_unit_test(test_not_taken),
                                      cmocka_unit_test(test_cancellation)};
   int failed;
 
   linear_backend = cu_emulated;
   linear_backend.conv = library_conv;
   if (pn_device_create("ref", 1, &ref) != PN_OK) return 1;
-  failed = cmocka_run_group_tests(tests, NULL, NULL);
+  failed =
+      argc > 1 ? run_on(test_device_name(argc, argv)) : cmocka_run_group_tests(tests, NULL, NULL);
   pn_device_destroy(ref);
   return failed;
 }
