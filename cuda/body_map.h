@@ -150,6 +150,20 @@ CU_HD void cu_permute_body(const cu_permute *a, uint32_t i, int lanes, int type)
   cu_put(a->to_f32 ? CU_F32 : type, a->out, i, 1, &x);
 }
 
+CU_HD void cu_interleave_body(const cu_interleave *a, uint32_t i, int lanes, int type) {
+  uint32_t at = i * (uint32_t)lanes, image = at / (a->channels * a->plane);
+  uint32_t rest = at - image * a->channels * a->plane, pixel = rest / a->channels;
+  uint32_t c = rest - pixel * a->channels;
+  const float *from = a->x + (size_t)image * a->channels * a->plane;
+  float x[CU_HALF_LANES];
+
+  for (int k = 0; k < lanes; k++) {
+    x[k] = from[(size_t)c * a->plane + pixel];
+    if (++c == a->channels) c = 0, pixel++;
+  }
+  cu_put(type, a->out, at, lanes, x);
+}
+
 CU_HD void cu_convert_body(const cu_convert *a, uint32_t i, int lanes, int type) {
   size_t at = (size_t)i * (size_t)lanes;
   float x[CU_HALF_LANES];

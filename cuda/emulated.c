@@ -12,6 +12,7 @@
 #include "body_update.h"
 #include "body_window.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,8 +26,9 @@ struct emulated {
     size_t bytes;
   } block[MAX_BLOCKS];
   int n_blocks;
-  int64_t left;      /* bytes; < 0: no limit */
-  bool open;         /* never protected */
+  int64_t left; /* bytes; < 0: no limit */
+  bool open;    /* never protected */
+  int64_t launches[CU_KERNEL_COUNT];
   struct tape *tape; /* NULL: launches run at once */
   /* A copy is made as late as it may be: what the host writes too early shows. */
   struct lane {
@@ -49,8 +51,8 @@ struct tape {
   } launch[MAX_LAUNCHES];
 };
 
-/* PN_EMULATED_BYTES: so much memory; PN_EMULATED_OPEN: memory that the host may touch; for tests.
- */
+/* PN_EMULATED_BYTES: so much memory; PN_EMULATED_OPEN: memory that the host may touch;
+ * PN_EMULATED_COUNT: a file for how often each kernel was launched; for tests. */
 static pn_status emulated_create(const pn_device_spec *spec, void **impl) {
   const char *limit = getenv("PN_EMULATED_BYTES");
   struct emulated *e = calloc(1, sizeof *e);
@@ -62,8 +64,22 @@ static pn_status emulated_create(const pn_device_spec *spec, void **impl) {
   return PN_OK;
 }
 
+static void write_launches(const struct emulated *e) {
+  static const char *const name[CU_KERNEL_COUNT] = {
+#define NAME(kernel, body, type, has_wide)                   #kernel,
+#define SUM_NAME(kernel, body, join, type, number, has_wide) #kernel,
+      CU_TYPED_KERNELS(NAME) CU_SUM_KERNELS(SUM_NAME) CU_KERNELS(NAME)};
+  const char *path = getenv("PN_EMULATED_COUNT");
+  FILE *f = path ? fopen(path, "w") : NULL;
+
+  for (int k = 0; f && k < CU_KERNEL_COUNT; k++)
+    if (e->launches[k]) fprintf(f, "%s %lld\n", name[k], (long long)e->launches[k]);
+  if (f) fclose(f);
+}
+
 static void emulated_destroy(void *impl) {
   struct emulated *e = impl;
+  write_launches(e);
   for (int i = 0; i < e->n_blocks; i++) munmap(e->block[i].at, e->block[i].bytes);
   free(e);
 }
@@ -304,6 +320,7 @@ static pn_status emulated_launch(void *impl, cu_kernel k, int form, const void *
 
   if (e->tape) return keep(e->tape, k, form, args, n);
   if ((st = protect(e, PROT_READ | PROT_WRITE)) != PN_OK) return st;
+  e->launches[k]++;
   loops[k](args, n, form, e->threads);
   return protect(e, PROT_NONE);
 }

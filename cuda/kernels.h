@@ -128,6 +128,14 @@ typedef struct {
   int32_t from_f32, to_f32;
 } cu_permute;
 
+/* Images in f32, plane by plane, to the type with channels last, where channels * plane is a
+ * multiple of the lanes. */
+typedef struct {
+  const float *x;
+  void *out;
+  uint32_t channels, plane;
+} cu_interleave;
+
 /* Between f32 and the type, in order. */
 typedef struct {
   const void *x;
@@ -188,6 +196,7 @@ typedef struct {
   X(place, cu_place_body, cu_place, 1)                                                             \
   X(slice, cu_slice_body, cu_slice, 1)                                                             \
   X(permute, cu_permute_body, cu_permute, 0)                                                       \
+  X(interleave, cu_interleave_body, cu_interleave, 1)                                              \
   X(convert, cu_convert_body, cu_convert, 1)                                                       \
   X(conv_forward, cu_conv_forward, cu_conv, 0)                                                     \
   X(conv_data, cu_conv_data, cu_conv, 0)                                                           \

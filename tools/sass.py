@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the compiler made of the kernels (cuda/gpu/kernels.cu): one row per kernel, type and width.
 
-    tools/sass.py PROGRAM|OBJECT|CUBIN [--arch sm_90] [--kernel REGEX] [--check]
+    tools/sass.py PROGRAM|OBJECT|CUBIN [--arch sm_90] [--kernel REGEX] [--wide] [--check]
 
 Needs cuobjdump, of the CUDA toolkit or of Python's triton or nvidia-cuda-cuobjdump (PN_CUOBJDUMP names one). Columns:
   regs    registers of a thread; threads: that run at once on an SM of 65536 registers, blocks of 256
@@ -12,7 +12,9 @@ Needs cuobjdump, of the CUDA toolkit or of Python's triton or nvidia-cuda-cuobjd
   each    instructions of the path per 16-byte access: for kernels without loops what is issued
   div64   64-bit divisions; div32: 32-bit ones (about 15 instructions each); f64: instructions of double; cvt64: conversions to and from
           64 bits
---check: ends with 1 where a kernel uses local memory or, in its 16-byte forms, divides 64-bit numbers.
+--check: ends with 1 where a kernel that moves tensors uses local memory, divides 64-bit numbers (16-byte forms), issues more
+         instructions per 16-byte access than an H100 has time for, or has too many registers for two blocks at once.
+Exit code 77: no cuobjdump, or nothing for this architecture.
 """
 import argparse
 import collections
@@ -44,7 +46,7 @@ def dump(tool, path, arch, what):
     """Of a cubin, which has one architecture, or of a program with several."""
     select = [] if path.endswith(".cubin") else ["-arch", arch]
     run = subprocess.run([tool, what, *select, path], capture_output=True, text=True)
-    if run.returncode != 0:
+    if run.returncode != 0 and "does not contain device code" not in run.stderr + run.stdout:
         sys.exit(f"sass.py: {tool} {what} {path}: {run.stderr.strip()[:200]}")
     return run.stdout
 
@@ -134,21 +136,33 @@ def table(args):
     codes = functions(dump(tool, args.program, args.arch, "-sass"))
     rows = {k: row_of(c, *known[k]) for k, c in sorted(codes.items()) if re.search(args.kernel, k[0])}
     if not rows:
-        sys.exit(f"sass.py: {args.program} has no such kernel for {args.arch}")
+        print(f"sass.py: {args.program} has no such kernel for {args.arch}", file=sys.stderr)
+        sys.exit(77)
     return rows
 
 
-def is_wide(name):
-    return name[1] > 1
+# One thread per channel, sample or tensor; convolutions for what libraries refuse.
+SMALL = r"(norm_settle|norm_gradients|softmax_|loss_|conv_|sums|share|total|trust|clip|image_table|permute)"
+# Much code of which little runs: eight bits or sixteen, one way of interpolating or none.
+BRANCHES = r"image_pixels"
 
 
 def faults(rows):
     for name, r in rows.items():
         label = f"{name[0]} {name[2]} by {name[1]}"
+        if re.match(SMALL, name[0]):
+            continue
         if r["local"]:
             yield f"{label}: {r['local']} bytes of local memory"
-        if r["div64"] and is_wide(name):
+        if r["regs"] > 128:
+            yield f"{label}: {r['regs']} registers, at most 128"
+        if name[1] == 1:
+            continue
+        if r["div64"]:
             yield f"{label}: {r['div64']} 64-bit divisions"
+        cost = r["loop"] or r["each"]
+        if cost > 4 * CLOCKS and not re.match(BRANCHES, name[0]) and r["ld"]:
+            yield f"{label}: {cost} instructions per 16 bytes"
 
 
 def main():
@@ -156,6 +170,7 @@ def main():
     p.add_argument("program")
     p.add_argument("--arch", default="sm_90")
     p.add_argument("--kernel", default="", metavar="REGEX")
+    p.add_argument("--wide", action="store_true")
     p.add_argument("--check", action="store_true")
     args = p.parse_args()
     rows = table(args)
@@ -164,6 +179,8 @@ def main():
     columns = list(next(iter(rows.values())))
     print(f"{'kernel':24s}" + "".join(f"{c:>8s}" for c in columns))
     for (kernel, lanes, of), r in rows.items():
+        if args.wide and lanes == 1:
+            continue
         print(f"{f'{kernel} {of} {lanes}':24s}" + "".join(f"{r[c]:8d}" for c in columns))
     found = list(faults(rows)) if args.check else []
     for f in found:

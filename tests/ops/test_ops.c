@@ -115,6 +115,7 @@ static void test_reorder(void **state) {
     if (k && pn_device_create(names[k], 2, &d) != PN_OK) continue;
     for (int i = 0; i < N_TAGS * N_TAGS; i++) {
       check_reorder(d, pn_shape4(2, 19, 5, 4), tags[i / N_TAGS], tags[i % N_TAGS]);
+      check_reorder(d, pn_shape4(3, 1, 6, 5), tags[i / N_TAGS], tags[i % N_TAGS]);
       check_reorder(d, pn_shape4(20, 17, 3, 3), weights[i / N_TAGS], weights[i % N_TAGS]);
     }
     if (k) pn_device_destroy(d);
