@@ -157,17 +157,23 @@ CU_HD int32_t cu_end_part(const pn_flat_list *l, int32_t k) {
   return k + 1 < l->n ? l->range[k + 1].part : l->parts;
 }
 
-/* Elements [at, at + width) to the sums: of the parameter, and of the gradient as it is used. */
-CU_HD void cu_add_squares(const pn_flat_range *r, int64_t at, int width, double scale, double decay,
-                          double sum[2][CU_HALF_LANES]) {
+CU_HD void cu_load_some(const float *from, int64_t at, int width, bool wide, float x[CU_LANES]) {
+  if (wide && width == CU_LANES)
+    cu_load(from, (size_t)at, CU_LANES, x);
+  else
+    for (int j = 0; j < CU_LANES; j++)
+      if (j < width) x[j] = from[at + j];
+}
+
+/* Elements [at, at + width) to the sums: of the gradient as it is used, and with decay, so
+ * `scaled`, of the parameter; clipping alone does not read parameters. */
+CU_HD void cu_add_squares(const pn_flat_list *l, const pn_flat_range *r, int64_t at, double scale,
+                          double decay, double sum[2][CU_HALF_LANES]) {
+  int width = r->count - at < CU_LANES ? (int)(r->count - at) : CU_LANES;
   float p[CU_LANES] = {0}, g[CU_LANES] = {0};
 
-  if (r->wide && width == CU_LANES) {
-    cu_load(r->param, (size_t)at, CU_LANES, p);
-    cu_load(r->grad, (size_t)at, CU_LANES, g);
-  } else
-    for (int j = 0; j < CU_LANES; j++)
-      if (j < width) p[j] = r->param[at + j], g[j] = r->grad[at + j];
+  if (l->scaled) cu_load_some(r->param, at, width, r->wide, p);
+  cu_load_some(r->grad, at, width, r->wide, g);
   for (int j = 0; j < CU_LANES; j++) {
     double x = (double)p[j], d = scale * (double)g[j] + decay * x;
     sum[0][0] += x * x;
@@ -188,8 +194,7 @@ CU_HD void cu_squares_body(const pn_flat_list *l, uint32_t block, uint32_t threa
   sum[0][0] = sum[1][0] = 0.0;
   for (int64_t at = ((int64_t)(part - r->part) * CU_BLOCK + thread) * CU_LANES; at < r->count;
        at += step)
-    cu_add_squares(r, at, r->count - at < CU_LANES ? (int)(r->count - at) : CU_LANES, scale, decay,
-                   sum);
+    cu_add_squares(l, r, at, scale, decay, sum);
 }
 
 /* What the threads of a block have of sum k. */

@@ -144,13 +144,12 @@ typedef struct {
   pn_status (*mark_between)(pn_device *d, void *from, void *to, double *seconds);
   void *(*queue)(pn_device *d); /* the queue itself, for libraries: a CUDA stream; NULL: none */
   /* Optimizers on far ranges (flat_update.h); what they compute stays there.
-   * norms, not scaled: sums of squares of param and unscale * grad of each range; their norm over
-   * the ranges that are not frozen, and unscale times the factor that clips it, to `result`, where
-   * there is one.
-   * norms, scaled: of param and clip * grad + decay * param; balance: then `trust`.
-   * Tensors that are cut over ranks: norms leaves this rank's sums, those of frozen tensors 0, in
-   * `shares` and nothing else; when the others' are there too, totals adds them in rank order and
-   * does the rest. */
+   * norms, not scaled: sums of squares of unscale * grad of each range, param's are 0; the norm
+   * over the ranges that are not frozen, and unscale times the factor that clips it, to `result`,
+   * where there is one. norms, scaled: of param and clip * grad + decay * param; balance: then
+   * `trust`. Tensors that are cut over ranks: norms leaves this rank's sums, those of frozen
+   * tensors 0, in `shares` and nothing else; when the others' are there too, totals adds them in
+   * rank order and does the rest. */
   pn_status (*update)(pn_device *d, const pn_flat_list *l);
   pn_status (*norms)(pn_device *d, const pn_flat_list *l);
   pn_status (*totals)(pn_device *d, const pn_flat_list *l);

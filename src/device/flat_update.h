@@ -51,12 +51,12 @@ typedef struct {
   int64_t first, groups; /* of range[0]; of all */
   const pn_flat_range *range;
   const pn_flat_row *row;
-  double *partial;         /* [parts][2]: squares of the parameter and of the gradient */
-  double *sums;            /* [n][2] */
-  double *shares;          /* [ranks][stride]: of each tensor [2], by rank; NULL: nothing is cut */
-  double *totals;          /* [tensors][2], with shares */
-  double *trust;           /* [n]: factor on the learning rate; NULL: 1 */
-  double *result;          /* [PN_FLAT_RESULTS]; NULL: nothing is clipped */
+  double *partial; /* [parts][2]: squares of the parameter (scaled only) and of the gradient */
+  double *sums;    /* [n][2] */
+  double *shares;  /* [ranks][stride]: of each tensor [2], by rank; NULL: nothing is cut */
+  double *totals;  /* [tensors][2], with shares */
+  double *trust;   /* [n]: factor on the learning rate; NULL: 1 */
+  double *result;  /* [PN_FLAT_RESULTS]; NULL: nothing is clipped */
   const double *unscale;   /* [1]: of gradients, before all else; NULL: 1 */
   double clip_norm, eta;   /* largest norm, 0: any; of trust ratios */
   int32_t scaled, balance; /* norms: see pn_far_ops */
