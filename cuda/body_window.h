@@ -5,32 +5,27 @@
 
 #include "body_rows.h"
 
-/* Places of maxima, a byte each, as one access. */
+/* Places of maxima, a byte each, in the words of one access. */
 typedef struct {
-  uint8_t v[CU_HALF_LANES];
+  uint32_t w[2];
 } __attribute__((aligned(8))) cu_places8;
-typedef struct {
-  uint8_t v[CU_LANES];
-} __attribute__((aligned(4))) cu_places4;
+
+CU_HD uint32_t cu_place_of(const cu_places8 *p, int k) {
+  return p->w[k / 4] >> (k % 4 * 8) & 0xffu;
+}
 
 CU_HD cu_places8 cu_get_places(const uint8_t *from, size_t at, int lanes) {
-  cu_places8 p = {{0}};
+  cu_places8 p = {{0, 0}};
   if (lanes == CU_HALF_LANES) return *(const cu_places8 *)(const void *)(from + at);
-  if (lanes == 1) p.v[0] = from[at];
-  if (lanes == CU_LANES) {
-    cu_places4 q = *(const cu_places4 *)(const void *)(from + at);
-    for (int k = 0; k < CU_LANES; k++) p.v[k] = q.v[k];
-  }
+  p.w[0] = lanes == 1 ? from[at] : *(const uint32_t *)(const void *)(from + at);
   return p;
 }
 
-CU_HD void cu_put_places(uint8_t *to, size_t at, int lanes, const uint8_t *where) {
-  cu_places8 p;
-  cu_places4 q;
-  for (int k = 0; k < lanes; k++) p.v[k] = where[k];
-  for (int k = 0; k < CU_LANES && k < lanes; k++) q.v[k] = where[k];
-  if (lanes == 1) to[at] = where[0];
-  if (lanes == CU_LANES) *(cu_places4 *)(void *)(to + at) = q;
+CU_HD void cu_put_places(uint8_t *to, size_t at, int lanes, const uint32_t *where) {
+  cu_places8 p = {{0, 0}};
+  for (int k = 0; k < lanes; k++) p.w[k / 4] |= where[k] << (k % 4 * 8);
+  if (lanes == 1) to[at] = (uint8_t)where[0];
+  if (lanes == CU_LANES) *(uint32_t *)(void *)(to + at) = p.w[0];
   if (lanes == CU_HALF_LANES) *(cu_places8 *)(void *)(to + at) = p;
 }
 
@@ -43,7 +38,7 @@ CU_HD void cu_maxpool_forward(const cu_window *a, uint32_t i, int lanes, int typ
   int32_t top = (int32_t)o.y * a->stride[0] - a->pad[0], last = (int32_t)a->w - 1;
   int32_t left = (int32_t)o.x * a->stride[1] - a->pad[1];
   float best[CU_HALF_LANES], x[CU_HALF_LANES];
-  uint8_t where[CU_HALF_LANES];
+  uint32_t where[CU_HALF_LANES];
   cu_raw raw[CU_COLUMNS];
   bool first = true;
 
@@ -65,7 +60,7 @@ CU_HD void cu_maxpool_forward(const cu_window *a, uint32_t i, int lanes, int typ
         for (int k = 0; k < lanes; k++) {
           bool more = first || x[k] > best[k] || isnan(x[k]);
           best[k] = more ? x[k] : best[k];
-          where[k] = more ? (uint8_t)(y * a->kernel[1] + z + j) : where[k];
+          where[k] = more ? (uint32_t)(y * a->kernel[1] + z + j) : where[k];
         }
         first = false;
       }
@@ -84,7 +79,8 @@ CU_HD void cu_pool_fill(const cu_pool_post *a, const cu_at *cell, int lanes, int
       uint32_t y = cell->y * a->kernel[0] + p, x = cell->x * a->kernel[1] + q;
       float e[CU_HALF_LANES];
       if (y >= a->h || x >= a->w) continue;
-      for (int k = 0; k < lanes; k++) e[k] = where->v[k] == p * a->kernel[1] + q ? d[k] : 0.0f;
+      for (int k = 0; k < lanes; k++)
+        e[k] = cu_place_of(where, k) == p * a->kernel[1] + q ? d[k] : 0.0f;
       cu_put(type, a->rows.out, cu_offset(cell->n, y, x, a->h, a->w, a->rows.channels) + cell->c,
              lanes, e);
     }
@@ -105,14 +101,14 @@ CU_HD void cu_pool_post_body(const cu_pool_post *a, uint32_t block, uint32_t thr
     float d[CU_HALF_LANES];
 
     cu_fill(0.0f, lanes, d);
-    for (int k = 0; k < lanes; k++) where.v[k] = CU_NOWHERE;
+    where.w[0] = where.w[1] = UINT32_MAX; /* CU_NOWHERE */
     if (cell.y < a->oh && cell.x < a->ow) {
       size_t at = cu_offset(n, cell.y, cell.x, a->oh, a->ow, a->rows.channels) + s.c;
       where = cu_get_places(a->where, at, lanes);
       cu_get(type, a->rows.d, at, lanes, d);
       cu_add(type, a->rows.d1, at, lanes, d);
     }
-    for (int k = 0; k < lanes; k++) sum[0][k] += where.v[k] == CU_NOWHERE ? 0.0f : d[k];
+    for (int k = 0; k < lanes; k++) sum[0][k] += cu_place_of(&where, k) == CU_NOWHERE ? 0.0f : d[k];
     cu_pool_fill(a, &cell, lanes, type, d, &where);
   }
 }
@@ -135,31 +131,50 @@ CU_HD cu_span cu_covering(const cu_window *a, int dim, uint32_t at) {
   return s;
 }
 
+/* What window (y, x) with diff d gives to element (p.y, p.x): all of it or nothing. */
+CU_HD void cu_maxpool_give(const cu_window *a, const cu_at *p, int32_t y, int32_t x, int lanes,
+                           const int32_t *where, const float *d, float *sum) {
+  int32_t down = (int32_t)p->y + a->pad[0] - y * a->stride[0];
+  int32_t right = (int32_t)p->x + a->pad[1] - x * a->stride[1];
+
+  if (down < 0 || right < 0 || down >= a->kernel[0] || right >= a->kernel[1]) return;
+  for (int k = 0; k < lanes; k++)
+    if (where[k] == down * a->kernel[1] + right) sum[k] += d[k];
+}
+
+/* Two by two elements: the windows over them are loaded once, two at a time. */
 CU_HD void cu_maxpool_backward(const cu_window *a, uint32_t i, int lanes, int type) {
-  cu_at p = cu_locate(i, a->h, a->w, a->c, lanes);
-  cu_span ys = cu_covering(a, 0, p.y), xs = cu_covering(a, 1, p.x);
-  float sum[CU_HALF_LANES], d[CU_HALF_LANES];
+  cu_at p = cu_locate(i, (a->h + 1) / 2, (a->w + 1) / 2, a->c, lanes);
+  uint32_t top = 2 * p.y, left = 2 * p.x;
+  int32_t y0 = cu_covering(a, 0, top).lo, y1 = cu_covering(a, 0, top + 1).hi;
+  int32_t x0 = cu_covering(a, 1, left).lo, x1 = cu_covering(a, 1, left + 1).hi;
+  float sum[4][CU_HALF_LANES], d[CU_HALF_LANES];
+  int32_t at[CU_HALF_LANES];
   cu_places8 where[2];
   cu_raw raw[2];
 
-  cu_fill(0.0f, lanes, sum);
-  for (int32_t y = ys.lo; y < ys.hi; y++)
-    for (int32_t x = xs.lo; x < xs.hi; x += 2) {
-      int32_t place = ((int32_t)p.y + a->pad[0] - y * a->stride[0]) * a->kernel[1] + (int32_t)p.x +
-                      a->pad[1] - x * a->stride[1];
+  for (int q = 0; q < 4; q++) cu_fill(0.0f, lanes, sum[q]);
+  for (int32_t y = y0; y < y1; y++)
+    for (int32_t x = x0; x < x1; x += 2) {
       for (int32_t j = 0; j < 2; j++) {
-        uint32_t z = (uint32_t)(x + j < xs.hi ? x + j : x);
-        size_t at = cu_offset(p.n, (uint32_t)y, z, a->oh, a->ow, a->c) + p.c;
-        raw[j] = cu_fetch(type, a->d, at, lanes);
-        where[j] = cu_get_places(a->where, at, lanes);
+        uint32_t z = (uint32_t)(x + j < x1 ? x + j : x);
+        size_t from = cu_offset(p.n, (uint32_t)y, z, a->oh, a->ow, a->c) + p.c;
+        raw[j] = cu_fetch(type, a->d, from, lanes);
+        where[j] = cu_get_places(a->where, from, lanes);
       }
-      for (int32_t j = 0; j < 2; j++) {
+      for (int32_t j = 0; j < 2 && x + j < x1; j++) {
         cu_open(type, &raw[j], lanes, d);
-        for (int k = 0; k < lanes && x + j < xs.hi; k++)
-          sum[k] += (int32_t)where[j].v[k] == place - j * a->stride[1] ? d[k] : 0.0f;
+        for (int k = 0; k < lanes; k++) at[k] = (int32_t)cu_place_of(&where[j], k);
+        for (uint32_t q = 0; q < 4; q++) {
+          cu_at e = {p.n, top + q / 2, left + q % 2, p.c};
+          cu_maxpool_give(a, &e, y, x + j, lanes, at, d, sum[q]);
+        }
       }
     }
-  cu_put(type, a->out, (size_t)i * (size_t)lanes, lanes, sum);
+  for (uint32_t q = 0; q < 4; q++)
+    if (top + q / 2 < a->h && left + q % 2 < a->w)
+      cu_put(type, a->out, cu_offset(p.n, top + q / 2, left + q % 2, a->h, a->w, a->c) + p.c, lanes,
+             sum[q]);
 }
 
 /* Places of window o that lie inside, in dimension dim. */

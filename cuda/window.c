@@ -34,6 +34,7 @@ static pn_status window_run(void *state, void *const ptr[PN_ROLE_COUNT], const p
   const cu_state *s = state;
   const pn_op_desc *op = &s->op[0];
   bool forward = s->pass == PN_FORWARD;
+  int64_t n = pn_shape_count(forward ? op->out : op->in);
   cu_window a = s->args.window;
   (void)ctx;
 
@@ -41,8 +42,9 @@ static pn_status window_run(void *state, void *const ptr[PN_ROLE_COUNT], const p
   a.d = ptr[PN_DDST];
   a.out = ptr[forward ? PN_DST : PN_DSRC];
   a.where = s->uses & CU_BIT(PN_AUX) ? ptr[PN_AUX] : NULL;
-  return cu_launch(s, kernel_of(op->kind, forward), cu_wide_rows(s, a.c), &a,
-                   pn_shape_count(forward ? op->out : op->in));
+  if (op->kind == PN_OP_MAXPOOL && !forward) /* four at a time */
+    n = op->in.dim[0] * ((op->in.dim[2] + 1) / 2) * ((op->in.dim[3] + 1) / 2) * op->in.dim[1];
+  return cu_launch(s, kernel_of(op->kind, forward), cu_wide_rows(s, a.c), &a, n);
 }
 
 /* Backward of padding is cropping: padding by negative amounts. */

@@ -86,7 +86,7 @@ def count(code, pattern):
     return sum(1 for _, op, _ in code if re.match(pattern, op))
 
 
-WIDE, ANY = r"(LDG|STG)\..*\b(128|256)\b", r"(LDG|STG)\b"
+WIDE, HALF, ANY = r"(LDG|STG)\..*\b(128|256)\b", r"(LDG|STG)\..*\b64\b", r"(LDG|STG)\b"
 
 
 def main_path(code):
@@ -102,7 +102,7 @@ def inner_loop(code):
     dearest = 0
     for begin, end in inner:
         body = [c for c in code if begin <= c[0] <= end]
-        accesses = count(body, WIDE) or count(body, ANY)
+        accesses = count(body, WIDE) + count(body, HALF) / 2 if count(body, WIDE) else count(body, ANY)
         if accesses:
             dearest = max(dearest, len(body) / accesses)
     return dearest
