@@ -59,38 +59,81 @@ CU_HD double cu_share(const cu_target *t, uint32_t k) {
          ((int32_t)k == t->label[1] ? t->share[1] : 0.0);
 }
 
+CU_HD const float *cu_loss_row(const cu_loss *a, uint32_t i) {
+  return a->x + (size_t)i * a->classes;
+}
+
+/* A thread's share of a row: its largest, and the sum of exp of what the others are less. */
+CU_HD void cu_loss_body(const cu_loss *a, uint32_t block, uint32_t thread, int lanes, int type,
+                        double sum[2][CU_HALF_LANES]) {
+  uint32_t i = (block * CU_BLOCK + thread) / CU_ROW_THREADS, first = thread % CU_ROW_THREADS;
+  const float *x = cu_loss_row(a, i);
+  float top = -INFINITY;
+  (void)lanes, (void)type;
+
+  sum[1][0] = 0.0;
+  for (uint32_t k = first; k < a->classes && i < a->rows; k += CU_ROW_THREADS)
+    if (x[k] > top) top = x[k];
+  for (uint32_t k = first; k < a->classes && i < a->rows; k += CU_ROW_THREADS)
+    sum[1][0] += exp((double)x[k] - (double)top);
+  sum[0][0] = (double)top;
+}
+
+/* Of the threads of a row; those without a class have a sum of 0. */
+CU_HD double cu_loss_lse(const double *all, uint32_t thread) {
+  const double *top = all + thread, *sum = all + CU_BLOCK + thread;
+  double most = top[0], total = 0.0;
+
+  for (int k = 1; k < CU_ROW_THREADS; k++)
+    if (top[k] > most) most = top[k];
+  for (int k = 0; k < CU_ROW_THREADS; k++)
+    if (!(sum[k] <= 0.0)) total += sum[k] * exp(top[k] - most);
+  return most + log(total);
+}
+
 /* The host has checked the labels (pn_plan); what it missed never reads past a row. */
-CU_HD void cu_loss_forward(const cu_loss *a, uint32_t i, int lanes) {
-  const float *x = a->x + (size_t)i * a->classes;
-  uint32_t classes = a->classes == 1 ? 2 : a->classes;
-  cu_target t = cu_target_of(a, i, classes);
-  double at = 0.0, v = (double)x[0];
+CU_HD double cu_loss_aim(const cu_loss *a, const cu_target *t, const float *x) {
+  double at = 0.0;
+
+  for (int j = 0; j < 2; j++)
+    if (t->label[j] >= 0 && t->label[j] < (int32_t)a->classes && t->share[j] > 0.0)
+      at += t->share[j] * (double)x[t->label[j]];
+  for (uint32_t k = 0; k < a->classes && t->each > 0.0; k++) at += t->each * (double)x[k];
+  return at;
+}
+
+CU_HD void cu_loss_keep(const cu_loss *a, uint32_t block, uint32_t thread, int lanes,
+                        const double *all) {
+  uint32_t i = (block * CU_BLOCK + thread) / CU_ROW_THREADS;
+  double lse, v;
+  cu_target t;
   (void)lanes;
 
+  if (thread % CU_ROW_THREADS != 0 || i >= a->rows) return;
+  t = cu_target_of(a, i, a->classes == 1 ? 2 : a->classes);
   if (a->classes == 1) {
+    v = (double)cu_loss_row(a, i)[0];
     a->out[i] = (float)((v > 0 ? v : 0) - v * cu_share(&t, 1) + log1p(exp(-fabs(v))));
     return;
   }
-  for (uint32_t k = 0; k < classes; k++) at += cu_share(&t, k) * (double)x[k];
-  a->out[i] = (float)(cu_log_sum_exp(x, classes) - at);
+  lse = cu_loss_lse(all, thread);
+  if (a->lse) a->lse[i] = lse;
+  a->out[i] = (float)(lse - cu_loss_aim(a, &t, cu_loss_row(a, i)));
 }
 
-/* A sample of scale 0 (padding of the batch) gets exactly 0, whatever its logits. */
+/* Element i.  A sample of scale 0 (padding of the batch) gets exactly 0, whatever its logits. */
 CU_HD void cu_loss_backward(const cu_loss *a, uint32_t i, int lanes) {
-  const float *x = a->x + (size_t)i * a->classes;
-  float *d = a->out + (size_t)i * a->classes;
-  double scale = (double)a->scale[i], lse;
-  cu_target t = cu_target_of(a, i, a->classes == 1 ? 2 : a->classes);
+  uint32_t row = i / a->classes, k = i - row * a->classes;
+  double scale = (double)a->scale[row], p;
+  cu_target t = cu_target_of(a, row, a->classes == 1 ? 2 : a->classes);
   (void)lanes;
 
   if (a->classes == 1) {
-    double p = 1.0 / (1.0 + exp(-(double)x[0]));
-    d[0] = scale == 0.0 ? 0.0f : (float)(scale * (p - cu_share(&t, 1)));
-    return;
-  }
-  lse = cu_log_sum_exp(x, a->classes);
-  for (uint32_t k = 0; k < a->classes; k++)
-    d[k] = scale == 0.0 ? 0.0f : (float)(scale * (exp((double)x[k] - lse) - cu_share(&t, k)));
+    p = 1.0 / (1.0 + exp(-(double)a->x[i]));
+    k = 1;
+  } else
+    p = exp((double)a->x[i] - a->lse[row]);
+  a->out[i] = scale == 0.0 ? 0.0f : (float)(scale * (p - cu_share(&t, k)));
 }
 
 #endif

@@ -150,13 +150,17 @@ typedef struct {
   uint32_t classes;
 } cu_softmax;
 
-/* Losses, one sample each; see pn_step_ctx. */
+/* Losses; see pn_step_ctx.  Forward, CU_ROW_THREADS threads take a sample; backward, one an
+ * element.
+ */
+enum { CU_ROW_THREADS = 32 };
 typedef struct {
   const float *x;
   float *out;
+  double *lse; /* log of the sum of exp of each row: written forward (NULL: not), read backward */
   const int32_t *label, *label2;
   const float *mix, *scale;
-  uint32_t classes; /* of the row x; 1: binary cross-entropy */
+  uint32_t rows, classes; /* of the row x; 1: binary cross-entropy */
   float smoothing;
 } cu_loss;
 
@@ -204,7 +208,6 @@ typedef struct {
 #define CU_KERNELS(X)                                                                              \
   X(softmax_forward, cu_softmax_forward, cu_softmax, 0)                                            \
   X(softmax_backward, cu_softmax_backward, cu_softmax, 0)                                          \
-  X(loss_forward, cu_loss_forward, cu_loss, 0)                                                     \
   X(loss_backward, cu_loss_backward, cu_loss, 0)                                                   \
   X(add, cu_adding_body, cu_adding, 0)                                                             \
   X(update, cu_update_body, pn_flat_list, 0)                                                       \
@@ -225,6 +228,7 @@ typedef struct {
   X(pool_post, cu_pool_post_body, cu_pool_post_keep, cu_pool_post, float, 1)                       \
   X(norm_settle, cu_norm_total, cu_norm_settle, cu_norm, double, 0)                                \
   X(norm_gradients, cu_norm_total, cu_norm_gradients, cu_norm, double, 0)                          \
+  X(loss_forward, cu_loss_body, cu_loss_keep, cu_loss, double, 0)                                  \
   X(squares, cu_squares_body, cu_squares_keep, pn_flat_list, double, 0)                            \
   X(sums, cu_sums_body, cu_sums_keep, pn_flat_list, double, 0)                                     \
   X(clip, cu_clip_body, cu_clip_keep, pn_flat_list, double, 0)

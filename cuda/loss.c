@@ -17,6 +17,7 @@ static pn_status loss_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_
   const cu_state *s = state;
   const pn_op_desc *op = &s->op[0];
   bool forward = s->pass == PN_FORWARD;
+  int64_t blocks;
   cu_loss a = {.x = ptr[PN_SRC], .out = ptr[forward ? PN_DST : PN_DSRC], .label = ptr[PN_LABEL]};
 
   if (!forward && (!ctx || !ctx->sample_scale))
@@ -28,16 +29,26 @@ static pn_status loss_run(void *state, void *const ptr[PN_ROLE_COUNT], const pn_
     a.smoothing = ctx->smoothing;
   }
   a.classes = (uint32_t)op->in.dim[1];
-  return cu_launch(s, forward ? CU_K_loss_forward : CU_K_loss_backward, false, &a, op->in.dim[0]);
+  a.rows = (uint32_t)op->in.dim[0];
+  a.lse = s->uses & CU_BIT(PN_AUX) ? ptr[PN_AUX] : NULL;
+  if (!forward) return cu_launch(s, CU_K_loss_backward, false, &a, pn_shape_count(op->in));
+  blocks = ((int64_t)a.rows * CU_ROW_THREADS + CU_BLOCK - 1) / CU_BLOCK;
+  return cu_launch(s, CU_K_loss_forward, false, &a, blocks * CU_BLOCK);
 }
 
 pn_status cu_loss_prepare(pn_device *d, pn_task *t, pn_kernel *out) {
   bool forward = t->pass == PN_FORWARD;
   unsigned uses = CU_BIT(PN_SRC) | (forward ? CU_BIT(PN_DST) : CU_BIT(PN_DSRC));
   cu_state *s;
+  pn_status st;
 
-  if (t->op[0]->kind != PN_OP_SOFTMAX)
-    return cu_answer(d, t, uses | CU_BIT(PN_LABEL), loss_run, out, &s);
+  if (t->op[0]->kind != PN_OP_SOFTMAX) {
+    if (t->training || !forward) uses |= CU_BIT(PN_AUX);
+    st = cu_answer(d, t, uses | CU_BIT(PN_LABEL), loss_run, out, &s);
+    if (st == PN_OK && forward && t->training)
+      t->aux_bytes = (size_t)t->op[0]->in.dim[0] * sizeof(double);
+    return st;
+  }
   if (!forward) uses = CU_BIT(PN_DST) | CU_BIT(PN_DDST) | CU_BIT(PN_DSRC);
   return cu_answer(d, t, uses, softmax_run, out, &s);
 }

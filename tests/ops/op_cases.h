@@ -152,6 +152,7 @@ static const op_case op_cases[] = {
     PLAIN("bce", PN_OP_BCE, ROWS(9, 1)),
     PLAIN("softmax 2", PN_OP_SOFTMAX_CE, ROWS(6, 2)),
     PLAIN("softmax 7", PN_OP_SOFTMAX_CE, ROWS(6, 7)),
+    PLAIN("softmax 75", PN_OP_SOFTMAX_CE, ROWS(11, 75)),
     {.name = "conv+relu",
      .op = {PN_OP_CONV, PN_OP_RELU},
      .n_ops = 2,

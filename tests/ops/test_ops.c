@@ -158,10 +158,10 @@ static void test_bad_label(void **state) {
     pn_kernel k;
     void *ptr[PN_ROLE_COUNT] = {
         [PN_SRC] = d.plain[PN_SRC], [PN_DST] = d.plain[PN_DST], [PN_LABEL] = d.label};
-    d.label[1] = 7;
+    d.label[1] = 75;
     assert_int_equal(ref->ops->prepare(ref, &t, &k), PN_OK);
     assert_int_equal(k.run(k.state, ptr, &d.ctx), PN_ERR_ARG);
-    assert_non_null(strstr(pn_last_error(), "label 7 of image 1"));
+    assert_non_null(strstr(pn_last_error(), "label 75 of image 1"));
     k.destroy(k.state);
     op_data_free(&d);
   }
