@@ -129,7 +129,6 @@ static pn_status search(cu_prepared *c, cu_algorithm *best) {
   c->timed = st == PN_OK;
   if (st == PN_ERR_NOMEM) {
     trial_free(&t);
-    (void)cudaGetLastError();
     return take_first(c, best);
   }
   PN_TRY(st);
@@ -140,7 +139,6 @@ static pn_status search(cu_prepared *c, cu_algorithm *best) {
     least = ms;
     *best = (cu_algorithm){.number = i, .math = c->choices.engine[i], .bytes = bytes};
   }
-  (void)cudaGetLastError();
   if (!isfinite(least)) st = PN_FAIL(PN_ERR_UNSUPPORTED, "cuDNN: none of its engines runs");
 done:
   drop_plan(c);
@@ -189,7 +187,6 @@ static pn_status compare(cu_prepared *c, cu_prepared *plain, float ms[2]) {
   if (st == PN_OK) st = own_sums(&c->job, &t);
   if (st == PN_OK) st = time_plan(plain, &t, plain->algorithm.bytes, &ms[1]);
   trial_free(&t);
-  (void)cudaGetLastError();
   return st;
 }
 

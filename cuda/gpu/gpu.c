@@ -13,8 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The runtime keeps the code of a call that failed; the next launch must not be told it. */
 pn_status cu_check(cudaError_t rc, const char *what) {
   if (rc == cudaSuccess) return PN_OK;
+  (void)cudaGetLastError();
   return PN_FAIL(rc == cudaErrorMemoryAllocation ? PN_ERR_NOMEM : PN_ERR_DEVICE,
                  "CUDA: %s: %s (%s)", what, cudaGetErrorString(rc), cudaGetErrorName(rc));
 }
@@ -141,14 +143,12 @@ static int64_t gpu_available(void *impl) {
 
 static pn_status gpu_alloc(void *impl, size_t bytes, void **out) {
   cu_gpu_state *g = impl;
-  cudaError_t rc;
   pn_status st;
 
   if (bytes == 0) bytes = 256;
   *out = NULL;
   PN_TRY(cu_check(cudaSetDevice(g->index), "cudaSetDevice"));
-  if ((rc = cudaMalloc(out, bytes)) != cudaSuccess) (void)cudaGetLastError();
-  PN_TRY(cu_check(rc, "cudaMalloc"));
+  PN_TRY(cu_check(cudaMalloc(out, bytes), "cudaMalloc"));
   PN_TRY(cu_check(cudaMemsetAsync(*out, 0, bytes, g->stream), "cudaMemset"));
 done:
   return st;
@@ -240,7 +240,9 @@ static pn_status gpu_mark_passed(void *impl, void *mark, bool *passed) {
   (void)impl;
 
   *passed = rc == cudaSuccess;
-  return rc == cudaErrorNotReady ? PN_OK : cu_check(rc, "the kernels of a step");
+  if (rc != cudaErrorNotReady) return cu_check(rc, "the kernels of a step");
+  (void)cudaGetLastError();
+  return PN_OK;
 }
 
 static pn_status gpu_mark_between(void *impl, void *from, void *to, double *seconds) {
@@ -283,7 +285,6 @@ static pn_status gpu_capture_end(void *impl, void **graph) {
   *graph = ready;
 done:
   if (kept) cudaGraphDestroy(kept);
-  if (st != PN_OK) (void)cudaGetLastError();
   return st;
 }
 
