@@ -1,11 +1,14 @@
 /* fake_cublaslt.c -- a libcublasLt.so.13 for tests: looks at every descriptor and attribute that it
  * is given, and multiplies in host memory, in the order of columns as the true one.  Built as a
  * library of that name; FAKE_CUBLASLT=no_sums: no epilogue that sums the diff of a bias, none: no
- * algorithm for anything. */
+ * algorithm for anything.  With a stream the product waits in it (fake_cudart.h). */
 #include "base/bf16.h"
 #include "base/fp16.h"
 
+#include "fake_cudart.h"
+
 #include <cublasLt.h>
+#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -211,10 +214,51 @@ static double after(const product *p, double v, cudaDataType type, uint64_t row)
 }
 
 /* The library's workspace is garbage before and after. */
-static int soiled(void *workspace, size_t bytes) {
-  if (bytes != WORKSPACE || (uintptr_t)workspace % 256 != 0) return 0;
+static void soil(void *workspace, size_t bytes) {
   memset(workspace, 0xff, bytes);
-  return 1;
+}
+
+typedef struct {
+  product p;
+  layout x, y, z;
+  const void *a, *b;
+  void *d, *workspace;
+  size_t bytes;
+} job;
+
+static void multiply(void *args) {
+  const job *q = args;
+  const product *p = &q->p;
+  const layout *x = &q->x, *y = &q->y, *z = &q->z;
+
+  soil(q->workspace, q->bytes);
+  for (uint64_t j = 0; j < z->cols; j++) {
+    double diff = 0;
+    for (uint64_t k = 0; k < rows_of(y, p->op[1]); k++) diff += at(q->b, y, p->op[1], k, j);
+    if (p->epilogue == CUBLASLT_EPILOGUE_BGRADB) put(p->bias, z->type, j, diff);
+    for (uint64_t i = 0; i < z->rows; i++) {
+      double sum = 0;
+      for (uint64_t k = 0; k < cols_of(x, p->op[0]); k++)
+        sum += at(q->a, x, p->op[0], i, k) * at(q->b, y, p->op[1], k, j);
+      put(q->d, z->type, i + j * (size_t)z->ld, after(p, sum, z->type, i));
+    }
+  }
+  soil(q->workspace, q->bytes);
+}
+
+/* In the stream's order; without a stream now. */
+static cublasStatus_t start(const job *q, cudaStream_t stream) {
+  void *f = dlsym(RTLD_DEFAULT, "fake_cuda_queue");
+  cudaError_t (*queue)(cudaStream_t, fake_work *, const void *, size_t);
+  job now = *q;
+
+  memcpy(&queue, &f, sizeof queue);
+  if (stream && !f) return CUBLAS_STATUS_INVALID_VALUE;
+  if (stream)
+    return queue(stream, multiply, q, sizeof *q) == cudaSuccess ? CUBLAS_STATUS_SUCCESS
+                                                                : CUBLAS_STATUS_INTERNAL_ERROR;
+  multiply(&now);
+  return CUBLAS_STATUS_SUCCESS;
 }
 
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t desc, const void *alpha,
@@ -223,25 +267,22 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t h, cublasLtMatmulDesc_t desc, con
                               cublasLtMatrixLayout_t lc, void *d, cublasLtMatrixLayout_t ld,
                               const cublasLtMatmulAlgo_t *algorithm, void *workspace, size_t bytes,
                               cudaStream_t stream) {
-  const product *p = (void *)desc;
-  const layout *x = (void *)la, *y = (void *)lb, *z = (void *)ld;
+  job q = {.p = *(product *)(void *)desc,
+           .a = a,
+           .b = b,
+           .d = d,
+           .workspace = workspace,
+           .bytes = bytes};
   float one, zero;
 
+  q.x = *(layout *)(void *)la;
+  q.y = *(layout *)(void *)lb;
+  q.z = *(layout *)(void *)ld;
   memcpy(&one, alpha, sizeof one);
   memcpy(&zero, beta, sizeof zero);
   if ((void *)h != &handle || one < 1 || one > 1 || zero < 0 || zero > 0 || c != d || lc != ld ||
-      !algorithm || stream || !fits(p, x, y, z) || !soiled(workspace, bytes))
+      !algorithm || !fits(&q.p, &q.x, &q.y, &q.z) || bytes != WORKSPACE ||
+      (uintptr_t)workspace % 256 != 0)
     return CUBLAS_STATUS_INVALID_VALUE;
-  for (uint64_t j = 0; j < z->cols; j++) {
-    double diff = 0;
-    for (uint64_t k = 0; k < rows_of(y, p->op[1]); k++) diff += at(b, y, p->op[1], k, j);
-    if (p->epilogue == CUBLASLT_EPILOGUE_BGRADB) put(p->bias, z->type, j, diff);
-    for (uint64_t i = 0; i < z->rows; i++) {
-      double sum = 0;
-      for (uint64_t k = 0; k < cols_of(x, p->op[0]); k++)
-        sum += at(a, x, p->op[0], i, k) * at(b, y, p->op[1], k, j);
-      put(d, z->type, i + j * (size_t)z->ld, after(p, sum, z->type, i));
-    }
-  }
-  return soiled(workspace, bytes) ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_INVALID_VALUE;
+  return start(&q, stream);
 }
