@@ -56,6 +56,7 @@ enum { NOT_READY_TIMES = 2 };
 static cudaStream_t streams;
 static cudaGraph_t capture;
 static cudaError_t last_error;
+static int graphs;
 
 void fake_cuda_die(const char *format, ...) {
   va_list args;
@@ -90,6 +91,14 @@ const char *cudaGetErrorString(cudaError_t rc) {
 bool fake_cuda_capturing(void) {
   if (capture) capture->spoilt = true;
   return capture != NULL;
+}
+
+bool fake_cuda_in_graph(cudaStream_t s) {
+  return s->graph != NULL;
+}
+
+int fake_cuda_graphs(void) {
+  return graphs;
 }
 
 static double now_s(void) {
@@ -411,6 +420,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t g, unsigned l
   if (flags) fake_cuda_die("flags of cudaGraphInstantiate");
   x->all = g->all;
   g->all = (list){NULL, NULL};
+  graphs++;
   *out = x;
   return cudaSuccess;
 }
@@ -432,5 +442,6 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t x) {
   if (x->queued) fake_cuda_die("a graph that is still to run is destroyed");
   drop(&x->all);
   free(x);
+  graphs--;
   return cudaSuccess;
 }

@@ -40,4 +40,7 @@ bool fake_memory_is_pinned(const void *p, size_t bytes);
 bool fake_cuda_capturing(void);
 void fake_cuda_finish_all(void); /* all streams */
 
+bool fake_cuda_in_graph(cudaStream_t s); /* what is queued goes to a graph */
+int fake_cuda_graphs(void);              /* that can be launched */
+
 #endif

@@ -35,20 +35,28 @@ cudaError_t cudaGetDeviceCount(int *n) {
   return fake_cuda_answer(*n > 0 ? cudaSuccess : cudaErrorNoDevice);
 }
 
+static int current;
+
+cudaError_t cudaGetDevice(int *i) {
+  *i = current;
+  return cudaSuccess;
+}
+
 cudaError_t cudaSetDevice(int i) {
+  if (i >= 0 && i < gpus()) current = i;
   return fake_cuda_answer(i >= 0 && i < gpus() ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaDeviceGetPCIBusId(char *out, int bytes, int i) {
   snprintf(out, (size_t)bytes, "0000:%02X:00.0", i + 1);
-  return cudaSetDevice(i);
+  return fake_cuda_answer(i >= 0 && i < gpus() ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *out, int i) {
   memset(out, 0, sizeof *out);
   snprintf(out->name, sizeof out->name, "fake GPU");
   out->major = 9;
-  return cudaSetDevice(i);
+  return fake_cuda_answer(i >= 0 && i < gpus() ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
 cudaError_t cudaRuntimeGetVersion(int *v) {
@@ -88,8 +96,9 @@ void __cudaUnregisterFatBinary(void **handle) {
 /* _Z18map_forward_kernelILi8ELi2EEv6cu_mapj: 8 elements of type 2. */
 static bool parse(const char *mangled, struct CUkern_st *out) {
   static const char *const name[CU_KERNEL_COUNT] = {
-#define NAME(kernel, body, type, has_wide) #kernel "_kernelILi",
-      CU_TYPED_KERNELS(NAME) CU_KERNELS(NAME)};
+#define NAME(kernel, body, type, has_wide)                   #kernel "_kernelILi",
+#define SUM_NAME(kernel, body, join, type, number, has_wide) #kernel "_kernelILi",
+      CU_TYPED_KERNELS(NAME) CU_SUM_KERNELS(SUM_NAME) CU_KERNELS(NAME)};
   int lanes, type = CU_F32;
 
   for (int k = 0; k < CU_KERNEL_COUNT; k++) {
@@ -144,14 +153,26 @@ static void run(void *args) {
     fake_cuda_die("a kernel of the device emulated");
 }
 
+/* The kernels of CU_SUM_KERNELS have whole blocks; the others are told how many threads count. */
+static uint32_t threads_of(cu_kernel k, dim3 grid, void **args) {
+  static const bool sums[CU_KERNEL_COUNT] = {
+#define SUMS(kernel, body, join, type, number, has_wide) [CU_K_##kernel] = true,
+      CU_SUM_KERNELS(SUMS)};
+  uint32_t n;
+
+  if (sums[k]) return grid.x * CU_BLOCK;
+  memcpy(&n, args[1], sizeof n);
+  return n;
+}
+
 cudaError_t __cudaLaunchKernel(cudaKernel_t k, dim3 grid, dim3 block, void **args, size_t shared,
                                cudaStream_t s) {
   static const size_t bytes[CU_KERNEL_COUNT] = {
-#define SIZE(kernel, body, type, has_wide) sizeof(type),
-      CU_TYPED_KERNELS(SIZE) CU_KERNELS(SIZE)};
-  launch l = {.kernel = k};
+#define SIZE(kernel, body, type, has_wide)                   sizeof(type),
+#define SUM_SIZE(kernel, body, join, type, number, has_wide) sizeof(type),
+      CU_TYPED_KERNELS(SIZE) CU_SUM_KERNELS(SUM_SIZE) CU_KERNELS(SIZE)};
+  launch l = {.kernel = k, .n = threads_of(k->kernel, grid, args)};
 
-  memcpy(&l.n, args[1], sizeof l.n);
   if (bytes[k->kernel] > BYTES) fake_cuda_die("arguments of %zu bytes", bytes[k->kernel]);
   memcpy(l.args, args[0], bytes[k->kernel]);
   if (block.x != CU_BLOCK || block.y * block.z * grid.y * grid.z != 1 || shared || l.n == 0 ||
