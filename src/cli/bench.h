@@ -2,7 +2,11 @@
 #ifndef PN_CLI_BENCH_H
 #define PN_CLI_BENCH_H
 
-#include "cli/cli.h"
+#include "cli/info.h"
+
+/* The model of the options on each rank's device, as training would have it.  *out owned by the
+ * caller.  Collective, agreed.  Errors: those of the device, ARG, and those of the planner. */
+pn_status pn_bench_model(pn_cli *x, int threads, pn_info_model **out);
 
 pn_status pn_bench_comm(pn_cli *x);
 pn_status pn_bench_roofline(pn_cli *x);

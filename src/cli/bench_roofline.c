@@ -124,7 +124,7 @@ pn_status pn_bench_roofline(pn_cli *x) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_place_setup(x->opt, x->comm, &places, &threads));
-  PN_TRY(pn_agree(x->comm, pn_info_model_create(x->opt, pn_comm_size(x->comm), threads, &m)));
+  PN_TRY(pn_bench_model(x, threads, &m));
   PN_TRY(pn_agree(x->comm, measure(x, m, &r)));
   if (pn_cli_speaks(x)) st = print_text(&r, m);
   PN_TRY(pn_agree(x->comm, st));

@@ -158,7 +158,7 @@ pn_status pn_bench_train(pn_cli *x) {
   pn_status st = PN_OK;
 
   PN_TRY(pn_place_setup(x->opt, x->comm, &places, &threads));
-  PN_TRY(pn_agree(x->comm, pn_info_model_create(x->opt, pn_comm_size(x->comm), threads, &m)));
+  PN_TRY(pn_bench_model(x, threads, &m));
   PN_TRY(measure(x, m, &f));
   PN_TRY(pn_allreduce(x->comm, "memory before", &f.before, 1, PN_I64, PN_MAX));
   if (pn_cli_speaks(x)) print_text(x, m, &places, &f);

@@ -1,6 +1,7 @@
 /* cmd_bench.c -- `pneuma bench WHAT`: measurements of the program's parts. */
 #include "cli/bench.h"
 #include "cli/train_setup.h"
+#include "train/rank_device.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,11 +19,13 @@ static const struct bench {
     {"comm", pn_bench_comm, "bench.from_kb bench.to_mb bench.row_s train.comm run.watchdog_s "},
     {"roofline", pn_bench_roofline,
      "model. " UPDATE
-     "data.path train.batch train.device train.threads train.precision bench.steps "
+     "data.path train.batch train.device device.share device.tf32 device.deterministic "
+     "train.threads train.precision bench.steps "
      "run.watchdog_s "},
     {"train", pn_bench_train,
-     "model. " UPDATE "data.path train.batch train.batch_rule train.device train.threads "
-     "train.precision train.loss_scale train.strategy train.bucket_mb train.reshard train.comm "
+     "model. " UPDATE "data.path train.batch train.batch_rule train.device device.share "
+     "device.tf32 device.deterministic train.threads train.precision train.loss_scale "
+     "train.strategy train.bucket_mb train.reshard train.comm "
      "bench.steps "
      "run.watchdog_s "}};
 enum { N_BENCHES = sizeof benches / sizeof *benches };
@@ -45,6 +48,21 @@ static pn_status check_options(const struct bench *b, const pn_options *o) {
       return PN_FAIL(PN_ERR_ARG, "%s has no effect on bench %s; it takes %s", row[i].key, b->name,
                      b->takes);
   return pn_effects_check(o, NULL);
+}
+
+pn_status pn_bench_model(pn_cli *x, int threads, pn_info_model **out) {
+  pn_device_spec spec = {.name = pn_options_text(x->opt, "train.device"),
+                         .threads = threads,
+                         .tf32 = pn_options_bool(x->opt, "device.tf32"),
+                         .loose = !pn_options_bool(x->opt, "device.deterministic")};
+  pn_device *d = NULL;
+  pn_status st;
+
+  *out = NULL;
+  PN_TRY(pn_rank_device(x->comm, &spec, pn_options_bool(x->opt, "device.share"), &d));
+  PN_TRY(pn_agree(x->comm, pn_info_model_create(x->opt, pn_comm_size(x->comm), d, out)));
+done:
+  return st;
 }
 
 pn_status pn_cmd_bench(pn_cli *x) {

@@ -32,9 +32,14 @@ static pn_status take_model(const pn_cli *x) {
 static pn_status show(pn_cli *x, const pn_place_map *places, bool with_model) {
   pn_status st = PN_OK;
   pn_info_model *m = NULL;
+  pn_device *d = NULL;
+  const char *name = pn_options_text(x->opt, "train.device");
   const char *backend = pn_comm_backend(x->comm);
 
-  if (with_model) PN_TRY(pn_info_model_create(x->opt, places->size, places->rank[0].threads, &m));
+  if (with_model) {
+    PN_TRY(pn_device_create(name, places->rank[0].threads, &d));
+    PN_TRY(pn_info_model_create(x->opt, places->size, d, &m));
+  }
   if (x->json) {
     x->result = json_object();
     if (m) pn_info_model_json(m, x->result);

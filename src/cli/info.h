@@ -9,9 +9,9 @@
 /* Everything known of a model as it would be trained here.  Rank 0 alone makes and prints it. */
 typedef struct pn_info_model pn_info_model;
 
-/* model.name with the options of x for `ranks` ranks of `threads` threads; not collective.
- * *out owned by the caller.  Errors: ARG, and those of the device and the planner. */
-pn_status pn_info_model_create(const pn_options *o, int ranks, int threads, pn_info_model **out);
+/* model.name with the options of x for `ranks` ranks on such devices; not collective.  Takes the
+ * device, on errors too; *out owned by the caller.  Errors: ARG, and those of the planner. */
+pn_status pn_info_model_create(const pn_options *o, int ranks, pn_device *d, pn_info_model **out);
 void pn_info_model_destroy(pn_info_model *m);
 /* What it is made of; borrowed. */
 const pn_graph *pn_info_model_graph(const pn_info_model *m);

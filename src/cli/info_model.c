@@ -19,7 +19,6 @@ struct pn_info_model {
   pn_plan *plan;
   pn_dtype precision;
   int64_t batch; /* of one rank */
-  int threads;
 };
 
 /* Height, width, channels and classes: of the data, unless model.size and its like are given. */
@@ -60,21 +59,23 @@ static int64_t rank_batch(const pn_options *o, int ranks) {
   return global ? (batch + ranks - 1) / ranks : batch;
 }
 
-pn_status pn_info_model_create(const pn_options *o, int ranks, int threads, pn_info_model **out) {
+pn_status pn_info_model_create(const pn_options *o, int ranks, pn_device *d, pn_info_model **out) {
   pn_status st = PN_OK;
   pn_model_config cfg;
   pn_info_model *m = calloc(1, sizeof *m);
 
   *out = NULL;
-  if (!m) return PN_FAIL(PN_ERR_NOMEM, "info: out of memory");
+  if (!m) {
+    pn_device_destroy(d);
+    return PN_FAIL(PN_ERR_NOMEM, "info: out of memory");
+  }
+  m->device = d;
   m->batch = rank_batch(o, ranks);
-  m->threads = threads;
   pn_model_setup(o, &cfg);
   PN_TRY(pn_model_effects_check(o, NULL));
   PN_TRY(input_setup(o, &cfg));
   pn_model_head_setup(o, &cfg);
   PN_TRY(pn_model_build(pn_options_text(o, "model.name"), &cfg, &m->graph));
-  PN_TRY(pn_device_create(pn_options_text(o, "train.device"), threads, &m->device));
   PN_TRY(pn_precision_of(m->device, pn_options_text(o, "train.precision"), &m->precision));
   PN_TRY(pn_plan_create(&(pn_plan_spec){.graph = m->graph,
                                         .device = m->device,
@@ -205,7 +206,7 @@ pn_status pn_info_model_print(const pn_info_model *m) {
          pn_text_flop((double)pn_graph_flop(m->graph)).s);
   PN_TRY(print_layers(m->graph));
   printf("\nPlan of one rank: training, %lld images, %d thread%s, %s\n\n", (long long)m->batch,
-         m->threads, m->threads == 1 ? "" : "s", pn_dtype_name(m->precision));
+         m->device->threads, m->device->threads == 1 ? "" : "s", pn_dtype_name(m->precision));
   PN_TRY(print_plan(m->plan));
   printf("\n  %-28s %12s\n", "computes per step", pn_text_flop((double)plan_flop(m->plan)).s);
   printf("  %-28s %12s\n", "parameters",

@@ -6,9 +6,9 @@
 #include "base/rng.h"
 #include "base/signals.h"
 #include "comm/place.h"
-#include "device/device.h"
 #include "prof/stats.h"
 #include "report/study_progress.h"
+#include "train/rank_device.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -307,23 +307,17 @@ static bool runnable(pn_study_row *row, int launched) {
 
 /* A device that this build or machine has not got: the row says so, the others go on. */
 static pn_status find_devices(pn_study *s, pn_comm *world) {
-  int32_t absent[PN_STUDY_MAX_ROWS] = {0};
-  pn_status st = PN_OK;
-
   for (int i = 0; i < s->n; i++) {
     pn_study_row *row = &s->rows[i];
+    pn_device_spec spec = {.name = row->train.device, .threads = 1};
     pn_device *d = NULL;
-    pn_status mine = pn_device_create(row->train.device, 1, &d);
+    pn_status st = pn_rank_device(world, &spec, true, &d);
     pn_device_destroy(d);
-    absent[i] = mine == PN_ERR_UNSUPPORTED || mine == PN_ERR_DEVICE;
-    if (absent[i]) snprintf(row->status, sizeof row->status, "not run: %.200s", last_message());
+    if (st == PN_OK) continue;
+    if (st != PN_ERR_UNSUPPORTED && st != PN_ERR_DEVICE) return st;
+    snprintf(row->status, sizeof row->status, "not run: %.200s", last_message());
   }
-  st = pn_allreduce(world, "devices of the rows", absent, s->n, PN_I32, PN_MAX);
-  for (int i = 0; i < s->n; i++)
-    if (absent[i] && !s->rows[i].status[0])
-      snprintf(s->rows[i].status, sizeof s->rows[i].status,
-               "not run: another rank has no device '%.15s'", s->rows[i].train.device);
-  return st;
+  return PN_OK;
 }
 
 /* File order in the first pass, another order in each later one: drift does not favour a row. */
