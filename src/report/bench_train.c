@@ -68,6 +68,7 @@ done:
 
 void pn_train_bench_destroy(pn_train_bench *b) {
   if (!b) return;
+  if (b->strategy && b->strategy->far) pn_plan_bind_far(b->spec.plan, NULL);
   pn_strategy_destroy(b->strategy);
   pn_phases_destroy(b->phases);
   pn_bench_batch_free(&b->batch);
