@@ -1,5 +1,5 @@
-/* fake_driver.c -- a libcuda.so.1 for tests: the functions of the driver that src/comm takes from it,
- * by those of the fake runtime of the program that loads it (fake_cudart.h). */
+/* fake_driver.c -- a libcuda.so.1 for tests: the functions of the driver that src/comm takes from
+ * it, by those of the fake runtime of the program that loads it (fake_cudart.h). */
 #include "fake_cudart.h"
 
 #include <cuda.h>
