@@ -46,7 +46,7 @@ cp -L "$(command -v orted)" "$data/exe/orted"
 ctest --test-dir "$build" --show-only=json-v1 | python3 -c '
 import json, os, sys
 labels, folder = sys.argv[1].split(), os.path.realpath(sys.argv[2])
-for test in json.load(sys.stdin)["tests"]:
+for test in sorted(json.load(sys.stdin)["tests"], key=lambda t: "sanitizer" in t["name"]):  # the slowest comes last
     of = [p["value"] for p in test["properties"] if p["name"] == "LABELS"]
     label, command = (of or [["none"]])[0][0], test.get("command", [""])
     at = [i for i, word in enumerate(command) if os.path.dirname(os.path.realpath(word)) == folder]

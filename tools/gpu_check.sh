@@ -46,6 +46,7 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>
 
 # ---- tests
 [ -n "$tests" ] && echo "== tests with label gpu"
+export PN_SANITIZER_S=${PN_SANITIZER_S:-15} # of six runs under compute-sanitizer
 if [ -z "$tests" ]; then
   echo "== no tests (-T)"
 elif [ -x "$here/bin/run_tests" ]; then
