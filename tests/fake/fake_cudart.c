@@ -100,14 +100,12 @@ int fake_cuda_graphs(void) {
   return graphs;
 }
 
-static fake_work copy, set;
-
 /* Time of the GPU: a copy takes a microsecond, what a kernel or a library does two. */
 static double now_s;
 
 static void do_work(entry *e) {
   e->work(e->args);
-  now_s += e->work == copy || e->work == set ? 1e-6 : 2e-6;
+  now_s += e->work == fake_cuda_copy || e->work == fake_cuda_set ? 1e-6 : 2e-6;
 }
 
 static entry *add(list *to, const void *args, size_t bytes) {
@@ -308,74 +306,6 @@ cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to) {
     return fake_cuda_answer(cudaErrorInvalidResourceHandle);
   if (from->done < from->last || to->done < to->last) return fake_cuda_answer(cudaErrorNotReady);
   *ms = (float)(1e3 * (to->s - from->s));
-  return cudaSuccess;
-}
-
-/* from NULL: the bytes follow. */
-typedef struct {
-  void *to;
-  const void *from;
-  size_t bytes;
-} copy_args;
-
-static void copy(void *args) {
-  const copy_args *a = args;
-  memcpy(a->to, a->from ? a->from : (const char *)args + sizeof *a, a->bytes);
-}
-
-static cudaError_t copy_bytes(cudaStream_t s, void *to, const void *from, size_t bytes) {
-  copy_args *a = malloc(sizeof *a + bytes);
-
-  if (!a) fake_cuda_die("out of memory");
-  *a = (copy_args){to, NULL, bytes};
-  memcpy(a + 1, from, bytes);
-  fake_cuda_queue(s, copy, a, sizeof *a + bytes);
-  free(a);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
-                            cudaStream_t s) {
-  bool far_to = kind != cudaMemcpyDeviceToHost, far_from = kind != cudaMemcpyHostToDevice;
-  const void *host = far_to ? from : to;
-
-  if (far_to) fake_memory_check(to, bytes, "cudaMemcpyAsync");
-  if (far_from) fake_memory_check(from, bytes, "cudaMemcpyAsync");
-  if (!(far_to && far_from) && fake_memory_on_device(host)) fake_cuda_die("a copy of wrong kind");
-  if ((far_to && far_from) || fake_memory_is_pinned(host, bytes))
-    return fake_cuda_queue(s, copy, &(copy_args){to, from, bytes}, sizeof(copy_args));
-  if (s->graph) {
-    s->graph->spoilt = true;
-    return fake_cuda_answer(cudaErrorStreamCaptureUnsupported);
-  }
-  if (far_to) return copy_bytes(s, to, from, bytes);
-  fake_cuda_queue(s, copy, &(copy_args){to, from, bytes}, sizeof(copy_args));
-  finish(s);
-  return cudaSuccess;
-}
-
-typedef struct {
-  void *to;
-  int value;
-  size_t bytes;
-} set_args;
-
-static void set(void *args) {
-  const set_args *a = args;
-  memset(a->to, a->value, a->bytes);
-}
-
-cudaError_t cudaMemsetAsync(void *to, int value, size_t bytes, cudaStream_t s) {
-  fake_memory_check(to, bytes, "cudaMemsetAsync");
-  return fake_cuda_queue(s, set, &(set_args){to, value, bytes}, sizeof(set_args));
-}
-
-/* In the default stream, which no other one here waits for. */
-cudaError_t cudaMemset(void *to, int value, size_t bytes) {
-  fake_memory_check(to, bytes, "cudaMemset");
-  fake_memory_open();
-  memset(to, value, bytes);
-  fake_memory_close();
   return cudaSuccess;
 }
 

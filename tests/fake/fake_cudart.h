@@ -36,6 +36,8 @@ bool fake_memory_on_device(const void *p); /* in its address range */
 void fake_memory_check(const void *p, size_t bytes, const char *what);
 bool fake_memory_is_pinned(const void *p, size_t bytes);
 
+fake_work fake_cuda_copy, fake_cuda_set; /* fake_copy.c */
+
 /* fake_cudart.c: what a capture forbids.  True, and the capture is spoilt, while one goes on. */
 bool fake_cuda_capturing(void);
 void fake_cuda_finish_all(void); /* all streams */
