@@ -8,6 +8,10 @@
  * caller.  Collective, agreed.  Errors: those of the device, ARG, and those of the planner. */
 pn_status pn_bench_model(pn_cli *x, int threads, pn_info_model **out);
 
+/* What computes: the GPU, or the CPU's library and the instructions that it takes ("": a GPU). */
+const char *pn_bench_library(const pn_info_model *m);
+const char *pn_bench_isa(const pn_info_model *m);
+
 pn_status pn_bench_comm(pn_cli *x);
 pn_status pn_bench_roofline(pn_cli *x);
 pn_status pn_bench_train(pn_cli *x);

@@ -116,6 +116,14 @@ done:
   return st;
 }
 
+static pn_status check_device(const pn_info_model *m) {
+  if (!pn_info_model_device(m)->ops->far) return PN_OK;
+  return PN_FAIL(PN_ERR_ARG,
+                 "bench roofline measures the limits of the CPU, not of %s: expected "
+                 "train.device=cpu or ref; for the device: pneuma bench train",
+                 pn_bench_library(m));
+}
+
 pn_status pn_bench_roofline(pn_cli *x) {
   pn_place_map places = {0};
   pn_info_model *m = NULL;
@@ -125,6 +133,7 @@ pn_status pn_bench_roofline(pn_cli *x) {
 
   PN_TRY(pn_place_setup(x->opt, x->comm, &places, &threads));
   PN_TRY(pn_bench_model(x, threads, &m));
+  PN_TRY(pn_agree(x->comm, check_device(m)));
   PN_TRY(pn_agree(x->comm, measure(x, m, &r)));
   if (pn_cli_speaks(x)) st = print_text(&r, m);
   PN_TRY(pn_agree(x->comm, st));

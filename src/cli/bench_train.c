@@ -96,9 +96,11 @@ static void print_text(const pn_cli *x, const pn_info_model *m, const pn_place_m
                        const struct figures *f) {
   const pn_stats *t = &f->times.step_ms;
 
-  printf("%s, %s, %lld images a step, %s, %s (%s)\n", pn_graph_name(pn_info_model_graph(m)),
+  printf("%s, %s, %lld images a step, %s, %s", pn_graph_name(pn_info_model_graph(m)),
          pn_options_text(x->opt, "optim.name"), (long long)f->batch,
-         pn_options_text(x->opt, "train.precision"), pn_device_library(), pn_device_isa());
+         pn_options_text(x->opt, "train.precision"), pn_bench_library(m));
+  if (*pn_bench_isa(m)) printf(" (%s)", pn_bench_isa(m));
+  printf("\n");
   printf("  pneuma %s, commit %s, %s; %s\n", PN_VERSION, PN_COMMIT, PN_COMPILER, pn_comm_library());
   for (int i = 0; i < places->size; i++)
     printf("  rank %d on %s, cpus %s: %d thread%s\n", i, places->rank[i].host,
@@ -146,8 +148,8 @@ static json_t *result_json(const pn_cli *x, const pn_info_model *m, const pn_pla
     json_object_set_new(row, "host_us_per_step", json_real(f->times.host_us));
     json_object_set_new(row, "graph", json_boolean(f->times.graph));
   }
-  return json_pack("{s:[o], s:s, s:s, s:o}", "rows", row, "library", pn_device_library(), "isa",
-                   pn_device_isa(), "versions", pn_versions_json());
+  return json_pack("{s:[o], s:s, s:s, s:o}", "rows", row, "library", pn_bench_library(m), "isa",
+                   pn_bench_isa(m), "versions", pn_versions_json());
 }
 
 pn_status pn_bench_train(pn_cli *x) {

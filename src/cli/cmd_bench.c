@@ -19,8 +19,7 @@ static const struct bench {
     {"comm", pn_bench_comm, "bench.from_kb bench.to_mb bench.row_s train.comm run.watchdog_s "},
     {"roofline", pn_bench_roofline,
      "model. " UPDATE
-     "data.path train.batch train.device device.share device.tf32 device.deterministic "
-     "train.threads train.precision bench.steps "
+     "data.path train.batch train.device train.threads train.precision bench.steps "
      "run.watchdog_s "},
     {"train", pn_bench_train,
      "model. " UPDATE "data.path train.batch train.batch_rule train.device device.share "
@@ -48,6 +47,15 @@ static pn_status check_options(const struct bench *b, const pn_options *o) {
       return PN_FAIL(PN_ERR_ARG, "%s has no effect on bench %s; it takes %s", row[i].key, b->name,
                      b->takes);
   return pn_effects_check(o, NULL);
+}
+
+const char *pn_bench_library(const pn_info_model *m) {
+  pn_device *d = pn_info_model_device(m);
+  return d->ops->describe ? d->ops->describe(d) : pn_device_library();
+}
+
+const char *pn_bench_isa(const pn_info_model *m) {
+  return pn_info_model_device(m)->ops->far ? "" : pn_device_isa();
 }
 
 pn_status pn_bench_model(pn_cli *x, int threads, pn_info_model **out) {

@@ -33,6 +33,9 @@ has out.txt '^all parameters +update'
 "$PNEUMA" bench roofline train.epochs=2 > out.txt 2> err.txt
 [ $? = 2 ] || say 'train.epochs: exit code is not 2'
 has err.txt 'train.epochs has no effect on bench roofline'
+"$PNEUMA" bench roofline train.device=emulated > out.txt 2> err.txt
+[ $? = 2 ] || say 'a device that is not the CPU: exit code is not 2'
+has err.txt '^pneuma: bench roofline measures the limits of the CPU, not of emulated: expected train.device=cpu or ref'
 "$PNEUMA" bench roofline model.name=tea > out.txt 2> err.txt
 [ $? = 2 ] || say 'model tea: exit code is not 2'
 finish bench_roofline

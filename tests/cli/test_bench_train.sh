@@ -45,6 +45,7 @@ grep -q '^device:' out.txt && say 'a line about a device with memory of its own'
 # the device cuda's own code: on a GPU its figures are those of events
 tiny="model.size=16 model.filters1=4 model.filters2=4 model.hidden=8 train.batch=4 train.threads=1 bench.steps=3 train.device=emulated"
 "$PNEUMA" bench train $tiny > out.txt 2> err.txt || say "emulated: exit code $?: $(cat err.txt)"
+has out.txt '^custom_cnn, adam, 4 images a step, f32, emulated$'
 has out.txt '^device: idle [0-9.]+ % of the time, host [0-9.]+ us a step; a step is one graph$'
 "$PNEUMA" bench train $tiny --json | python3 -c 'import json, sys
 (row,) = json.load(sys.stdin)["rows"]
