@@ -242,6 +242,11 @@ static json_t *peer_json(const struct options *o, const struct peer *p,
                    (json_int_t)used(memory));
 }
 
+/* What computes on our side. */
+static const char *library_of(const struct options *o) {
+  return on_gpu(o) ? o->device : pn_device_library();
+}
+
 static void print_json(const struct options *o, const struct peer *p, const struct results *r) {
   const struct memory *peer = &r->peer_memory[least_memory(r->peer_memory)];
   double seconds = quantile(&r->ours, 0.5), best = quantile(&r->peers[best_mode(r->peers)], 0.5);
@@ -256,8 +261,8 @@ static void print_json(const struct options *o, const struct peer *p, const stru
   if (p->process.pid && !on_gpu(o))
     json_object_set_new(row, "memory_ratio",
                         json_real((double)used(&r->our_memory) / (double)used(peer)));
-  root = json_pack("{s:[o], s:s, s:s}", "rows", row, "library", pn_device_library(), "isa",
-                   pn_device_isa());
+  root = json_pack("{s:[o], s:s, s:s}", "rows", row, "library", library_of(o), "isa",
+                   on_gpu(o) ? "" : pn_device_isa());
   json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
   printf("\n");
   json_decref(root);
@@ -292,7 +297,7 @@ static void tell_setup(const struct options *o, const struct job *job, const cha
           " parameters, batch %d, %s, %s; %d x %d steps; threads %d on cores%s; %s, %s\n",
           o->net->name, o->net->size, o->net->size, o->net->channels,
           pn_graph_trainable_count(job->graph), o->batch, o->net->optim, o->precision, o->reps,
-          o->steps, o->threads, cores, pn_device_library(), pn_device_isa());
+          o->steps, o->threads, cores, library_of(o), on_gpu(o) ? "" : pn_device_isa());
 }
 
 /* In processes of their own, one after the other; of the host only. */
