@@ -89,10 +89,10 @@ static void keep_repeat(pn_study_row *row, const pn_train_result *r) {
     *t = r->step_ms;
   else
     merge_interval(t, &r->step_ms);
-  row->repeat[row->n_repeats++] =
-      (pn_study_repeat){.median_ms = r->step_ms.median,
-                        .rel_se = relative_error(&r->step_ms),
-                        .comm_share = r->comm_exposed_ms / r->step_ms.median};
+  row->repeat[row->n_repeats++] = (pn_study_repeat){
+      .median_ms = r->step_ms.median,
+      .rel_se = relative_error(&r->step_ms),
+      .comm_share = r->comm_inside ? NAN : r->comm_exposed_ms / r->step_ms.median};
   t->median = over_repeats(row, false);
   row->comm_share = over_repeats(row, true);
   row->images_per_s = 1e3 * (double)row->global_batch / t->median;

@@ -16,7 +16,7 @@ enum { PN_STUDY_NAME = 48, PN_STUDY_TEXT = 240, PN_STUDY_MAX_REPEATS = 32, PN_ST
 /* One run of the program inside a row: step times after warm-up, max over ranks. */
 typedef struct {
   double median_ms, rel_se; /* rel_se: half width of the 95 % interval / 1.96 / median */
-  double comm_share;        /* communication not hidden / step, medians over the steps */
+  double comm_share; /* communication not hidden / step, medians over the steps; NaN: not known */
 } pn_study_repeat;
 
 typedef struct {
@@ -36,7 +36,7 @@ typedef struct {
   int n_repeats;
   bool same_weights; /* repeats of full length ended with the same weights */
   pn_step_time step; /* median of the repeats' medians; ci95 holds every repeat's interval */
-  double comm_share; /* median over the repeats */
+  double comm_share; /* median over the repeats; NaN: not known */
   double images_per_s, seconds, loss;
   int64_t global_batch;                         /* images of a timed step over all ranks */
   double val_loss, accuracy, precision, recall; /* NaN without validation */

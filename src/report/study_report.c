@@ -130,8 +130,8 @@ static void say_columns(const notes *n, const pn_study *s) {
   say(n, "vs 1 rank: images/s over those of one rank with as many threads per rank.");
   say(n, "speedup: images/s over the base's; eff: speedup / (cores / cores of the base); "
          "K-F: Karp-Flatt serial fraction (strong rows).");
-  say(n, "comm: share of the step spent on communication instead of computing (not hidden). "
-         "acc, prec, recall: val split after the last epoch.");
+  say(n, "comm: share of the step spent on communication instead of computing (not hidden; -: "
+         "inside the steps of GPUs). acc, prec, recall: val split after the last epoch.");
 }
 
 static void say_exact(const notes *n, const pn_study *s) {

@@ -259,6 +259,7 @@ static pn_status finish(pn_run *r, pn_train_result *out) {
   out->parameters = pn_graph_param_count(r->graph);
   out->global_batch = r->batches.global;
   out->steps = r->done;
+  out->comm_inside = pn_comm_size(r->comm) > 1 && pn_strategy_steps_whole(r->strategy);
   out->final_loss = r->final_loss;
   out->seconds = r->seconds_before + pn_now() - r->t_start_s;
   PN_TRY(pn_agree(r->comm, pn_lock_check(r->cfg->lock)));

@@ -88,6 +88,7 @@ typedef struct {
   pn_step_time step_ms;
   double data_ms, forward_ms, backward_ms, comm_exposed_ms, comm_hidden_ms, comm_late_ms,
       update_ms;       /* medians, max over ranks */
+  bool comm_inside;    /* transfers are part of steps on the devices: comm_*_ms say nothing */
   double images_per_s; /* global batch / median step time */
   double seconds, final_loss;
   int64_t parameters, global_batch, steps;

@@ -43,4 +43,11 @@ for s in ddp zero1 fsdp; do
   ranks 2 bench train model.name=custom_cnn model.size=16 train.batch=2 train.device=cuda train.comm=nccl train.strategy=$s optim.name=lars bench.steps=4
   has out.txt 'a step is one graph'
 done
+
+# a study's rows on one GPU and on two; what the transfers inside a step cost nobody knows
+printf 'data: {path: shards}\nmodel: {filters1: 4, filters2: 6, hidden: 8}\ntrain: {epochs: 1, threads: 1, device: cuda}\nstudy: {repeats: 1, steps: 3, rows: [{name: one, ranks: 1, batch: 4}, {name: two, strategy: ddp, ranks: 2, batch: 4}]}\n' > study.yaml
+rm -rf run-study
+ranks 2 study study.yaml out.path=run-study
+[ "$(grep -c '"status": "ok"' run-study/study.json)" = 2 ] || say "rows that did not run: $(cat out.txt)"
+[ "$(grep -o '"comm_exposed_share": [^,]*' run-study/study.json | tr '\n' ' ')" = '"comm_exposed_share": 0.0 "comm_exposed_share": null ' ] || say "shares: $(grep comm_exposed_share run-study/study.json)"
 finish runtime_nccl
