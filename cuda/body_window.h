@@ -131,15 +131,21 @@ CU_HD cu_span cu_covering(const cu_window *a, int dim, uint32_t at) {
   return s;
 }
 
-/* What window (y, x) with diff d gives to element (p.y, p.x): all of it or nothing. */
-CU_HD void cu_maxpool_give(const cu_window *a, const cu_at *p, int32_t y, int32_t x, int lanes,
-                           const int32_t *where, const float *d, float *sum) {
+/* Place of element (p.y, p.x) in window (y, x); -1: it is not in it. */
+CU_HD int32_t cu_place_in(const cu_window *a, const cu_at *p, int32_t y, int32_t x) {
   int32_t down = (int32_t)p->y + a->pad[0] - y * a->stride[0];
   int32_t right = (int32_t)p->x + a->pad[1] - x * a->stride[1];
 
-  if (down < 0 || right < 0 || down >= a->kernel[0] || right >= a->kernel[1]) return;
+  if (down < 0 || right < 0 || down >= a->kernel[0] || right >= a->kernel[1]) return -1;
+  return down * a->kernel[1] + right;
+}
+
+/* The diffs of the channels whose maximum lies at `place`. */
+CU_HD void cu_add_where(int32_t place, int lanes, const int32_t *where, const float *d,
+                        float *sum) {
+  if (place < 0) return;
   for (int k = 0; k < lanes; k++)
-    if (where[k] == down * a->kernel[1] + right) sum[k] += d[k];
+    if (where[k] == place) sum[k] += d[k];
 }
 
 /* Two by two elements: the windows over them are loaded once, two at a time. */
@@ -167,7 +173,7 @@ CU_HD void cu_maxpool_backward(const cu_window *a, uint32_t i, int lanes, int ty
         for (int k = 0; k < lanes; k++) at[k] = (int32_t)cu_place_of(&where[j], k);
         for (uint32_t q = 0; q < 4; q++) {
           cu_at e = {p.n, top + q / 2, left + q % 2, p.c};
-          cu_maxpool_give(a, &e, y, x + j, lanes, at, d, sum[q]);
+          cu_add_where(cu_place_in(a, &e, y, x + j), lanes, at, d, sum[q]);
         }
       }
     }
